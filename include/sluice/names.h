@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names of streams, subjects and headers. Configuration overrides the first group. */
+#ifndef SLUICE_NAMES_H
+#define SLUICE_NAMES_H
+
+#define SLUICE_DEFAULT_STREAM_REQUESTS "ENRICH_REQUESTS"
+#define SLUICE_DEFAULT_SUBJECT_REQUEST "context.enrich.request"
+#define SLUICE_DEFAULT_STREAM_READY "ENRICH_READY"
+#define SLUICE_DEFAULT_SUBJECT_READY "context.enrich.ready"
+#define SLUICE_DEFAULT_STREAM_DEAD "ENRICH_DEAD"
+#define SLUICE_DEFAULT_SUBJECT_DEAD "context.enrich.dead"
+#define SLUICE_DEFAULT_JOURNAL_BUCKET "SLUICE_JOURNAL"
+
+#define SLUICE_HEADER_KEY "Sluice-Key"              /* identity of a replayed message */
+#define SLUICE_HEADER_REPLAY_OF "Sluice-Replay-Of"  /* fallback identity of what is replayed */
+#define SLUICE_HEADER_PROTO "Sluice-Proto"          /* protobuf type of the body */
+#define SLUICE_HEADER_CORRELATION "X-Correlation-ID"
+#define SLUICE_HEADER_DEAD_REASON "Sluice-Dead-Reason"
+#define SLUICE_HEADER_DEAD_STEP "Sluice-Dead-Step"
+#define SLUICE_HEADER_DEAD_ERROR "Sluice-Dead-Error"
+#define SLUICE_HEADER_DEAD_FAILURES "Sluice-Dead-Failures"
+#define SLUICE_HEADER_DEAD_DELIVERIES "Sluice-Dead-Deliveries"
+#define SLUICE_HEADER_ORIGIN_SUBJECT "Sluice-Origin-Subject"
+#define SLUICE_HEADER_ORIGIN "Sluice-Origin"        /* stream:sequence:stored time */
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "adapter/curl_easy.h"
+
+enum {
+    IDLE_SECONDS_MAX = 30,         /* a kept connection older than this is not used any more */
+    KEEPALIVE_SECONDS = 60,        /* TCP probes find a peer that vanished during a long answer */
+    UPLOAD_BUFFER_SIZE = 16 * 1024 /* libcurl's least; by default 64 KiB a TLS transfer */
+};
+
+static void set_bounds(CURL *easy, const struct sluice_curl_profile *profile)
+{
+    (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, profile->connect_timeout_ms);
+    (void)curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_SECONDS_MAX);
+    (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_SECONDS);
+    (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_SECONDS);
+    (void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER_SIZE);
+    /* Without it the end of a transfer waits for its resolver thread, and with it the loop. */
+    (void)curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+}
+
+/* What libcurl would do on its own and must not: follow redirects to other hosts, take proxies and
+ * passwords from the environment and ~/.netrc, unpack compressed answers past their bound, speak
+ * other protocols, HTTP/2 (7.88.1 fails all streams of a connection on GOAWAY), HTTP/0.9. */
+static void set_restraints(CURL *easy, const struct sluice_curl_profile *profile)
+{
+    (void)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    (void)curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    (void)curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    (void)curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, NULL);
+    (void)curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
+    (void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    (void)curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+    (void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    if (profile->ca_file != NULL) {
+        (void)curl_easy_setopt(easy, CURLOPT_CAINFO, profile->ca_file);
+    }
+}
+
+struct sluice_curl_handle *sluice_curl_handle_create(const struct sluice_allocator *allocator,
+                                                     const struct sluice_curl_profile *profile,
+                                                     void *owner)
+{
+    struct sluice_curl_handle *handle = sluice_mem_alloc(allocator, 1, sizeof *handle);
+    if (handle == NULL) {
+        return NULL;
+    }
+    CURL *easy = curl_easy_init();
+    if (easy == NULL) {
+        sluice_mem_free(allocator, handle);
+        return NULL;
+    }
+    handle->easy = easy;
+    handle->owner = owner;
+    set_bounds(easy, profile);
+    set_restraints(easy, profile);
+    (void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, handle->error);
+    (void)curl_easy_setopt(easy, CURLOPT_PRIVATE, handle);
+    (void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, profile->on_body);
+    (void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, handle);
+    (void)curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, profile->on_send);
+    (void)curl_easy_setopt(easy, CURLOPT_PREREQDATA, handle);
+    (void)curl_easy_setopt(easy, CURLOPT_SHARE, profile->share);
+    if (profile->user_agent != NULL) {
+        (void)curl_easy_setopt(easy, CURLOPT_USERAGENT, profile->user_agent);
+    }
+    return handle;
+}
+
+void sluice_curl_handle_reset(struct sluice_curl_handle *handle)
+{
+    CURL *easy = handle->easy;
+    (void)curl_easy_setopt(easy, CURLOPT_CURLU, NULL);
+    (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
+    (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)-1);
+    (void)curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
+    (void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+    handle->call = NULL;
+    handle->error[0] = '\0';
+}
+
+void sluice_curl_handle_buffer(struct sluice_curl_handle *handle, long size)
+{
+    if (handle->buffer_size != size &&
+        curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, size) == CURLE_OK) {
+        handle->buffer_size = size;
+    }
+}
+
+void sluice_curl_handle_destroy(const struct sluice_allocator *allocator,
+                                struct sluice_curl_handle *handle)
+{
+    if (handle != NULL) {
+        curl_easy_cleanup(handle->easy);
+        sluice_mem_free(allocator, handle);
+    }
+}

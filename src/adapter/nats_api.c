@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "adapter/nats_api.h"
+
+#include "adapter/nats_connect.h"
+#include "adapter/nats_puback.h"
+#include <cjson/cJSON.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CALL_TIMEOUT_MS    5000
+#define GREETING_TIMEOUT_S 2
+#define GREETING_SIZE      8192u
+#define SUBJECT_SIZE       512u
+
+struct sluice_nats_api {
+    struct sluice_nats_settings *settings;
+    natsConnection *nc;
+};
+
+static void on_closed(natsConnection *nc, void *closure)
+{
+    (void)nc;
+    (void)closure;
+}
+
+sluice_rc sluice_nats_api_open(const struct sluice_nats_options *options,
+                               struct sluice_nats_api **out, struct sluice_err *err)
+{
+    sluice_rc rc;
+    struct sluice_nats_api *api = calloc(1, sizeof *api);
+    if (api == NULL) {
+        return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
+    }
+    if ((rc = sluice_nats_settings_create(options, &api->settings, err)) != SLUICE_OK ||
+        (rc = sluice_nats_settings_connect(api->settings, on_closed, NULL, &api->nc, err)) !=
+            SLUICE_OK) {
+        sluice_nats_api_close(api);
+        return rc;
+    }
+    *out = api;
+    return SLUICE_OK;
+}
+
+void sluice_nats_api_close(struct sluice_nats_api *api)
+{
+    if (api != NULL) {
+        natsConnection_Destroy(api->nc);
+        sluice_nats_settings_destroy(api->settings);
+        free(api);
+    }
+}
+
+/* The server's refusal in its own words. */
+static sluice_rc read_error(const cJSON *error, struct sluice_err *err)
+{
+    const cJSON *code = cJSON_GetObjectItemCaseSensitive(error, "code");
+    const cJSON *words = cJSON_GetObjectItemCaseSensitive(error, "description");
+    const cJSON *number = cJSON_GetObjectItemCaseSensitive(error, "err_code");
+    int is_missing = cJSON_IsNumber(code) && code->valueint == 404;
+    return sluice_err_set(err, is_missing ? SLUICE_ERR_NOT_FOUND : SLUICE_ERR_API, "%s (%d)",
+                          cJSON_IsString(words) ? words->valuestring : "refused",
+                          cJSON_IsNumber(number) ? number->valueint : 0);
+}
+
+static sluice_rc read_answer(natsMsg *msg, cJSON **out, struct sluice_err *err)
+{
+    cJSON *json = cJSON_ParseWithLength(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg));
+    const cJSON *error = cJSON_GetObjectItemCaseSensitive(json, "error");
+    sluice_rc rc = SLUICE_OK;
+    if (!cJSON_IsObject(json)) {
+        rc = sluice_err_set(err, SLUICE_ERR_DECODE, "the server's answer is no JSON object");
+    } else if (error != NULL) {
+        rc = read_error(error, err);
+    }
+    if (rc == SLUICE_OK && out != NULL) {
+        *out = json;
+    } else {
+        cJSON_Delete(json);
+    }
+    return rc;
+}
+
+static sluice_rc call_failed(natsStatus status, struct sluice_err *err)
+{
+    switch (status) {
+    case NATS_NO_RESPONDERS:
+        return sluice_err_set(err, SLUICE_ERR_UNAVAILABLE,
+                              "JetStream is not enabled for this account");
+    case NATS_TIMEOUT:
+        return sluice_err_set(err, SLUICE_ERR_TIMEOUT, "no answer within %d s",
+                              CALL_TIMEOUT_MS / 1000);
+    default:
+        return sluice_err_set(err, SLUICE_ERR_CONNECTION, "%s", natsStatus_GetText(status));
+    }
+}
+
+sluice_rc sluice_nats_api_call(struct sluice_nats_api *api, const char *operation, const cJSON *in,
+                               cJSON **out, struct sluice_err *err)
+{
+    char subject[SUBJECT_SIZE];
+    char *body = in == NULL ? NULL : cJSON_PrintUnformatted(in);
+    if (in != NULL && body == NULL) {
+        return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
+    }
+    natsMsg *msg = NULL;
+    (void)snprintf(subject, sizeof subject, "%s.%s",
+                   sluice_nats_settings_options(api->settings)->api_prefix, operation);
+    natsStatus status = natsConnection_RequestString(&msg, api->nc, subject,
+                                                     body == NULL ? "" : body, CALL_TIMEOUT_MS);
+    cJSON_free(body);
+    sluice_rc rc = status == NATS_OK ? read_answer(msg, out, err) : call_failed(status, err);
+    natsMsg_Destroy(msg);
+    return rc == SLUICE_OK ? rc : sluice_err_prefix(err, rc, "%s", operation);
+}
+
+static sluice_rc read_ack(natsMsg *msg, const char *subject, uint64_t *sequence,
+                          struct sluice_err *err)
+{
+    struct sluice_puback ack;
+    sluice_rc rc;
+    if (!sluice_puback_parse(
+            (sluice_bytes){natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)}, &ack)) {
+        return sluice_err_set(err, SLUICE_ERR_PUBLISH, "%s: what answered is no PubAck", subject);
+    }
+    if (sluice_puback_fate(&ack, &rc) != SLUICE_FATE_OK) {
+        return sluice_err_set(err, rc, "%s: %s (%u)", subject, ack.description, ack.error_code);
+    }
+    if (sequence != NULL) {
+        *sequence = ack.sequence;
+    }
+    return SLUICE_OK;
+}
+
+sluice_rc sluice_nats_api_publish(struct sluice_nats_api *api, const char *subject,
+                                  const sluice_header *headers, uint32_t headers_count,
+                                  sluice_bytes body, uint64_t *sequence, struct sluice_err *err)
+{
+    natsMsg *msg = NULL, *answer = NULL;
+    for (uint32_t i = 0; i < headers_count; i++) {
+        if (headers[i].name[0] == '\0' || strpbrk(headers[i].name, ": \r\n") != NULL ||
+            strpbrk(headers[i].value, "\r\n") != NULL) {
+            return sluice_err_set(err, SLUICE_ERR_VALIDATION, "header %s: blanks or line breaks",
+                                  headers[i].name);
+        }
+    }
+    natsStatus status = natsMsg_Create(&msg, subject, NULL, body.data, (int)body.len);
+    for (uint32_t i = 0; status == NATS_OK && i < headers_count; i++) {
+        status = natsMsgHeader_Add(msg, headers[i].name, headers[i].value);
+    }
+    if (status == NATS_OK) {
+        status = natsConnection_RequestMsg(&answer, api->nc, msg, CALL_TIMEOUT_MS);
+    }
+    natsMsg_Destroy(msg);
+    sluice_rc rc;
+    if (status == NATS_OK) {
+        rc = read_ack(answer, subject, sequence, err);
+    } else if (status == NATS_NO_RESPONDERS) {
+        rc = sluice_err_set(err, SLUICE_ERR_PUBLISH, "no stream listens on subject %s", subject);
+    } else if (status == NATS_MAX_PAYLOAD) {
+        rc = sluice_err_set(err, SLUICE_ERR_TOO_LARGE,
+                            "%s: %zu bytes and headers, the server takes %lld", subject, body.len,
+                            (long long)natsConnection_GetMaxPayload(api->nc));
+    } else {
+        rc = call_failed(status, err);
+    }
+    natsMsg_Destroy(answer);
+    return rc;
+}
+
+const char *sluice_nats_api_warning(const struct sluice_nats_api *api)
+{
+    return sluice_nats_settings_warning(api->settings);
+}
+
+int64_t sluice_nats_api_payload_max(struct sluice_nats_api *api)
+{
+    return natsConnection_GetMaxPayload(api->nc);
+}
+
+/* ---- The greeting: cnats reads it and keeps it to itself ---- */
+
+static int connect_to(const char *host, const char *port)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
+    struct timeval timeout = {.tv_sec = GREETING_TIMEOUT_S};
+    int fd = -1;
+    if (getaddrinfo(host, port, &hints, &list) != 0) {
+        return -1;
+    }
+    for (struct addrinfo *at = list; at != NULL && fd < 0; at = at->ai_next) {
+        fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC, at->ai_protocol);
+        if (fd < 0) {
+            continue;
+        }
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+        if (connect(fd, at->ai_addr, at->ai_addrlen) != 0) {
+            close(fd);
+            fd = -1;
+        }
+    }
+    freeaddrinfo(list);
+    return fd;
+}
+
+/* "INFO {…}\r\n", the first thing that a server says, also one that wants TLS after it. */
+static cJSON *read_greeting(int fd)
+{
+    char text[GREETING_SIZE];
+    size_t len = 0;
+    while (len < sizeof text - 1) {
+        ssize_t n = recv(fd, text + len, sizeof text - 1 - len, 0);
+        if (n <= 0) {
+            return NULL;
+        }
+        len += (size_t)n;
+        if (memchr(text, '\n', len) != NULL) {
+            break;
+        }
+    }
+    text[len] = '\0';
+    return strncmp(text, "INFO ", 5) == 0 ? cJSON_ParseWithOpts(text + 5, NULL, 0) : NULL;
+}
+
+void sluice_nats_api_server_version(struct sluice_nats_api *api, char *out, size_t size)
+{
+    char url[SUBJECT_SIZE];
+    out[0] = '\0';
+    if (natsConnection_GetConnectedUrl(api->nc, url, sizeof url) != NATS_OK) {
+        return;
+    }
+    char *host = strstr(url, "://");
+    host = host == NULL ? url : host + 3;
+    char *port = strrchr(host, ':');
+    if (port == NULL) {
+        return;
+    }
+    *port++ = '\0';
+    size_t len = strlen(host);
+    if (host[0] == '[' && host[len - 1] == ']') {
+        host[len - 1] = '\0';
+        host++;
+    }
+    int fd = connect_to(host, port);
+    cJSON *info = fd < 0 ? NULL : read_greeting(fd);
+    const cJSON *version = cJSON_GetObjectItemCaseSensitive(info, "version");
+    if (cJSON_IsString(version)) {
+        (void)snprintf(out, size, "%s", version->valuestring);
+    }
+    cJSON_Delete(info);
+    if (fd >= 0) {
+        close(fd);
+    }
+}

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "adapter/nats_connect.h"
+
+#include "adapter/nats_nkey.h"
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+#define URL_SIZE         512u
+#define PING_INTERVAL_MS 10000
+#define PINGS_OUT_MAX    2
+/* A peer that takes nothing for this long is given up; below the watchdog's stall limit of the loop
+ * (8 s). */
+#define WRITE_DEADLINE_MS 5000
+#define SEED_FILE_MAX     4096u
+
+struct sluice_nats_settings {
+    struct sluice_nats_options options; /* texts point into `texts` */
+    char *texts[12];
+    uint32_t texts_count;
+    char *servers[SLUICE_NATS_SERVERS_MAX]; /* complete URLs */
+    uint32_t servers_count, servers_next;
+    char user_info[URL_SIZE]; /* "user:password@" of the first URL that has one, for servers that
+                                 are learned */
+    int use_tls;
+    char nkey_public[SLUICE_NKEY_SIZE];
+};
+
+static int is_set(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
+void sluice_nats_redact(const char *text, char *out, size_t size)
+{
+    size_t len = 0;
+    while (*text != '\0' && len + 1 < size) {
+        if (len >= 3 && memcmp(out + len - 3, "://", 3) == 0) {
+            size_t span = strcspn(text, " ,/'\"");
+            while (span > 0 && text[span - 1] != '@') {
+                span--;
+            }
+            text += span;
+        }
+        if (*text != '\0') {
+            out[len++] = *text++;
+        }
+    }
+    out[len] = '\0';
+}
+
+/* ---- The list of servers ---- */
+
+static sluice_rc add_server(struct sluice_nats_settings *s, const char *url, struct sluice_err *err)
+{
+    for (uint32_t i = 0; i < s->servers_count; i++) {
+        if (strcmp(s->servers[i], url) == 0) {
+            return SLUICE_OK;
+        }
+    }
+    if (s->servers_count == SLUICE_NATS_SERVERS_MAX) {
+        return sluice_err_set(err, SLUICE_ERR_CONFIG, "NATS_URL: more than %u servers",
+                              SLUICE_NATS_SERVERS_MAX);
+    }
+    char *copy = strdup(url);
+    if (copy == NULL) {
+        return sluice_err_set(err, SLUICE_ERR_NOMEM, "NATS_URL: out of memory");
+    }
+    s->servers[s->servers_count++] = copy;
+    return SLUICE_OK;
+}
+
+/* One URL of the list: nats:// and port 4222 are filled in, tls:// is noted. */
+static sluice_rc parse_server(struct sluice_nats_settings *s, const char *text, size_t len,
+                              struct sluice_err *err)
+{
+    char item[URL_SIZE], shown[URL_SIZE], url[URL_SIZE + 16];
+    if (len == 0 || len >= sizeof item || memchr(text, ' ', len) != NULL) {
+        return sluice_err_set(err, SLUICE_ERR_CONFIG,
+                              "NATS_URL: an empty or overlong server, or one with blanks");
+    }
+    memcpy(item, text, len);
+    item[len] = '\0';
+    sluice_nats_redact(item, shown, sizeof shown);
+    const char *host = strstr(item, "://");
+    size_t scheme_len = host == NULL ? 0 : (size_t)(host - item);
+    host = host == NULL ? item : host + 3;
+    int is_tls = scheme_len == 3 && strncasecmp(item, "tls", 3) == 0;
+    if (host != item && !is_tls && (scheme_len != 4 || strncasecmp(item, "nats", 4) != 0)) {
+        return sluice_err_set(err, SLUICE_ERR_CONFIG,
+                              "NATS_URL: \"%s\": expected nats:// or tls://", shown);
+    }
+    const char *at = strrchr(host, '@');
+    const char *name = at == NULL ? host : at + 1;
+    const char *port = strrchr(name, ']') != NULL ? strrchr(name, ']') + 1 : name;
+    port = strrchr(port, ':');
+    if (name[0] == '\0' || name[0] == ':' ||
+        (port != NULL && (atoi(port + 1) < 1 || atoi(port + 1) > 65535))) {
+        return sluice_err_set(err, SLUICE_ERR_CONFIG,
+                              "NATS_URL: \"%s\": expected host or host:port", shown);
+    }
+    if (at != NULL && s->user_info[0] == '\0') {
+        memcpy(s->user_info, host, (size_t)(at + 1 - host));
+    }
+    s->use_tls |= is_tls;
+    (void)snprintf(url, sizeof url, "nats://%s%s", host, port == NULL ? ":4222" : "");
+    return add_server(s, url, err);
+}
+
+static sluice_rc parse_servers(struct sluice_nats_settings *s, const char *list,
+                               struct sluice_err *err)
+{
+    while (1) {
+        list += strspn(list, " ");
+        size_t len = strcspn(list, ",");
+        size_t used = len;
+        while (used > 0 && list[used - 1] == ' ') {
+            used--;
+        }
+        sluice_rc rc = parse_server(s, list, used, err);
+        if (rc != SLUICE_OK || list[len] == '\0') {
+            return rc;
+        }
+        list += len + 1;
+    }
+}
+
+void sluice_nats_settings_learn(struct sluice_nats_settings *s, natsConnection *nc)
+{
+    char **list = NULL;
+    int count = 0;
+    if (natsConnection_GetDiscoveredServers(nc, &list, &count) != NATS_OK) {
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        const char *host = strstr(list[i], "://");
+        char url[2 * URL_SIZE];
+        host = host == NULL ? list[i] : host + 3;
+        int len = snprintf(url, sizeof url, "nats://%s%s", s->user_info, host);
+        /* A full list is no error: enough servers are known. */
+        if (len > 0 && (size_t)len < sizeof url && s->servers_count < SLUICE_NATS_SERVERS_MAX) {
+            (void)add_server(s, url, NULL);
+        }
+        free(list[i]);
+    }
+    free(list);
+}
+
+/* ---- Settings ---- */
+
+/* Keep a copy of *text, "" for NULL. */
+static int keep(struct sluice_nats_settings *s, const char **text)
+{
+    char *copy = strdup(*text == NULL ? "" : *text);
+    if (copy == NULL) {
+        return 0;
+    }
+    s->texts[s->texts_count++] = copy;
+    *text = copy;
+    return 1;
+}
+
+static int keep_all(struct sluice_nats_settings *s)
+{
+    struct sluice_nats_options *o = &s->options;
+    o->inbox_prefix = is_set(o->inbox_prefix) ? o->inbox_prefix : "_INBOX";
+    o->api_prefix = is_set(o->api_prefix) ? o->api_prefix : "$JS.API";
+    o->connect_timeout_ms = o->connect_timeout_ms > 0 ? o->connect_timeout_ms : 10000;
+    o->reconnect_wait_ms = o->reconnect_wait_ms > 0 ? o->reconnect_wait_ms : 10000;
+    o->reconnect_attempts_max = o->reconnect_attempts_max > 0 ? o->reconnect_attempts_max : 60;
+    return keep(s, &o->name) && keep(s, &o->user) && keep(s, &o->password) && keep(s, &o->token) &&
+           keep(s, &o->nkey_file) && keep(s, &o->creds_file) && keep(s, &o->tls_ca) &&
+           keep(s, &o->tls_cert) && keep(s, &o->tls_key) && keep(s, &o->inbox_prefix) &&
+           keep(s, &o->api_prefix);
+}
+
+static sluice_rc read_nkey(struct sluice_nats_settings *s, struct sluice_err *err)
+{
+    char text[SEED_FILE_MAX];
+    FILE *file = fopen(s->options.nkey_file, "re");
+    if (file == NULL) {
+        return sluice_err_set(err, SLUICE_ERR_CONFIG, "NATS_NKEY: %s: %s", s->options.nkey_file,
+                              strerror(errno));
+    }
+    size_t len = fread(text, 1, sizeof text, file);
+    (void)fclose(file);
+    sluice_rc rc = sluice_nkey_public(text, len, s->nkey_public, err);
+    OPENSSL_cleanse(text, sizeof text);
+    return rc == SLUICE_OK ? rc : sluice_err_prefix(err, rc, "NATS_NKEY: %s", s->options.nkey_file);
+}
+
+static sluice_rc check(struct sluice_nats_settings *s, struct sluice_err *err)
+{
+    const struct sluice_nats_options *o = &s->options;
+    int ways = is_set(o->user) + is_set(o->token) + is_set(o->nkey_file) + is_set(o->creds_file);
+    if (ways > 1) {
+        return sluice_err_set(
+            err, SLUICE_ERR_CONFIG,
+            "more than one of NATS_USER, NATS_TOKEN, NATS_NKEY, NATS_CREDS is set");
+    }
+    if (is_set(o->tls_cert) != is_set(o->tls_key)) {
+        return sluice_err_set(err, SLUICE_ERR_CONFIG, "NATS_CERT and NATS_KEY need each other");
+    }
+    s->use_tls |= is_set(o->tls_ca) || is_set(o->tls_cert);
+    return is_set(o->nkey_file) ? read_nkey(s, err) : SLUICE_OK;
+}
+
+sluice_rc sluice_nats_settings_create(const struct sluice_nats_options *options,
+                                      struct sluice_nats_settings **out, struct sluice_err *err)
+{
+    sluice_rc rc;
+    struct sluice_nats_settings *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
+    }
+    s->options = *options;
+    if (!keep_all(s)) {
+        rc = sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
+        goto fail;
+    }
+    if ((rc = parse_servers(s, is_set(options->url) ? options->url : "nats://localhost:4222",
+                            err)) != SLUICE_OK ||
+        (rc = check(s, err)) != SLUICE_OK) {
+        goto fail;
+    }
+    s->options.url = NULL; /* may hold a password; the list has it */
+    uint32_t start = 0;
+    /* Workers of one list spread over its servers. */
+    if (getrandom(&start, sizeof start, 0) == sizeof start) {
+        s->servers_next = start % s->servers_count;
+    }
+    *out = s;
+    return SLUICE_OK;
+fail:
+    sluice_nats_settings_destroy(s);
+    return rc;
+}
+
+static void free_secret(char *text)
+{
+    if (text != NULL) {
+        OPENSSL_cleanse(text, strlen(text));
+        free(text);
+    }
+}
+
+void sluice_nats_settings_destroy(struct sluice_nats_settings *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < s->texts_count; i++) {
+        free_secret(s->texts[i]);
+    }
+    for (uint32_t i = 0; i < s->servers_count; i++) {
+        free_secret(s->servers[i]);
+    }
+    OPENSSL_cleanse(s->user_info, sizeof s->user_info);
+    free(s);
+}
+
+const struct sluice_nats_options *sluice_nats_settings_options(const struct sluice_nats_settings *s)
+{
+    return &s->options;
+}
+
+uint32_t sluice_nats_settings_servers(const struct sluice_nats_settings *s)
+{
+    return s->servers_count;
+}
+
+const char *sluice_nats_settings_warning(const struct sluice_nats_settings *s)
+{
+    if (s->use_tls && nats_GetVersionNumber() < 0x030b00u) {
+        return "TLS with nats.c before 3.11: it reads and writes one TLS object from two threads "
+               "(nats.c #913) and "
+               "may hang in a handshake (#907); a newer library or a local TLS proxy is safer";
+    }
+    return NULL;
+}
+
+/* ---- Connecting ---- */
+
+/* cnats' own handler prints to stderr. What it reports (permission violations, slow consumers)
+ * shows up here as missing answers; a subscription must not be touched in it (nats.c 56d3d5e3). */
+static void ignore_error(natsConnection *nc, natsSubscription *sub, natsStatus status,
+                         void *closure)
+{
+    (void)nc;
+    (void)sub;
+    (void)status;
+    (void)closure;
+}
+
+static natsStatus set_login(const struct sluice_nats_settings *s, natsOptions *opts)
+{
+    const struct sluice_nats_options *o = &s->options;
+    if (is_set(o->user)) {
+        return natsOptions_SetUserInfo(opts, o->user, o->password);
+    }
+    if (is_set(o->token)) {
+        return natsOptions_SetToken(opts, o->token);
+    }
+    if (is_set(o->nkey_file)) {
+        return natsOptions_SetNKeyFromSeed(opts, s->nkey_public, o->nkey_file);
+    }
+    if (is_set(o->creds_file)) {
+        return natsOptions_SetUserCredentialsFromFiles(opts, o->creds_file, NULL);
+    }
+    return NATS_OK;
+}
+
+static natsStatus set_tls(const struct sluice_nats_settings *s, natsOptions *opts)
+{
+    const struct sluice_nats_options *o = &s->options;
+    natsStatus status = s->use_tls ? natsOptions_SetSecure(opts, true) : NATS_OK;
+    if (status == NATS_OK && is_set(o->tls_ca)) {
+        status = natsOptions_LoadCATrustedCertificates(opts, o->tls_ca);
+    }
+    if (status == NATS_OK && is_set(o->tls_cert)) {
+        status = natsOptions_LoadCertificatesChain(opts, o->tls_cert, o->tls_key);
+    }
+    return status;
+}
+
+static natsStatus set_all(const struct sluice_nats_settings *s, const char *url,
+                          natsConnectionHandler closed, void *closure, natsOptions *opts)
+{
+    natsStatus status;
+    if ((status = natsOptions_SetURL(opts, url)) != NATS_OK ||
+        (status = natsOptions_SetTimeout(opts, s->options.connect_timeout_ms)) != NATS_OK ||
+        (status = natsOptions_SetPingInterval(opts, PING_INTERVAL_MS)) != NATS_OK ||
+        (status = natsOptions_SetMaxPingsOut(opts, PINGS_OUT_MAX)) != NATS_OK ||
+        (status = natsOptions_SetWriteDeadline(opts, WRITE_DEADLINE_MS)) != NATS_OK ||
+        (status = natsOptions_SetAllowReconnect(opts, false)) != NATS_OK ||
+        (status = natsOptions_UseGlobalMessageDelivery(opts, true)) != NATS_OK ||
+        (status = natsOptions_SetErrorHandler(opts, ignore_error, NULL)) != NATS_OK ||
+        (status = natsOptions_SetClosedCB(opts, closed, closure)) != NATS_OK) {
+        return status;
+    }
+    if (is_set(s->options.name)) {
+        status = natsOptions_SetName(opts, s->options.name);
+    }
+    if (status == NATS_OK) {
+        status = set_login(s, opts);
+    }
+    return status == NATS_OK ? set_tls(s, opts) : status;
+}
+
+static sluice_rc connect_one(struct sluice_nats_settings *s, const char *url,
+                             natsConnectionHandler closed, void *closure, natsConnection **out,
+                             struct sluice_err *err)
+{
+    natsOptions *opts = NULL;
+    char server[URL_SIZE], text[SLUICE_ERR_TEXT_SIZE / 2];
+    natsStatus status = natsOptions_Create(&opts);
+    int is_set_up = 0;
+    if (status == NATS_OK && (status = set_all(s, url, closed, closure, opts)) == NATS_OK) {
+        is_set_up = 1;
+        status = natsConnection_Connect(out, opts);
+    }
+    if (status == NATS_OK) {
+        natsOptions_Destroy(opts);
+        return SLUICE_OK;
+    }
+    natsStatus last = NATS_OK;
+    const char *words = nats_GetLastError(&last);
+    if (words != NULL && words[0] == '(' && strstr(words, "): ") != NULL) {
+        words = strstr(words, "): ") + 3; /* file and line of cnats */
+    }
+    sluice_nats_redact(words != NULL && words[0] != '\0' ? words : natsStatus_GetText(status), text,
+                       sizeof text);
+    sluice_nats_redact(url, server, sizeof server);
+    natsOptions_Destroy(opts);
+    *out = NULL;
+    if (!is_set_up) {
+        return sluice_err_set(err, SLUICE_ERR_CONFIG, "NATS connection settings: %s", text);
+    }
+    int is_auth = status == NATS_CONNECTION_AUTH_FAILED || status == NATS_NOT_PERMITTED;
+    return sluice_err_set(err, is_auth ? SLUICE_ERR_AUTH : SLUICE_ERR_CONNECTION,
+                          "cannot connect to %s: %s", server, text);
+}
+
+sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *s, natsConnectionHandler closed,
+                                       void *closure, natsConnection **out, struct sluice_err *err)
+{
+    sluice_rc rc = SLUICE_ERR_CONNECTION;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    for (uint32_t i = 0; i < s->servers_count; i++) {
+        const char *url = s->servers[s->servers_next % s->servers_count];
+        rc = connect_one(s, url, closed, closure, out, err);
+        if (rc == SLUICE_OK) {
+            break; /* the next pass begins with the server that was good */
+        }
+        s->servers_next = (s->servers_next + 1) % s->servers_count;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}

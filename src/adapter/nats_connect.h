@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening one connection to one of the configured servers. Only files of this adapter that touch
+ * cnats include this. */
+#ifndef SLUICE_ADAPTER_NATS_CONNECT_H
+#define SLUICE_ADAPTER_NATS_CONNECT_H
+
+#include "adapter/nats_options.h"
+#include "core/err.h"
+#include <nats/nats.h>
+
+struct sluice_nats_settings; /* a checked copy of the options, and the list of servers */
+
+/* ERR_CONFIG naming the setting, ERR_NOMEM. */
+sluice_rc sluice_nats_settings_create(const struct sluice_nats_options *options,
+                                      struct sluice_nats_settings **out, struct sluice_err *err);
+void sluice_nats_settings_destroy(struct sluice_nats_settings *settings); /* accepts NULL */
+
+const struct sluice_nats_options *
+sluice_nats_settings_options(const struct sluice_nats_settings *settings); /* defaults filled in */
+uint32_t sluice_nats_settings_servers(const struct sluice_nats_settings *settings);
+/* What the user should know about these settings and this library; NULL: nothing. */
+const char *sluice_nats_settings_warning(const struct sluice_nats_settings *settings);
+
+/* Try each server once, from where the last call stopped. Blocks. ERR_CONNECTION, ERR_AUTH,
+ * ERR_CONFIG (files). The connection does not reconnect: `closed` is called once, on cnats'
+ * callback thread, when it is over. cnats' threads are made with all signals blocked. */
+sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *settings,
+                                       natsConnectionHandler closed, void *closure,
+                                       natsConnection **out, struct sluice_err *err);
+
+/* Remember the servers of the cluster that this one told of. */
+void sluice_nats_settings_learn(struct sluice_nats_settings *settings, natsConnection *nc);
+
+/* `text` without what stands between "://" and "@". */
+void sluice_nats_redact(const char *text, char *out, size_t size);
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection to NATS, kept up. Everything of cnats that the other adapters need goes through
+ * here.
+ *
+ * cnats' own reconnect is switched off: a connection that broke is closed, destroyed and replaced
+ * by a new one, on a thread of the link. So nothing that was sent before can be sent again
+ * afterwards (cnats accepts one publish into its smallest reconnect buffer), each connection has an
+ * inbox prefix of its own (a late answer to an earlier one finds nobody), subscriptions die only
+ * with their closed connection (nats.c #637), and a refused login is tried again (cnats gives up
+ * for good at the second).
+ *
+ * Threads: "loop" is the thread that the mailbox delivers on. Message callbacks come on cnats' one
+ * delivery thread, in the order of arrival over all subscriptions of the process.
+ */
+#ifndef SLUICE_ADAPTER_NATS_LINK_H
+#define SLUICE_ADAPTER_NATS_LINK_H
+
+#include "adapter/nats_box.h"
+#include "adapter/nats_headers.h"
+#include "adapter/nats_options.h"
+#include "core/err.h"
+#include <stddef.h>
+
+struct sluice_nats_link;
+struct sluice_nats_tap; /* a subscription */
+
+/* Loop thread, never from inside an operation. Texts are borrowed and hold no credentials. */
+struct sluice_nats_link_events {
+    void (*on_up)(void *ctx); /* connected, first or again; no subscription exists */
+    void (*on_down)(void *ctx, const char *text); /* lost; all taps of it are gone */
+    void (*on_lost)(void *ctx, const char *text); /* attempts exhausted: for good */
+};
+
+/* A message during its callback; borrowed. */
+struct sluice_nats_message {
+    const char *subject;
+    const char *reply; /* "" when there is none */
+    const void *body;
+    size_t body_len;
+    void *raw; /* for the two functions below */
+};
+
+/* Called on the delivery thread: copy, post, return. */
+typedef void sluice_nats_message_fn(void *ctx, const struct sluice_nats_message *message);
+
+enum sluice_nats_sent {
+    SLUICE_NATS_SENT,      /* in the connection's buffer; no proof of anything */
+    SLUICE_NATS_DOWN,      /* not connected, or the connection broke meanwhile: not sent */
+    SLUICE_NATS_TOO_LARGE, /* over the server's max payload */
+    SLUICE_NATS_REFUSED    /* not a legal subject or header; no memory */
+};
+
+/* Milliseconds of the monotonic clock that counts suspended time. Any thread. */
+int64_t sluice_nats_now_ms(void);
+
+/* Fill with random letters and digits, for inboxes; `size` includes the end. Any thread. */
+void sluice_nats_random_token(char *out, size_t size);
+
+/* Connect (blocking: at most the connect timeout for each server, three times when the login is
+ * refused) and start the link's thread. ERR_CONFIG, ERR_CONNECTION, ERR_AUTH, ERR_NOMEM, with a
+ * text that names servers without credentials. `box` is borrowed until stop, `events` is copied;
+ * on_up follows through the box. Boot thread, or the loop's thread before the loop runs. */
+sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options,
+                                  struct sluice_nats_box *box,
+                                  const struct sluice_nats_link_events *events, void *ctx,
+                                  struct sluice_nats_link **out, struct sluice_err *err);
+
+/* Flush (bounded, 2 s), close, end the thread; no event afterwards. Returns 1 when no message
+ * callback can come any more; 0 when cnats did not let go within 15 s: then what the callbacks use
+ * must not be freed. Accepts NULL (1). Loop thread. The order is: stop the link, close the box,
+ * free the link. */
+int sluice_nats_link_stop(struct sluice_nats_link *link);
+void sluice_nats_link_free(struct sluice_nats_link *link); /* accepts NULL */
+
+/* ---- Loop thread, never blocking for the network (but see publish) ---- */
+
+int sluice_nats_link_is_up(const struct sluice_nats_link *link);
+int64_t
+sluice_nats_link_up_since_ms(const struct sluice_nats_link *link); /* begin of the connect */
+const char *
+sluice_nats_link_inbox(const struct sluice_nats_link *link); /* of this connection; "" when down */
+const char *sluice_nats_link_api_prefix(const struct sluice_nats_link *link);
+int64_t
+sluice_nats_link_payload_max(const struct sluice_nats_link *link); /* the last known; 0: none yet */
+const char *sluice_nats_link_server(const struct sluice_nats_link *link); /* without credentials */
+
+/* What must be watched from outside the link's thread: call at least every few seconds. Reports
+ * on_lost when a connect does not return (nats.c before 3.8 may spin in it, before 3.11 hang in
+ * TLS). */
+void sluice_nats_link_tick(struct sluice_nats_link *link);
+
+/* Give the connection up and make a new one: on_down, then on_up. */
+void sluice_nats_link_reset(struct sluice_nats_link *link, const char *why);
+
+/* NULL when down or without memory. `released` is called once in any case, on any thread, when no
+ * callback can come any more; after NULL it was called already. */
+struct sluice_nats_tap *sluice_nats_link_subscribe(struct sluice_nats_link *link,
+                                                   const char *subject, sluice_nats_message_fn *fn,
+                                                   void (*released)(void *ctx), void *ctx);
+/* What is on its way is dropped. The tap is not usable afterwards. */
+void sluice_nats_tap_unsubscribe(struct sluice_nats_tap *tap);
+/* Tell the server to stop and still hand over what it sent before it heard: `released` comes after
+ * the last message, within `timeout_ms`. */
+void sluice_nats_tap_drain(struct sluice_nats_tap *tap, int64_t timeout_ms);
+
+/* Put a message into the connection's buffer, which cnats' flusher empties within a millisecond.
+ * Blocks only while the socket takes nothing (at most 5 s, then the connection is given up).
+ * `reply` may be NULL. */
+enum sluice_nats_sent sluice_nats_link_publish(struct sluice_nats_link *link, const char *subject,
+                                               const char *reply, const sluice_header *headers,
+                                               uint32_t headers_count, const void *body,
+                                               size_t body_len);
+
+/* ---- Inside a message callback ---- */
+
+/* The code of the first header line ("NATS/1.0 503"), 0 without one; `text` gets its words, "" if
+ * none. */
+int sluice_nats_message_status(const struct sluice_nats_message *message, char *text, size_t size);
+
+/* Each header, see nats_headers.h. In the order of arrival; with a cnats newer than 3.13, names in
+ * alphabetical order and the values of one name in theirs. */
+void sluice_nats_message_headers(const struct sluice_nats_message *message,
+                                 sluice_nats_header_fn *visit, void *ctx);
+
+#endif

@@ -1,0 +1,626 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "adapter/nats_provision.h"
+
+#include "adapter/nats_api.h"
+#include <cjson/cJSON.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MS          1000000.0 /* nanoseconds */
+#define PENDING_MIN 1000.0    /* max_ack_pending: delayed NAKs keep their place in it */
+#define WAITING_MIN 8.0       /* max_waiting: pulls of two processes */
+#define KV_WINDOW_MS                                                                               \
+    120000 /* duplicate window of a key-value bucket, as the NATS clients make it */
+#define JOURNAL_ENTRY (320.0 * 1024) /* a chunk of a journaled answer and its headers */
+
+struct provision {
+    const struct sluice_nats_plan *plan;
+    struct sluice_nats_api *api;
+    int mode;
+    sluice_nats_told_fn *told;
+    void *ctx;
+    struct sluice_nats_facts *facts;
+    struct sluice_err *err;
+    struct sluice_err first; /* difference */
+    uint32_t differences;    /* told so far */
+};
+
+/* The object under inspection. */
+struct object {
+    struct provision *p;
+    const char *kind, *name; /* "stream", "ORDERS" */
+    cJSON *config;           /* as the server has it */
+    int is_changed;          /* `config` was altered and is to be sent */
+};
+
+/* ---- Telling ---- */
+
+SLUICE_PRINTF(3, 4)
+static void tell(const struct provision *p, const char *verb, const char *format, ...)
+{
+    char what[SLUICE_ERR_TEXT_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    if (p->told != NULL) {
+        p->told(p->ctx, verb, what);
+    }
+}
+
+static void differs(struct provision *p, sluice_rc rc, const char *what)
+{
+    tell(p, "differs", "%s", what);
+    if (p->differences++ == 0) {
+        (void)sluice_err_set(&p->first, rc, "%s", what);
+    }
+}
+
+/* A value as it is shown: numbers without fraction, "absent". */
+static void show(char *out, size_t size, const cJSON *value)
+{
+    char *text = value == NULL ? NULL : cJSON_PrintUnformatted(value);
+    (void)snprintf(out, size, "%s", text == NULL ? "absent" : text);
+    cJSON_free(text);
+}
+
+enum weight { NOTE, DIFFERENCE };
+
+static void field_differs(const struct object *o, enum weight weight, const char *field,
+                          const char *expected)
+{
+    char found[128], what[SLUICE_ERR_TEXT_SIZE];
+    show(found, sizeof found, cJSON_GetObjectItemCaseSensitive(o->config, field));
+    (void)snprintf(what, sizeof what, "%s %s: %s is %s, expected %s", o->kind, o->name, field,
+                   found, expected);
+    if (weight == NOTE) {
+        tell(o->p, "note", "%s", what);
+    } else {
+        differs(o->p, SLUICE_ERR_CONFIG, what);
+    }
+}
+
+/* ---- Fields ---- */
+
+static double number_of(const struct object *o, const char *field)
+{
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(o->config, field);
+    return cJSON_IsNumber(value) ? value->valuedouble : 0;
+}
+
+static const char *text_of(const struct object *o, const char *field)
+{
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(o->config, field);
+    return cJSON_IsString(value) ? value->valuestring : "";
+}
+
+static int flag_of(const struct object *o, const char *field)
+{
+    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o->config, field)) != 0;
+}
+
+/* Replace a member; without memory the verification that follows finds the old one. */
+static void put(cJSON *json, const char *field, cJSON *value)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(json, field);
+    if (value != NULL) {
+        cJSON_AddItemToObject(json, field, value);
+    }
+}
+
+/* May this field be brought in line? If so it is done in the copy that will be sent. */
+static int may_fix(struct object *o, const char *field, cJSON *value)
+{
+    if (o->p->mode != SLUICE_NATS_UPDATE) {
+        cJSON_Delete(value);
+        return 0;
+    }
+    put(o->config, field, value);
+    o->is_changed = 1;
+    return 1;
+}
+
+static void expect_number(struct object *o, enum weight weight, const char *field, double wanted,
+                          const char *expected)
+{
+    if (number_of(o, field) != wanted && !may_fix(o, field, cJSON_CreateNumber(wanted))) {
+        field_differs(o, weight, field, expected);
+    }
+}
+
+/* A limit that must leave room: 0 and below mean none. */
+static void expect_room(struct object *o, enum weight weight, const char *field, double least,
+                        const char *expected)
+{
+    double found = number_of(o, field);
+    if (found > 0 && found < least && !may_fix(o, field, cJSON_CreateNumber(least))) {
+        field_differs(o, weight, field, expected);
+    }
+}
+
+static void expect_off(struct object *o, const char *field)
+{
+    if (flag_of(o, field) && !may_fix(o, field, cJSON_CreateFalse())) {
+        field_differs(o, DIFFERENCE, field, "false");
+    }
+}
+
+static void expect_text(struct object *o, enum weight weight, const char *field, const char *wanted)
+{
+    if (strcmp(text_of(o, field), wanted) != 0) {
+        char expected[192];
+        (void)snprintf(expected, sizeof expected, "\"%s\"", wanted);
+        field_differs(o, weight, field, expected);
+    }
+}
+
+/* ---- Streams ---- */
+
+/* Does `pattern` take everything that `subject` stands for? */
+static int covers(const char *pattern, const char *subject)
+{
+    while (*pattern != '\0' && *subject != '\0') {
+        size_t p = strcspn(pattern, "."), s = strcspn(subject, ".");
+        if (p == 1 && pattern[0] == '>') {
+            return 1;
+        }
+        int is_any = p == 1 && pattern[0] == '*' && !(s == 1 && subject[0] == '>');
+        if (!is_any && (p != s || memcmp(pattern, subject, p) != 0)) {
+            return 0;
+        }
+        pattern += p + (pattern[p] == '.');
+        subject += s + (subject[s] == '.');
+    }
+    return *pattern == '\0' && *subject == '\0';
+}
+
+static void expect_subject(struct object *o, const char *subject)
+{
+    cJSON *subjects = cJSON_GetObjectItemCaseSensitive(o->config, "subjects");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, subjects)
+    {
+        if (cJSON_IsString(item) && covers(item->valuestring, subject)) {
+            return;
+        }
+    }
+    if (o->p->mode == SLUICE_NATS_UPDATE && cJSON_IsArray(subjects)) {
+        cJSON_AddItemToArray(subjects, cJSON_CreateString(subject));
+        o->is_changed = 1;
+        return;
+    }
+    char expected[320];
+    (void)snprintf(expected, sizeof expected, "one that takes %s", subject);
+    field_differs(o, DIFFERENCE, "subjects", expected);
+}
+
+static cJSON *stream_config(const char *name, const char *subject, const char *below)
+{
+    cJSON *config = cJSON_CreateObject();
+    cJSON *subjects = cJSON_AddArrayToObject(config, "subjects");
+    cJSON_AddStringToObject(config, "name", name);
+    cJSON_AddItemToArray(subjects, cJSON_CreateString(subject));
+    if (below != NULL) {
+        cJSON_AddItemToArray(subjects, cJSON_CreateString(below));
+    }
+    cJSON_AddStringToObject(config, "storage", "file");
+    cJSON_AddStringToObject(config, "retention", "limits");
+    cJSON_AddNumberToObject(config, "num_replicas", 1);
+    cJSON_AddNumberToObject(config, "duplicate_window", SLUICE_DUPLICATE_WINDOW_MS * MS);
+    return config;
+}
+
+/* The object's configuration as it is now; made of `wanted` when it is missing and that is allowed.
+ * `info` gets the whole answer. SLUICE_ERR_NOT_FOUND is told as a difference. */
+static sluice_rc look_up(struct object *o, const char *info_operation, const char *make_operation,
+                         const cJSON *wanted, cJSON **info)
+{
+    struct provision *p = o->p;
+    sluice_rc rc = sluice_nats_api_call(p->api, info_operation, NULL, info, p->err);
+    if (rc == SLUICE_ERR_NOT_FOUND && p->mode != SLUICE_NATS_VERIFY) {
+        rc = sluice_nats_api_call(p->api, make_operation, wanted, NULL, p->err);
+        if (rc != SLUICE_OK) {
+            return sluice_err_prefix(p->err, rc, "%s %s", o->kind, o->name);
+        }
+        tell(p, "created", "%s %s", o->kind, o->name);
+        rc = sluice_nats_api_call(p->api, info_operation, NULL, info, p->err);
+    }
+    if (rc == SLUICE_ERR_NOT_FOUND) {
+        char what[SLUICE_ERR_TEXT_SIZE];
+        (void)snprintf(what, sizeof what,
+                       "%s %s does not exist; `sluice init` or SLUICE_CREATE_STREAMS=1 creates it",
+                       o->kind, o->name);
+        differs(p, rc, what);
+        return rc;
+    }
+    if (rc == SLUICE_OK) {
+        o->config = cJSON_DetachItemFromObjectCaseSensitive(*info, "config");
+    }
+    return rc;
+}
+
+/* The API operations that concern one object. */
+struct operations {
+    char look[400], make[400], update[400];
+};
+
+/* Send what the checks have altered. */
+static sluice_rc send_changes(struct object *o, const char *operation)
+{
+    struct provision *p = o->p;
+    cJSON *request = o->config;
+    if (strncmp(operation, "CONSUMER.", 9) == 0) {
+        request = cJSON_CreateObject();
+        cJSON_AddStringToObject(request, "stream_name", p->plan->stream_requests);
+        cJSON_AddItemReferenceToObject(request, "config", o->config);
+    }
+    sluice_rc rc = sluice_nats_api_call(p->api, operation, request, NULL, p->err);
+    if (request != o->config) {
+        cJSON_Delete(request);
+    }
+    if (rc != SLUICE_OK) {
+        return sluice_err_prefix(p->err, rc, "%s %s", o->kind, o->name);
+    }
+    tell(p, "updated", "%s %s", o->kind, o->name);
+    return SLUICE_OK;
+}
+
+static sluice_rc look_and_check(struct object *o, const struct operations *operations,
+                                const cJSON *wanted,
+                                void (*checks)(struct object *o, const cJSON *info))
+{
+    cJSON *info = NULL;
+    sluice_rc rc = look_up(o, operations->look, operations->make, wanted, &info);
+    if (rc == SLUICE_OK) {
+        checks(o, info);
+    }
+    cJSON_Delete(info);
+    return rc;
+}
+
+/* Look at one object; when the checks altered its configuration, send that and compare all again.
+ */
+static sluice_rc inspect(struct object *o, const struct operations *operations, const cJSON *wanted,
+                         void (*checks)(struct object *o, const cJSON *info))
+{
+    int mode = o->p->mode;
+    sluice_rc rc = look_and_check(o, operations, wanted, checks);
+    if (rc == SLUICE_OK && o->is_changed) {
+        rc = send_changes(o, operations->update);
+        if (rc == SLUICE_OK) {
+            cJSON_Delete(o->config);
+            o->config = NULL;
+            o->p->mode = SLUICE_NATS_VERIFY;
+            rc = look_and_check(o, operations, wanted, checks);
+            o->p->mode = mode;
+        }
+    }
+    cJSON_Delete(o->config);
+    /* Missing has been told; the others are still to be looked at. */
+    return rc == SLUICE_ERR_NOT_FOUND ? SLUICE_OK : rc;
+}
+
+static sluice_rc inspect_stream(struct provision *p, const char *name, cJSON *wanted,
+                                void (*checks)(struct object *o, const cJSON *info))
+{
+    struct operations operations;
+    struct object o = {.p = p, .kind = "stream", .name = name};
+    (void)snprintf(operations.look, sizeof operations.look, "STREAM.INFO.%s", name);
+    (void)snprintf(operations.make, sizeof operations.make, "STREAM.CREATE.%s", name);
+    (void)snprintf(operations.update, sizeof operations.update, "STREAM.UPDATE.%s", name);
+    sluice_rc rc = inspect(&o, &operations, wanted, checks);
+    cJSON_Delete(wanted);
+    return rc;
+}
+
+static void check_any_stream(struct object *o)
+{
+    expect_off(o, "sealed");
+    expect_off(o, "no_ack"); /* there would be no PubAck */
+    expect_text(o, NOTE, "storage", "file");
+}
+
+static void check_window(struct object *o)
+{
+    double wanted = SLUICE_DUPLICATE_WINDOW_MS * MS;
+    if (number_of(o, "duplicate_window") < wanted &&
+        !may_fix(o, "duplicate_window", cJSON_CreateNumber(wanted))) {
+        field_differs(o, NOTE, "duplicate_window", "at least 600000000000 (10 minutes)");
+    }
+}
+
+static void check_requests(struct object *o, const cJSON *info)
+{
+    (void)info;
+    struct provision *p = o->p;
+    double room = (double)(p->facts->payload_max - SLUICE_DEAD_LETTER_ROOM);
+    char expected[64];
+    check_any_stream(o);
+    check_window(o);
+    expect_subject(o, p->plan->subject_request);
+    expect_text(o, NOTE, "retention", "workqueue");
+    double size = number_of(o, "max_msg_size");
+    if ((size <= 0 || size > room) && !may_fix(o, "max_msg_size", cJSON_CreateNumber(room))) {
+        (void)snprintf(expected, sizeof expected, "at most %.0f, so that a dead letter fits", room);
+        field_differs(o, NOTE, "max_msg_size", expected);
+    }
+    size = number_of(o, "max_msg_size");
+    p->facts->message_size_max = size > 0 ? (int64_t)size : p->facts->payload_max;
+}
+
+static void check_ready(struct object *o, const cJSON *info)
+{
+    (void)info;
+    check_any_stream(o);
+    check_window(o);
+    expect_subject(o, o->p->plan->subject_ready);
+}
+
+static void check_dead(struct object *o, const cJSON *info)
+{
+    (void)info;
+    char expected[64];
+    check_any_stream(o);
+    check_window(o);
+    expect_subject(o, o->p->plan->subject_dead);
+    if (strcmp(text_of(o, "retention"), "interest") == 0) {
+        field_differs(o, DIFFERENCE, "retention",
+                      "\"limits\": nobody may be listening when a message is buried");
+    }
+    double least = (double)(o->p->facts->message_size_max + SLUICE_DEAD_LETTER_ROOM);
+    (void)snprintf(expected, sizeof expected, "none, or at least %.0f, so that a dead letter fits",
+                   least);
+    expect_room(o, DIFFERENCE, "max_msg_size", least, expected);
+}
+
+static void check_journal(struct object *o, const cJSON *info)
+{
+    char subject[160], expected[64];
+    const cJSON *state = cJSON_GetObjectItemCaseSensitive(info, "state");
+    const cJSON *messages = cJSON_GetObjectItemCaseSensitive(state, "messages");
+    double ttl = (double)o->p->plan->journal_ttl_ms * MS;
+    o->p->facts->journal_messages = cJSON_IsNumber(messages) ? (uint64_t)messages->valuedouble : 0;
+    (void)snprintf(subject, sizeof subject, "$KV.%s.>", o->p->plan->bucket);
+    check_any_stream(o);
+    expect_subject(o, subject);
+    expect_text(o, DIFFERENCE, "retention", "limits");
+    expect_number(o, DIFFERENCE, "max_msgs_per_subject", 1, "1 (history)");
+    (void)snprintf(expected, sizeof expected, "%.0f (SLUICE_JOURNAL_TTL)", ttl);
+    expect_number(o, NOTE, "max_age", ttl, expected);
+    expect_room(o, DIFFERENCE, "max_msg_size", JOURNAL_ENTRY, "none, or at least 327680");
+}
+
+static cJSON *journal_config(const struct provision *p, const char *name)
+{
+    char subject[160];
+    int64_t window =
+        p->plan->journal_ttl_ms < KV_WINDOW_MS ? p->plan->journal_ttl_ms : KV_WINDOW_MS;
+    (void)snprintf(subject, sizeof subject, "$KV.%s.>", p->plan->bucket);
+    cJSON *config = stream_config(name, subject, NULL);
+    put(config, "duplicate_window", cJSON_CreateNumber((double)window * MS));
+    cJSON_AddNumberToObject(config, "max_msgs_per_subject", 1);
+    cJSON_AddNumberToObject(config, "max_age", (double)p->plan->journal_ttl_ms * MS);
+    cJSON_AddStringToObject(config, "discard", "new");
+    cJSON_AddBoolToObject(config, "allow_rollup_hdrs", 1);
+    cJSON_AddBoolToObject(config, "deny_delete", 1);
+    cJSON_AddBoolToObject(config, "allow_direct", 1);
+    return config;
+}
+
+static sluice_rc inspect_streams(struct provision *p)
+{
+    const struct sluice_nats_plan *plan = p->plan;
+    char below[320], bucket[96];
+    sluice_rc rc;
+    cJSON *wanted = stream_config(plan->stream_requests, plan->subject_request, NULL);
+    put(wanted, "retention", cJSON_CreateString("workqueue"));
+    put(wanted, "max_msg_size",
+        cJSON_CreateNumber((double)(p->facts->payload_max - SLUICE_DEAD_LETTER_ROOM)));
+    if ((rc = inspect_stream(p, plan->stream_requests, wanted, check_requests)) != SLUICE_OK) {
+        return rc;
+    }
+    (void)snprintf(below, sizeof below, "%s.>", plan->subject_ready);
+    wanted = stream_config(plan->stream_ready, plan->subject_ready, below);
+    if ((rc = inspect_stream(p, plan->stream_ready, wanted, check_ready)) != SLUICE_OK) {
+        return rc;
+    }
+    wanted = stream_config(plan->stream_dead, plan->subject_dead, NULL);
+    if ((rc = inspect_stream(p, plan->stream_dead, wanted, check_dead)) != SLUICE_OK ||
+        plan->bucket == NULL) {
+        return rc;
+    }
+    (void)snprintf(bucket, sizeof bucket, "KV_%s", plan->bucket);
+    return inspect_stream(p, bucket, journal_config(p, bucket), check_journal);
+}
+
+/* A publish that no stream takes is never acknowledged: better known at boot than at each message.
+ */
+static sluice_rc inspect_output(struct provision *p, const char *subject)
+{
+    cJSON *request = cJSON_CreateObject();
+    cJSON_AddStringToObject(request, "subject", subject);
+    cJSON *answer = NULL;
+    sluice_rc rc = sluice_nats_api_call(p->api, "STREAM.NAMES", request, &answer, p->err);
+    if (rc == SLUICE_OK &&
+        cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(answer, "streams")) == 0) {
+        char what[SLUICE_ERR_TEXT_SIZE];
+        (void)snprintf(what, sizeof what, "output subject %s: no stream takes it", subject);
+        differs(p, SLUICE_ERR_NOT_FOUND, what);
+    }
+    cJSON_Delete(answer);
+    cJSON_Delete(request);
+    return rc;
+}
+
+static sluice_rc inspect_outputs(struct provision *p)
+{
+    sluice_rc rc = SLUICE_OK;
+    for (uint32_t i = 0; i < p->plan->output_subjects_count && rc == SLUICE_OK; i++) {
+        rc = inspect_output(p, p->plan->output_subjects[i]);
+    }
+    return rc;
+}
+
+/* ---- Consumer ---- */
+
+static double pending_wanted(const struct provision *p)
+{
+    double twice = 2.0 * p->plan->max_in_flight;
+    return twice > PENDING_MIN ? twice : PENDING_MIN;
+}
+
+/* One filter for all requests, or none. */
+static void check_filter(struct object *o)
+{
+    const cJSON *many = cJSON_GetObjectItemCaseSensitive(o->config, "filter_subjects");
+    const char *wanted = o->p->plan->subject_request;
+    const char *filter = text_of(o, "filter_subject");
+    char expected[320];
+    (void)snprintf(expected, sizeof expected, "\"%s\"", wanted);
+    if (cJSON_GetArraySize(many) > 0) {
+        field_differs(o, DIFFERENCE, "filter_subjects", "absent");
+    } else if (filter[0] != '\0' && strcmp(filter, wanted) != 0) {
+        field_differs(o, DIFFERENCE, "filter_subject", expected);
+    }
+}
+
+static void check_consumer(struct object *o, const cJSON *info)
+{
+    (void)info;
+    struct provision *p = o->p;
+    char expected[96];
+    double in_flight = p->plan->max_in_flight;
+    if (cJSON_GetObjectItemCaseSensitive(o->config, "deliver_subject") != NULL) {
+        field_differs(o, DIFFERENCE, "deliver_subject", "absent (a pull consumer)");
+    }
+    expect_text(o, DIFFERENCE, "ack_policy", "explicit");
+    expect_text(o, DIFFERENCE, "replay_policy", "instant");
+    expect_text(o, NOTE, "deliver_policy", "all");
+    check_filter(o);
+    expect_number(o, DIFFERENCE, "max_deliver", -1, "-1 (failures are counted by the runtime)");
+    if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(o->config, "backoff")) > 0 &&
+        !may_fix(o, "backoff", NULL)) {
+        field_differs(o, DIFFERENCE, "backoff", "absent (delays come with each NAK)");
+    }
+    double ack_wait = (double)p->plan->ack_wait_ms * MS;
+    (void)snprintf(expected, sizeof expected, "%.0f (SLUICE_ACK_WAIT)", ack_wait);
+    expect_number(o, DIFFERENCE, "ack_wait", ack_wait, expected);
+    double pending = number_of(o, "max_ack_pending");
+    if (pending > 0 && pending < in_flight &&
+        !may_fix(o, "max_ack_pending", cJSON_CreateNumber(pending_wanted(p)))) {
+        (void)snprintf(expected, sizeof expected, "at least %.0f (SLUICE_MAX_IN_FLIGHT)",
+                       in_flight);
+        field_differs(o, DIFFERENCE, "max_ack_pending", expected);
+    }
+    expect_number(o, DIFFERENCE, "inactive_threshold", 0, "absent (it would delete the consumer)");
+    expect_off(o, "headers_only");
+    expect_room(o, DIFFERENCE, "max_waiting", WAITING_MIN, "at least 8");
+    (void)snprintf(expected, sizeof expected, "none, or at least %.0f (SLUICE_MAX_IN_FLIGHT)",
+                   in_flight);
+    expect_room(o, DIFFERENCE, "max_batch", in_flight, expected);
+    const char *priority = text_of(o, "priority_policy");
+    if (priority[0] != '\0' && strcmp(priority, "none") != 0) {
+        field_differs(o, DIFFERENCE, "priority_policy", "absent");
+    }
+    if (cJSON_GetObjectItemCaseSensitive(o->config, "pause_until") != NULL) {
+        field_differs(o, NOTE, "pause_until", "absent: nothing is delivered until then");
+    }
+}
+
+static cJSON *consumer_request(const struct provision *p)
+{
+    const struct sluice_nats_plan *plan = p->plan;
+    cJSON *request = cJSON_CreateObject();
+    cJSON *config = cJSON_AddObjectToObject(request, "config");
+    cJSON_AddStringToObject(request, "stream_name", plan->stream_requests);
+    cJSON_AddStringToObject(config, "durable_name", plan->consumer);
+    cJSON_AddStringToObject(config, "ack_policy", "explicit");
+    cJSON_AddStringToObject(config, "deliver_policy", "all");
+    cJSON_AddStringToObject(config, "replay_policy", "instant");
+    cJSON_AddStringToObject(config, "filter_subject", plan->subject_request);
+    cJSON_AddNumberToObject(config, "ack_wait", (double)plan->ack_wait_ms * MS);
+    cJSON_AddNumberToObject(config, "max_deliver", -1);
+    cJSON_AddNumberToObject(config, "max_ack_pending", pending_wanted(p));
+    return request;
+}
+
+static sluice_rc inspect_consumer(struct provision *p)
+{
+    const struct sluice_nats_plan *plan = p->plan;
+    struct operations operations;
+    struct object o = {.p = p, .kind = "consumer", .name = plan->consumer};
+    (void)snprintf(operations.look, sizeof operations.look, "CONSUMER.INFO.%s.%s",
+                   plan->stream_requests, plan->consumer);
+    (void)snprintf(operations.make, sizeof operations.make, "CONSUMER.DURABLE.CREATE.%s.%s",
+                   plan->stream_requests, plan->consumer);
+    memcpy(operations.update, operations.make,
+           sizeof operations.update); /* it is create-or-update */
+    cJSON *request = consumer_request(p);
+    sluice_rc rc = inspect(&o, &operations, request, check_consumer);
+    cJSON_Delete(request);
+    return rc;
+}
+
+/* ---- Server ---- */
+
+static void check_version(const struct provision *p)
+{
+    int major = 0, minor = 0, patch = 0;
+    const char *version = p->facts->server_version;
+    if (sscanf(version, "%d.%d.%d", &major, &minor, &patch) != 3) {
+        return;
+    }
+    if (major < 2 || (major == 2 && minor < 9)) {
+        tell(p, "warning", "nats-server %s: older than 2.9, which is the oldest that is tested",
+             version);
+    } else if (major == 2 && minor == 10 && patch < 23) {
+        tell(p, "warning",
+             "nats-server %s: 2.10 before 2.10.23 can lose a stream when it is killed", version);
+    }
+}
+
+sluice_rc sluice_nats_provision(const struct sluice_nats_options *options,
+                                const struct sluice_nats_plan *plan, int mode,
+                                sluice_nats_told_fn *told, void *ctx,
+                                struct sluice_nats_facts *facts, struct sluice_err *err)
+{
+    struct sluice_err unused;
+    struct provision p = {.plan = plan,
+                          .mode = mode,
+                          .told = told,
+                          .ctx = ctx,
+                          .facts = facts,
+                          .err = err == NULL ? &unused : err};
+    memset(facts, 0, sizeof *facts);
+    sluice_rc rc = sluice_nats_api_open(options, &p.api, p.err);
+    if (rc != SLUICE_OK) {
+        return rc;
+    }
+    facts->payload_max = sluice_nats_api_payload_max(p.api);
+    facts->message_size_max = facts->payload_max;
+    sluice_nats_api_server_version(p.api, facts->server_version, sizeof facts->server_version);
+    check_version(&p);
+    if (sluice_nats_api_warning(p.api) != NULL) {
+        tell(&p, "warning", "%s", sluice_nats_api_warning(p.api));
+    }
+    rc = inspect_streams(&p);
+    if (rc == SLUICE_OK) {
+        rc = inspect_outputs(&p);
+    }
+    if (rc == SLUICE_OK) {
+        rc = inspect_consumer(&p);
+    }
+    if (rc == SLUICE_OK && p.differences > 0) {
+        *p.err = p.first;
+        rc = p.first.rc;
+        if (p.differences > 1) {
+            size_t len = strlen(p.err->text);
+            (void)snprintf(p.err->text + len, sizeof p.err->text - len, " (and %u more)",
+                           p.differences - 1);
+        }
+    }
+    sluice_nats_api_close(p.api);
+    return rc;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What has to exist on the server: looked at field by field, or made. Blocking; not for the loop
+ * thread. */
+#ifndef SLUICE_ADAPTER_NATS_PROVISION_H
+#define SLUICE_ADAPTER_NATS_PROVISION_H
+
+#include "adapter/nats_options.h"
+#include "core/err.h"
+
+#define SLUICE_DUPLICATE_WINDOW_MS (10 * 60 * 1000)
+#define SLUICE_DEAD_LETTER_ROOM    (16 * 1024) /* a dead letter adds headers and must still fit */
+
+struct sluice_nats_plan {
+    const char *stream_requests, *subject_request;
+    const char *stream_ready, *subject_ready; /* all outputs: the subject and everything below it */
+    const char *stream_dead, *subject_dead;
+    const char *consumer;
+    int64_t ack_wait_ms;
+    uint32_t max_in_flight;
+    const char *bucket; /* NULL: no journal */
+    int64_t journal_ttl_ms;
+    /* Subjects that outputs are mapped to: some stream must take each. Looked at, never made. */
+    const char *output_subjects[16];
+    uint32_t output_subjects_count;
+};
+
+struct sluice_nats_facts {
+    char server_version[32]; /* "" when it could not be read */
+    int64_t payload_max;
+    int64_t message_size_max; /* of the request stream */
+    uint64_t journal_messages;
+};
+
+/* How far to go. */
+enum {
+    SLUICE_NATS_VERIFY = 0, /* alter nothing */
+    SLUICE_NATS_CREATE = 1, /* make what is missing, alter nothing that exists */
+    SLUICE_NATS_UPDATE = 2  /* and bring fields in line that can be changed in place */
+};
+
+/* Called for each thing that was made, changed or found: verb "created", "updated", "differs" (an
+ * error follows), "note" (works, but a promise is weaker) or "warning" (versions of server and
+ * library). `what` names object, field, found and expected. May be NULL. */
+typedef void sluice_nats_told_fn(void *ctx, const char *verb, const char *what);
+
+/* Verify after having done what `mode` allows. All differences are told; the error has the first,
+ * and how many more there are. ERR_CONNECTION, ERR_AUTH, ERR_TIMEOUT, ERR_UNAVAILABLE,
+ * ERR_NOT_FOUND (names what is missing and the remedy), ERR_CONFIG (names object, field, value and
+ * expectation), ERR_API (the server refused to make it). */
+SLUICE_MUST_CHECK
+sluice_rc sluice_nats_provision(const struct sluice_nats_options *options,
+                                const struct sluice_nats_plan *plan, int mode,
+                                sluice_nats_told_fn *told, void *ctx,
+                                struct sluice_nats_facts *facts, struct sluice_err *err);
+
+#endif

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "adapter/nats_requests.h"
+
+#include "core/assert.h"
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NONE        UINT32_MAX
+#define FIRST_COUNT 64u
+#define COUNT_MAX   (1u << 22) /* 65,536 messages with 64 outputs each */
+#define WHEEL_COUNT                                                                                \
+    256u /* turns of the wheel: 12.8 s; a longer deadline is passed over until due */
+#define WHEEL_STEP_MS 50
+#define SUBJECT_SIZE  256u
+
+enum entry_state { ENTRY_FREE, ENTRY_OPEN, ENTRY_ENDED };
+
+/* One request. Entries are linked by index: free list, a bucket of the wheel, or the list of those
+ * that have ended and whose callback is to be made in the next turn of the loop. */
+struct entry {
+    sluice_nats_answer_fn *fn;
+    void *ctx;
+    int64_t deadline_ms;
+    uint32_t generation; /* part of the reply's token: a late answer finds another generation */
+    uint32_t next, prev;
+    uint8_t state;
+    uint8_t outcome; /* of an ENDED one */
+};
+
+struct sluice_nats_requests {
+    uv_timer_t timer;
+    struct sluice_nats_box *box;
+    struct sluice_nats_link *link;
+    struct entry *entries;
+    uint32_t count, free, open;
+    uint32_t buckets[WHEEL_COUNT];
+    uint32_t ended_first, ended_last;
+    int64_t turn; /* the bucket that was looked at last, since the clock's zero */
+    struct sluice_mail ended_mail;
+    int is_ended_posted;
+    int is_closed; /* end() was called */
+    char inbox[SUBJECT_SIZE];
+};
+
+/* An answer on its way from the delivery thread. */
+struct answer {
+    struct sluice_mail mail; /* first */
+    struct sluice_nats_requests *requests;
+    uint64_t token;
+    enum sluice_nats_outcome outcome;
+    size_t len;
+    char body[];
+};
+
+/* ---- Entries ---- */
+
+static void grow(struct sluice_nats_requests *r)
+{
+    uint32_t count = r->count == 0 ? FIRST_COUNT : r->count * 2;
+    SLUICE_ASSERT_IN(count <= COUNT_MAX, "too many open requests");
+    struct entry *entries = realloc(r->entries, count * sizeof entries[0]);
+    /* There is no way to answer a request that cannot be noted; dying here loses nothing. */
+    SLUICE_ASSERT_IN(entries != NULL, "out of memory for open requests");
+    memset(entries + r->count, 0, (count - r->count) * sizeof entries[0]);
+    for (uint32_t i = count; i > r->count; i--) {
+        entries[i - 1].next = r->free;
+        r->free = i - 1;
+    }
+    r->entries = entries;
+    r->count = count;
+}
+
+static uint32_t take_entry(struct sluice_nats_requests *r, sluice_nats_answer_fn *fn, void *ctx)
+{
+    if (r->free == NONE) {
+        grow(r);
+    }
+    uint32_t index = r->free;
+    struct entry *e = &r->entries[index];
+    r->free = e->next;
+    e->fn = fn;
+    e->ctx = ctx;
+    e->generation++;
+    e->next = e->prev = NONE;
+    return index;
+}
+
+static uint32_t *bucket_of(struct sluice_nats_requests *r, const struct entry *e)
+{
+    return &r->buckets[(uint64_t)(e->deadline_ms / WHEEL_STEP_MS + 1) % WHEEL_COUNT];
+}
+
+static void link_open(struct sluice_nats_requests *r, uint32_t index)
+{
+    struct entry *e = &r->entries[index];
+    uint32_t *head = bucket_of(r, e);
+    e->state = ENTRY_OPEN;
+    e->prev = NONE;
+    e->next = *head;
+    if (*head != NONE) {
+        r->entries[*head].prev = index;
+    }
+    *head = index;
+    r->open++;
+}
+
+static void unlink_open(struct sluice_nats_requests *r, uint32_t index)
+{
+    struct entry *e = &r->entries[index];
+    if (e->prev != NONE) {
+        r->entries[e->prev].next = e->next;
+    } else {
+        *bucket_of(r, e) = e->next;
+    }
+    if (e->next != NONE) {
+        r->entries[e->next].prev = e->prev;
+    }
+    r->open--;
+}
+
+/* Give the entry back, then call: the callback may send, which may move the table. */
+static void finish(struct sluice_nats_requests *r, uint32_t index, enum sluice_nats_outcome outcome,
+                   sluice_bytes body)
+{
+    struct entry *e = &r->entries[index];
+    sluice_nats_answer_fn *fn = e->fn;
+    void *ctx = e->ctx;
+    e->state = ENTRY_FREE;
+    e->next = r->free;
+    r->free = index;
+    fn(ctx, outcome, body);
+}
+
+/* ---- Endings that the link thread has no part in ---- */
+
+static void deliver_ended(struct sluice_nats_requests *r)
+{
+    /* Those that end during the callbacks are appended and taken too. */
+    while (r->ended_first != NONE) {
+        uint32_t index = r->ended_first;
+        r->ended_first = r->entries[index].next;
+        if (r->ended_first == NONE) {
+            r->ended_last = NONE;
+        }
+        finish(r, index, r->entries[index].outcome, (sluice_bytes){"", 0});
+    }
+}
+
+static void on_ended_mail(struct sluice_mail *mail)
+{
+    struct sluice_nats_requests *r =
+        (struct sluice_nats_requests *)((char *)mail -
+                                        offsetof(struct sluice_nats_requests, ended_mail));
+    r->is_ended_posted = 0;
+    deliver_ended(r);
+}
+
+static void end_later(struct sluice_nats_requests *r, uint32_t index,
+                      enum sluice_nats_outcome outcome)
+{
+    struct entry *e = &r->entries[index];
+    e->state = ENTRY_ENDED;
+    e->outcome = (uint8_t)outcome;
+    e->next = NONE;
+    if (r->ended_last == NONE) {
+        r->ended_first = index;
+    } else {
+        r->entries[r->ended_last].next = index;
+    }
+    r->ended_last = index;
+    if (!r->is_ended_posted && !r->is_closed) {
+        r->is_ended_posted = 1;
+        sluice_nats_box_post(r->box, &r->ended_mail);
+    }
+}
+
+static void end_bucket(struct sluice_nats_requests *r, uint32_t bucket, int64_t until_ms,
+                       enum sluice_nats_outcome outcome)
+{
+    uint32_t next;
+    for (uint32_t i = r->buckets[bucket]; i != NONE; i = next) {
+        next = r->entries[i].next;
+        if (r->entries[i].deadline_ms <= until_ms) {
+            unlink_open(r, i);
+            end_later(r, i, outcome);
+        }
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct sluice_nats_requests *r = timer->data;
+    int64_t now = sluice_nats_now_ms();
+    int64_t turn = now / WHEEL_STEP_MS;
+    int64_t first = turn - r->turn >= WHEEL_COUNT ? turn - WHEEL_COUNT + 1 : r->turn + 1;
+    for (int64_t i = first; i <= turn; i++) {
+        end_bucket(r, (uint32_t)((uint64_t)i % WHEEL_COUNT), now, SLUICE_NATS_LATE);
+    }
+    r->turn = turn;
+    if (r->inbox[0] == '\0') {
+        sluice_nats_link_tick(r->link);
+    } else if (r->open == 0) {
+        (void)uv_timer_stop(&r->timer);
+    }
+}
+
+static void start_timer(struct sluice_nats_requests *r)
+{
+    if (!uv_is_active((uv_handle_t *)&r->timer)) {
+        r->turn = sluice_nats_now_ms() / WHEEL_STEP_MS;
+        (void)uv_timer_start(&r->timer, on_timer, WHEEL_STEP_MS, WHEEL_STEP_MS);
+    }
+}
+
+/* ---- Answers ---- */
+
+static void deliver_answer(struct sluice_mail *mail)
+{
+    struct answer *a = (struct answer *)mail;
+    struct sluice_nats_requests *r = a->requests;
+    uint32_t index = (uint32_t)a->token, generation = (uint32_t)(a->token >> 32);
+    if (index < r->count && r->entries[index].state == ENTRY_OPEN &&
+        r->entries[index].generation == generation) {
+        unlink_open(r, index);
+        finish(r, index, a->outcome, (sluice_bytes){a->body, a->len});
+    }
+    free(a);
+}
+
+/* Delivery thread. */
+static void on_answer(void *ctx, const struct sluice_nats_message *message)
+{
+    struct sluice_nats_requests *r = ctx;
+    const char *token = strrchr(message->subject, '.');
+    char text[8];
+    struct answer *a = malloc(sizeof *a + message->body_len);
+    if (a == NULL || token == NULL) {
+        free(a); /* the deadline ends the request */
+        return;
+    }
+    memset(a, 0, sizeof *a);
+    a->mail.deliver = deliver_answer;
+    a->requests = r;
+    a->token = strtoull(token + 1, NULL, 16);
+    a->len = message->body_len;
+    if (a->len > 0) {
+        memcpy(a->body, message->body, a->len);
+    } else if (sluice_nats_message_status(message, text, sizeof text) == 503) {
+        a->outcome = SLUICE_NATS_NO_RESPONDERS;
+    }
+    sluice_nats_box_post(r->box, &a->mail);
+}
+
+static void on_released(void *ctx)
+{
+    (void)ctx; /* the requests outlive the link */
+}
+
+void sluice_nats_requests_up(struct sluice_nats_requests *r)
+{
+    char subject[SUBJECT_SIZE];
+    const char *inbox = sluice_nats_link_inbox(r->link);
+    (void)snprintf(r->inbox, sizeof r->inbox, "%s.r", inbox);
+    (void)snprintf(subject, sizeof subject, "%s.r.*", inbox);
+    if (sluice_nats_link_subscribe(r->link, subject, on_answer, on_released, r) == NULL) {
+        r->inbox[0] = '\0';
+        sluice_nats_link_reset(r->link, "cannot subscribe to the inbox");
+    }
+}
+
+void sluice_nats_requests_down(struct sluice_nats_requests *r)
+{
+    r->inbox[0] = '\0';
+    for (uint32_t i = 0; i < WHEEL_COUNT; i++) {
+        end_bucket(r, i, INT64_MAX, SLUICE_NATS_LOST);
+    }
+    if (!r->is_closed) {
+        start_timer(r); /* watches the link while it is down */
+    }
+}
+
+/* ---- Operations ---- */
+
+static enum sluice_nats_outcome outcome_of(enum sluice_nats_sent sent)
+{
+    switch (sent) {
+    case SLUICE_NATS_TOO_LARGE:
+        return SLUICE_NATS_OVERSIZE;
+    case SLUICE_NATS_REFUSED:
+        return SLUICE_NATS_ILLEGAL;
+    default:
+        return SLUICE_NATS_NOT_SENT;
+    }
+}
+
+void sluice_nats_requests_send(struct sluice_nats_requests *r, const char *subject,
+                               const sluice_header *headers, uint32_t headers_count,
+                               sluice_bytes body, int64_t timeout_ms, sluice_nats_answer_fn *fn,
+                               void *ctx)
+{
+    char reply[SUBJECT_SIZE + 24];
+    enum sluice_nats_sent sent = SLUICE_NATS_DOWN;
+    uint32_t index = take_entry(r, fn, ctx);
+    uint64_t token = (uint64_t)r->entries[index].generation << 32 | index;
+    if (r->inbox[0] != '\0' && !r->is_closed) {
+        (void)snprintf(reply, sizeof reply, "%s.%" PRIx64, r->inbox, token);
+        sent = sluice_nats_link_publish(r->link, subject, reply, headers, headers_count, body.data,
+                                        body.len);
+    }
+    if (sent != SLUICE_NATS_SENT) {
+        end_later(r, index, outcome_of(sent));
+        return;
+    }
+    r->entries[index].deadline_ms = sluice_nats_now_ms() + timeout_ms;
+    link_open(r, index);
+    start_timer(r);
+}
+
+void sluice_nats_requests_defer(struct sluice_nats_requests *r, sluice_nats_answer_fn *fn,
+                                void *ctx)
+{
+    end_later(r, take_entry(r, fn, ctx), SLUICE_NATS_NOT_SENT);
+}
+
+uint32_t sluice_nats_requests_open(const struct sluice_nats_requests *r)
+{
+    return r->open;
+}
+
+struct sluice_nats_requests *sluice_nats_requests_create(uv_loop_t *loop,
+                                                         struct sluice_nats_box *box,
+                                                         struct sluice_nats_link *link)
+{
+    struct sluice_nats_requests *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        return NULL;
+    }
+    r->box = box;
+    r->link = link;
+    r->free = r->ended_first = r->ended_last = NONE;
+    r->ended_mail.deliver = on_ended_mail;
+    for (uint32_t i = 0; i < WHEEL_COUNT; i++) {
+        r->buckets[i] = NONE;
+    }
+    (void)uv_timer_init(loop, &r->timer); /* cannot fail */
+    r->timer.data = r;
+    return r;
+}
+
+void sluice_nats_requests_end(struct sluice_nats_requests *r)
+{
+    r->is_closed = 1;
+    sluice_nats_requests_down(r);
+    deliver_ended(r);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct sluice_nats_requests *r = handle->data;
+    free(r->entries);
+    free(r);
+}
+
+void sluice_nats_requests_destroy(struct sluice_nats_requests *r)
+{
+    if (r != NULL) {
+        uv_close((uv_handle_t *)&r->timer, on_timer_closed);
+    }
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests over a link: many open at once, each with a deadline and exactly one answer. All on the
+ * loop thread. */
+#ifndef SLUICE_ADAPTER_NATS_REQUESTS_H
+#define SLUICE_ADAPTER_NATS_REQUESTS_H
+
+#include "adapter/nats_link.h"
+#include <uv.h>
+
+struct sluice_nats_requests;
+
+enum sluice_nats_outcome {
+    SLUICE_NATS_ANSWERED,
+    SLUICE_NATS_NO_RESPONDERS, /* nobody listens on the subject */
+    SLUICE_NATS_NOT_SENT,      /* not connected */
+    SLUICE_NATS_OVERSIZE,      /* over the server's limit; not sent */
+    SLUICE_NATS_ILLEGAL,       /* subject or header; not sent */
+    SLUICE_NATS_LOST,          /* sent, then the connection broke, or destroy came */
+    SLUICE_NATS_LATE           /* sent, no answer within the timeout */
+};
+
+/* `body` is borrowed for the call, empty unless ANSWERED. May send further requests. */
+typedef void sluice_nats_answer_fn(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes body);
+
+/* `loop`, `box` and `link` are borrowed. NULL without memory. */
+struct sluice_nats_requests *sluice_nats_requests_create(uv_loop_t *loop,
+                                                         struct sluice_nats_box *box,
+                                                         struct sluice_nats_link *link);
+
+/* To be called in the link's on_up and on_down. */
+void sluice_nats_requests_up(struct sluice_nats_requests *requests);
+void sluice_nats_requests_down(struct sluice_nats_requests *requests);
+
+/* Everything is copied or sent before it returns; one call of `fn` follows, never from inside.
+ * Timeouts are kept to within 50 ms. */
+void sluice_nats_requests_send(struct sluice_nats_requests *requests, const char *subject,
+                               const sluice_header *headers, uint32_t headers_count,
+                               sluice_bytes body, int64_t timeout_ms, sluice_nats_answer_fn *fn,
+                               void *ctx);
+
+/* A call of `fn` with NOT_SENT in the next turn, for those who fail before sending. */
+void sluice_nats_requests_defer(struct sluice_nats_requests *requests, sluice_nats_answer_fn *fn,
+                                void *ctx);
+
+uint32_t sluice_nats_requests_open(const struct sluice_nats_requests *requests);
+
+/* End all open requests with LOST, now. Sending is still allowed and ends as NOT_SENT, also now. */
+void sluice_nats_requests_end(struct sluice_nats_requests *requests);
+/* After end(), when the link is stopped and the box closed. Memory goes when the loop has closed
+ * the timer. NULL is accepted. */
+void sluice_nats_requests_destroy(struct sluice_nats_requests *requests);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The source on NATS JetStream: own pull loop and own settles over plain subscriptions of one
+ * connection. */
+#ifndef SLUICE_ADAPTER_NATS_SOURCE_H
+#define SLUICE_ADAPTER_NATS_SOURCE_H
+
+#include "adapter/nats_options.h"
+#include "port/mailbox.h"
+#include "port/source.h"
+#include <uv.h>
+
+struct sluice_nats_source_config {
+    struct sluice_nats_options nats;
+    uv_loop_t *loop;                /* for timers */
+    struct sluice_mailbox *mailbox; /* outlives the source */
+    const char *stream, *consumer;  /* copied */
+    int64_t ack_wait_ms;            /* of the consumer: the horizon is renewed every sixth of it */
+    struct sluice_source_events events;
+    void *ctx;
+};
+
+/* Connects (blocking, see nats_link.h) and binds nothing yet: on_link(UP) follows through the
+ * mailbox, then pulls may be opened. The consumer is expected to exist (nats_provision.h).
+ * ERR_CONFIG, ERR_CONNECTION, ERR_AUTH, ERR_NOMEM. Boot thread before the loop runs, or the loop's
+ * thread.
+ *
+ * The source's destroy() must not be called from inside one of its events, and the loop must run
+ * once more afterwards (its timer's handle is closed). */
+sluice_rc sluice_nats_source_create(const struct sluice_nats_source_config *config,
+                                    struct sluice_source **out, struct sluice_err *err);
+
+/* Loop thread. The server in use, without credentials; "" while down. */
+const char *sluice_nats_source_server(const struct sluice_source *source);
+
+#endif

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `sluice bench`: what a message costs. Starts its own servers, runs the real worker through the
+ * whole pipeline, and prints one table; what the libraries alone cost stands beside it, from the
+ * same run. */
+#include "cli/bench.h"
+
+#include "cli/arguments.h"
+#include "cli/command.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CELLS_MAX    40
+#define NOISE_LIMIT  0.10
+#define SPIN_REPEATS 7
+
+static const char help[] =
+    "usage: sluice bench [--quick] [--runs N] [--size BYTES] [--only TEXT] [--json]\n"
+    "                    [--compare FILE]\n\n"
+    "Measure the context enricher through the whole pipeline: CPU time, rate, added latency, "
+    "memory, "
+    "boot.\nIt starts nats-server, an LLM responder and a MongoDB sink of its own on loopback "
+    "ports "
+    "and\nuses no other server; all of it is gone afterwards.\n\n"
+    "  --quick         one short run of few cells, 15 s: shows that it works, not how fast\n"
+    "  --runs N        runs of each cell, interleaved [5]\n"
+    "  --size BYTES    of a request [700]\n"
+    "  --only TEXT     only cells whose name contains it, and the raw programs\n"
+    "  --json          print JSON instead of the table\n"
+    "  --compare FILE  also print the difference to an earlier --json output\n\n"
+    "The responder shares the machine with the worker: rates are of all together, CPU time is the\n"
+    "worker's alone.\n";
+
+struct bench {
+    struct bench_rig rig;
+    struct bench_load *load;
+    struct bench_cell cells[CELLS_MAX];
+    int count, is_quick, is_json;
+    int64_t runs, size;
+    const char *only;
+};
+
+static volatile sig_atomic_t is_interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    is_interrupted = 1;
+}
+
+/* ---- The machine ---- */
+
+/* Wall time of a fixed piece of work: how much it varies is what other programs take away. */
+static double spin_ms(void)
+{
+    volatile uint64_t x = 1;
+    int64_t start = bench_now_ns();
+    for (int i = 0; i < 4000000; i++) {
+        x = x * 6364136223846793005u + 1;
+    }
+    return (double)(bench_now_ns() - start) / 1e6;
+}
+
+static double machine_noise(void)
+{
+    struct bench_series s = {.count = 0};
+    while (s.count < SPIN_REPEATS) {
+        s.values[s.count++] = spin_ms();
+    }
+    return bench_spread(&s);
+}
+
+/* ---- The cells ---- */
+
+static void cell_add(struct bench *b, struct bench_cell cell)
+{
+    int is_raw = cell.kind == BENCH_RAW_NATS || cell.kind == BENCH_RAW_CURL;
+    if (b->count < CELLS_MAX && (is_raw || b->only == NULL || strstr(cell.name, b->only) != NULL)) {
+        b->cells[b->count++] = cell;
+    }
+}
+
+static void pipeline_add(struct bench *b, enum bench_store store, uint32_t in_flight,
+                         uint32_t latency_ms, uint32_t warm, uint32_t count)
+{
+    struct bench_cell c = {.kind = BENCH_THROUGHPUT,
+                           .store = store,
+                           .in_flight = in_flight,
+                           .latency_us = latency_ms * 1000,
+                           .warm = warm,
+                           .count = count};
+    (void)snprintf(c.name, sizeof c.name, "%s %u in flight, %u ms", bench_store_names[store],
+                   in_flight, latency_ms);
+    cell_add(b, c);
+}
+
+static void latency_add(struct bench *b, enum bench_store store, uint32_t seconds)
+{
+    /* 256 in flight at 100 ms are 2,560 a second at most; half of it. */
+    struct bench_cell c = {.kind = BENCH_LATENCY,
+                           .store = store,
+                           .in_flight = 256,
+                           .latency_us = 100000,
+                           .jitter_us = 50000,
+                           .rate = 1280,
+                           .warm = 640,
+                           .count = 1280 * seconds};
+    (void)snprintf(c.name, sizeof c.name, "%s half load, 100+-50 ms", bench_store_names[store]);
+    cell_add(b, c);
+}
+
+static void boot_add(struct bench *b, enum bench_store store)
+{
+    struct bench_cell c = {.kind = BENCH_BOOT, .store = store, .in_flight = 256};
+    (void)snprintf(c.name, sizeof c.name, "%s boot", bench_store_names[store]);
+    cell_add(b, c);
+}
+
+static void cells_make(struct bench *b)
+{
+    int stores = b->rig.mongodb_uri[0] == '\0' ? BENCH_MONGODB : BENCH_STORES;
+    cell_add(b, (struct bench_cell){.name = "raw cnats",
+                                    .kind = BENCH_RAW_NATS,
+                                    .in_flight = 256,
+                                    .count = b->is_quick ? 1500 : 10000});
+    cell_add(b, (struct bench_cell){.name = "raw curl",
+                                    .kind = BENCH_RAW_CURL,
+                                    .in_flight = 1,
+                                    .count = b->is_quick ? 1000 : 5000});
+    for (int s = 0; s < stores; s++) {
+        enum bench_store store = (enum bench_store)s;
+        boot_add(b, store);
+        pipeline_add(b, store, 256, 0, 500, b->is_quick ? 1500 : 10000);
+        if (b->is_quick) {
+            continue;
+        }
+        pipeline_add(b, store, 1, 0, 50, 500);
+        pipeline_add(b, store, 256, 500, 512, 1536);
+        pipeline_add(b, store, 2000, 500, 4000, 12000);
+        pipeline_add(b, store, 10000, 500, 20000, 30000);
+        latency_add(b, store, 4);
+    }
+    if (b->is_quick) {
+        latency_add(b, BENCH_SQLITE, 1);
+    }
+}
+
+/* Peak memory beyond that of the same store's idle worker, for each slot. */
+static void memory_each(struct bench *b)
+{
+    for (int i = 0; i < b->count; i++) {
+        struct bench_cell *c = &b->cells[i];
+        for (int j = 0; j < b->count && c->kind == BENCH_THROUGHPUT && c->in_flight >= 256; j++) {
+            const struct bench_cell *boot = &b->cells[j];
+            if (boot->kind == BENCH_BOOT && boot->store == c->store) {
+                double idle = bench_median(&boot->figures[BENCH_RSS_IDLE_KIB]);
+                for (int k = 0; k < c->figures[BENCH_RSS_PEAK_KIB].count; k++) {
+                    bench_add(c, BENCH_KIB_EACH,
+                              (c->figures[BENCH_RSS_PEAK_KIB].values[k] - idle) / c->in_flight);
+                }
+            }
+        }
+    }
+}
+
+/* ---- The command ---- */
+
+static int measure(struct bench *b)
+{
+    int total = (int)b->runs * b->count;
+    int done = 0;
+    for (int run = 0; run < b->runs; run++) {
+        for (int i = 0; i < b->count; i++) {
+            if (is_interrupted) {
+                return 130;
+            }
+            fprintf(stderr, isatty(STDERR_FILENO) ? "\r\033[K[%d/%d] %s" : "[%d/%d] %s\n", ++done,
+                    total, b->cells[i].name);
+            if (bench_run_cell(&b->rig, b->load, &b->cells[i], (size_t)b->size) != 0) {
+                return 1;
+            }
+        }
+    }
+    fputs(isatty(STDERR_FILENO) ? "\r\033[K" : "", stderr);
+    return 0;
+}
+
+static int report(struct bench *b, double noise, const char *compare)
+{
+    memory_each(b);
+    if (b->is_json) {
+        bench_json(b->cells, b->count, noise);
+        return 0;
+    }
+    bench_table(b->cells, b->count);
+    if (noise > NOISE_LIMIT) {
+        printf("The machine is busy: a fixed piece of work took %.0f %% more or less from one time "
+               "to the next. Trust ratios within this table, not the figures.\n",
+               100 * noise);
+    }
+    return compare == NULL ? 0 : bench_compare(b->cells, b->count, compare);
+}
+
+static int bench_all(struct bench *b, const char *compare)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    struct rlimit files;
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) { /* the responder's connections: it inherits this */
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    double before = machine_noise();
+    int code = bench_rig_open(&b->rig);
+    if (code == 0) {
+        code = bench_load_open(b->rig.nats_url, &b->load);
+    }
+    if (code == 0) {
+        cells_make(b);
+        code = measure(b);
+    }
+    if (code != 0 && !is_interrupted && b->rig.scratch[0] != '\0') {
+        char path[96];
+        char line[512];
+        (void)snprintf(path, sizeof path, "%s/worker.log", b->rig.scratch);
+        FILE *f = fopen(path, "re");
+        for (int i = 0; f != NULL && i < 40 && fgets(line, sizeof line, f) != NULL; i++) {
+            fputs(line, stderr);
+        }
+        if (f != NULL) {
+            (void)fclose(f);
+        }
+    }
+    bench_load_close(b->load);
+    bench_rig_close(&b->rig);
+    double after = machine_noise();
+    return code != 0 ? code : report(b, before > after ? before : after, compare);
+}
+
+/* A child of the bench; not for people. */
+static int role_run(const char *role, const char *path, const char *url, uint32_t count)
+{
+    int fd = open(path == NULL ? "" : path, O_RDWR | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0 || st.st_size < (off_t)sizeof(struct bench_shared)) {
+        fprintf(stderr, "sluice bench: --role is for its own children\n");
+        return 2;
+    }
+    void *page = mmap(NULL, sizeof(struct bench_shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    (void)close(fd);
+    if (page == MAP_FAILED) {
+        return 1;
+    }
+    return strcmp(role, "responder") == 0  ? bench_responder(page)
+           : strcmp(role, "raw-curl") == 0 ? bench_raw_curl(page, url, count)
+                                           : bench_raw_nats(page, url, count);
+}
+
+static int run(int argc, char **argv)
+{
+    static struct bench b = {.runs = 5, .size = 700};
+    if (arguments_flag(&argc, argv, "--help")) {
+        fputs(help, stdout);
+        return 0;
+    }
+    const char *role = arguments_value(&argc, argv, "--role");
+    const char *shared = arguments_value(&argc, argv, "--shared");
+    const char *url = arguments_value(&argc, argv, "--url");
+    const char *compare = arguments_value(&argc, argv, "--compare");
+    int64_t count = 0;
+    b.is_quick = arguments_flag(&argc, argv, "--quick");
+    b.is_json = arguments_flag(&argc, argv, "--json");
+    b.only = arguments_value(&argc, argv, "--only");
+    b.runs = b.is_quick ? 1 : 5;
+    if (!arguments_number(&argc, argv, "bench", "--count", 0, BENCH_MESSAGES_MAX, &count) ||
+        !arguments_number(&argc, argv, "bench", "--runs", 1, BENCH_RUNS_MAX, &b.runs) ||
+        !arguments_number(&argc, argv, "bench", "--size", 300, 900000, &b.size)) {
+        return 2;
+    }
+    if (argc > 1) {
+        fprintf(stderr, "sluice bench: unknown argument \"%s\"; see --help\n", argv[1]);
+        return 2;
+    }
+    return role != NULL ? role_run(role, shared, url, (uint32_t)count) : bench_all(&b, compare);
+}
+
+extern const struct sluice_command sluice_command_bench;
+const struct sluice_command sluice_command_bench = {"bench", "measure what a message costs", run};

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of `sluice bench` share: servers and processes (rig), load (nats), the lean LLM
+ * responder, and the figures. */
+#ifndef SLUICE_CLI_BENCH_H
+#define SLUICE_CLI_BENCH_H
+
+#include "cli/children.h"
+#include <limits.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BENCH_CONSUMER     "context-enricher"
+#define BENCH_MESSAGES_MAX 65536u
+#define BENCH_RUNS_MAX     32
+#define BENCH_URL_SIZE     64
+
+/* One page that bench and its children map; it needs no message between them. */
+struct bench_shared {
+    _Atomic uint32_t llm_port;
+    _Atomic uint32_t latency_us, jitter_us; /* of the responder; may change while it runs */
+    _Atomic uint64_t calls, connections, bytes_in, bytes_out;
+    _Atomic uint64_t raw_cpu_ns, raw_count; /* of a raw program, when it is done */
+};
+
+enum bench_store { BENCH_NULL, BENCH_SQLITE, BENCH_MONGODB, BENCH_STORES };
+
+struct bench_rig {
+    char self[PATH_MAX], plugin[PATH_MAX + 64], prompts[PATH_MAX + 96], sink_path[PATH_MAX + 96];
+    char scratch[64], shared_path[96], nats_url[BENCH_URL_SIZE], llm_url[BENCH_URL_SIZE];
+    char mongodb_uri[BENCH_URL_SIZE]; /* "": there is no sink */
+    unsigned nats_port, monitor_port, probe_port, runs;
+    struct child nats, llm, sink, worker;
+    struct bench_shared *shared;
+};
+
+/* One figure over the runs. */
+struct bench_series {
+    double values[BENCH_RUNS_MAX];
+    int count;
+};
+
+enum bench_figure {
+    BENCH_CPU_US,
+    BENCH_RATE,
+    BENCH_ADDED_P50_MS,
+    BENCH_ADDED_P99_MS,
+    BENCH_RSS_IDLE_KIB,
+    BENCH_RSS_PEAK_KIB,
+    BENCH_KIB_EACH,
+    BENCH_CONNECTIONS,
+    BENCH_NATS_MSGS,
+    BENCH_NATS_BYTES,
+    BENCH_LLM_BYTES,
+    BENCH_PROBE_MS,
+    BENCH_READY_MS,
+    BENCH_FIGURES
+};
+
+enum bench_kind { BENCH_BOOT, BENCH_THROUGHPUT, BENCH_LATENCY, BENCH_RAW_NATS, BENCH_RAW_CURL };
+
+/* One row of the table. */
+struct bench_cell {
+    char name[40];
+    enum bench_kind kind;
+    enum bench_store store;
+    uint32_t in_flight, latency_us, jitter_us, warm, count, rate;
+    struct bench_series figures[BENCH_FIGURES];
+};
+
+/* ---- bench_rig.c: all servers are our children on free loopback ports ---- */
+int bench_rig_open(struct bench_rig *r);
+void bench_rig_close(struct bench_rig *r);
+int bench_worker_start(struct bench_rig *r, const struct bench_cell *cell);
+int bench_role_start(struct bench_rig *r, const char *role, uint32_t count);
+/* `sluice init` with the settings of the cell's worker. */
+int bench_provision(struct bench_rig *r, const struct bench_cell *cell);
+int64_t bench_now_ns(void);
+int64_t bench_cpu_ns(pid_t pid);                     /* user and system; -1: gone */
+long bench_status_kib(pid_t pid, const char *field); /* of /proc/PID/status; -1: gone */
+/* GET; the status, 0 when nobody answers. The body, cut to `size`, ends with NUL. */
+int bench_get(unsigned port, const char *path, char *body, size_t size);
+
+/* ---- bench_nats.c ---- */
+struct bench_load;
+int bench_load_open(const char *url, struct bench_load **out);
+void bench_load_close(struct bench_load *l);
+int bench_load_reset(struct bench_load *l); /* delete what an earlier run left */
+/* Publish `count` requests into the stream; `rate` a second, 0: as fast as it takes them. */
+int bench_load_fill(struct bench_load *l, uint32_t count, uint32_t rate, size_t size);
+/* Count the outputs; the process's CPU time is read when `warm`, and `warm + count` are there. */
+void bench_load_watch(struct bench_load *l, pid_t pid, uint32_t warm, uint32_t count);
+uint32_t bench_load_seen(struct bench_load *l);
+void bench_load_times(struct bench_load *l, int64_t *wall_ns, int64_t *cpu_ns);
+/* Time of message `i` from publishing to its output, -1: none came. */
+int64_t bench_load_took_ns(const struct bench_load *l, uint32_t i);
+/* It measures itself: its outputs may be under way when it has long done its work. */
+int bench_raw_nats(struct bench_shared *shared, const char *url, uint32_t count);
+
+/* ---- bench_responder.c ---- */
+int bench_responder(struct bench_shared *shared);
+uint32_t bench_delay_us(uint32_t message, uint32_t latency_us, uint32_t jitter_us);
+
+/* ---- bench_curl.c ---- */
+int bench_raw_curl(struct bench_shared *shared, const char *url, uint32_t count);
+
+/* ---- bench_run.c: one run of one cell ---- */
+int bench_run_cell(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell, size_t size);
+
+/* ---- bench_report.c ---- */
+extern const char *const bench_figure_names[BENCH_FIGURES];
+extern const char *const bench_store_names[BENCH_STORES];
+void bench_add(struct bench_cell *cell, enum bench_figure figure, double value);
+double bench_median(const struct bench_series *s);
+double bench_spread(const struct bench_series *s); /* half the range, relative to the median */
+void bench_table(const struct bench_cell *cells, int count);
+void bench_json(const struct bench_cell *cells, int count, double noise);
+int bench_compare(const struct bench_cell *cells, int count, const char *file);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bench's table, its JSON, and the comparison with an earlier one. */
+#include "cli/bench.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOISY 0.15 /* spread above which a figure is marked */
+
+const char *const bench_figure_names[BENCH_FIGURES] = {"cpu_us_per_message",
+                                                       "messages_per_s",
+                                                       "added_p50_ms",
+                                                       "added_p99_ms",
+                                                       "rss_idle_kib",
+                                                       "rss_peak_kib",
+                                                       "kib_per_message",
+                                                       "llm_connections",
+                                                       "nats_messages_per_message",
+                                                       "nats_bytes_per_message",
+                                                       "llm_bytes_per_message",
+                                                       "probe_ms",
+                                                       "ready_ms"};
+const char *const bench_store_names[BENCH_STORES] = {"null", "sqlite", "mongodb"};
+
+void bench_add(struct bench_cell *cell, enum bench_figure figure, double value)
+{
+    struct bench_series *s = &cell->figures[figure];
+    if (s->count < BENCH_RUNS_MAX) {
+        s->values[s->count++] = value;
+    }
+}
+
+static int compare_double(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void sorted(const struct bench_series *s, double *out)
+{
+    memcpy(out, s->values, (size_t)s->count * sizeof *out);
+    qsort(out, (size_t)s->count, sizeof *out, compare_double);
+}
+
+double bench_median(const struct bench_series *s)
+{
+    double v[BENCH_RUNS_MAX] = {0};
+    sorted(s, v);
+    int n = s->count;
+    return n == 0 ? 0 : n % 2 == 1 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+double bench_spread(const struct bench_series *s)
+{
+    double v[BENCH_RUNS_MAX] = {0};
+    sorted(s, v);
+    double median = bench_median(s);
+    return s->count < 2 || median == 0 ? 0 : (v[s->count - 1] - v[0]) / 2 / median;
+}
+
+static void figure_print(const struct bench_cell *cell, enum bench_figure f, int width, int digits)
+{
+    const struct bench_series *s = &cell->figures[f];
+    if (s->count == 0) {
+        printf(" %*s ", width, "-");
+    } else {
+        printf(" %*.*f%c", width, digits, bench_median(s), bench_spread(s) > NOISY ? '~' : ' ');
+    }
+}
+
+static const struct bench_cell *raw_of(const struct bench_cell *cells, int count,
+                                       enum bench_kind kind)
+{
+    for (int i = 0; i < count; i++) {
+        if (cells[i].kind == kind && cells[i].figures[BENCH_CPU_US].count > 0) {
+            return &cells[i];
+        }
+    }
+    return NULL;
+}
+
+/* CPU time as a multiple of the two raw programs' together: what no worker on these libraries can
+ * get below. */
+static void ratio_print(const struct bench_cell *cells, int count, const struct bench_cell *cell)
+{
+    const struct bench_cell *nats = raw_of(cells, count, BENCH_RAW_NATS);
+    const struct bench_cell *curl = raw_of(cells, count, BENCH_RAW_CURL);
+    if (nats == NULL || curl == NULL || cell->figures[BENCH_CPU_US].count == 0) {
+        printf(" %6s", "-");
+        return;
+    }
+    double limit =
+        bench_median(&nats->figures[BENCH_CPU_US]) + bench_median(&curl->figures[BENCH_CPU_US]);
+    printf(" %5.2fx", bench_median(&cell->figures[BENCH_CPU_US]) / limit);
+}
+
+void bench_table(const struct bench_cell *cells, int count)
+{
+    printf("%-30s %8s  %6s %5s %7s  %7s  %7s  %7s  %7s  %6s  %6s  %7s  %7s \n", "", "CPU us",
+           "of raw", "+-", "msg/s", "p50 ms", "p99 ms", "peak MB", "KiB/msg", "LLM cx", "NATS m",
+           "NATS B", "LLM B");
+    for (int i = 0; i < count; i++) {
+        const struct bench_cell *c = &cells[i];
+        if (c->kind == BENCH_BOOT) {
+            continue;
+        }
+        printf("%-30s", c->name);
+        figure_print(c, BENCH_CPU_US, 8, 1);
+        ratio_print(cells, count, c);
+        printf(" %4.0f%%", 100 * bench_spread(&c->figures[BENCH_CPU_US]));
+        figure_print(c, BENCH_RATE, 7, 0);
+        figure_print(c, BENCH_ADDED_P50_MS, 7, 2);
+        figure_print(c, BENCH_ADDED_P99_MS, 7, 2);
+        if (c->figures[BENCH_RSS_PEAK_KIB].count > 0) {
+            printf(" %7.1f ", bench_median(&c->figures[BENCH_RSS_PEAK_KIB]) / 1024);
+        } else {
+            printf(" %7s ", "-");
+        }
+        figure_print(c, BENCH_KIB_EACH, 7, 1);
+        figure_print(c, BENCH_CONNECTIONS, 6, 0);
+        figure_print(c, BENCH_NATS_MSGS, 6, 1);
+        figure_print(c, BENCH_NATS_BYTES, 7, 0);
+        figure_print(c, BENCH_LLM_BYTES, 7, 0);
+        puts("");
+    }
+    printf("\n%-30s %9s %9s %12s\n", "", "probe ms", "ready ms", "idle RSS MB");
+    for (int i = 0; i < count; i++) {
+        const struct bench_cell *c = &cells[i];
+        if (c->kind == BENCH_BOOT) {
+            printf("%-30s", c->name);
+            figure_print(c, BENCH_PROBE_MS, 8, 1);
+            figure_print(c, BENCH_READY_MS, 8, 1);
+            printf(" %11.1f\n", bench_median(&c->figures[BENCH_RSS_IDLE_KIB]) / 1024);
+        }
+    }
+    puts("\nMedians. ~: the runs differ by more than 15 % from their median: repeat on a quieter "
+         "machine.\n`of raw`: CPU as a multiple of the raw cnats program plus the raw curl loop.");
+}
+
+void bench_json(const struct bench_cell *cells, int count, double noise)
+{
+    cJSON *root = cJSON_CreateObject();
+    cJSON *rows = cJSON_AddArrayToObject(root, "rows");
+    (void)cJSON_AddNumberToObject(root, "machine_noise", noise);
+    for (int i = 0; i < count; i++) {
+        cJSON *row = cJSON_CreateObject();
+        (void)cJSON_AddStringToObject(row, "name", cells[i].name);
+        for (int f = 0; f < BENCH_FIGURES; f++) {
+            const struct bench_series *s = &cells[i].figures[f];
+            if (s->count > 0) {
+                cJSON *one = cJSON_AddObjectToObject(row, bench_figure_names[f]);
+                (void)cJSON_AddNumberToObject(one, "median", bench_median(s));
+                (void)cJSON_AddNumberToObject(one, "spread", bench_spread(s));
+                (void)cJSON_AddNumberToObject(one, "runs", s->count);
+            }
+        }
+        (void)cJSON_AddItemToArray(rows, row);
+    }
+    char *text = cJSON_Print(root);
+    puts(text == NULL ? "{}" : text);
+    free(text);
+    cJSON_Delete(root);
+}
+
+static cJSON *file_read(const char *file)
+{
+    static char text[1u << 20];
+    FILE *f = fopen(file, "re");
+    if (f == NULL) {
+        fprintf(stderr, "sluice bench: %s: %s\n", file, strerror(errno));
+        return NULL;
+    }
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    (void)fclose(f);
+    cJSON *json = cJSON_Parse(text);
+    if (!cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(json, "rows"))) {
+        fprintf(stderr, "sluice bench: %s: expected what `sluice bench --json` prints\n", file);
+        cJSON_Delete(json);
+        return NULL;
+    }
+    return json;
+}
+
+int bench_compare(const struct bench_cell *cells, int count, const char *file)
+{
+    cJSON *json = file_read(file);
+    const cJSON *row;
+    if (json == NULL) {
+        return 1;
+    }
+    printf("\nAgainst %s:\n", file);
+    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(json, "rows"))
+    {
+        const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, "name"));
+        for (int i = 0; i < count && name != NULL; i++) {
+            if (strcmp(cells[i].name, name) != 0) {
+                continue;
+            }
+            for (int f = 0; f < BENCH_FIGURES; f++) {
+                const cJSON *median = cJSON_GetObjectItemCaseSensitive(
+                    cJSON_GetObjectItemCaseSensitive(row, bench_figure_names[f]), "median");
+                if (cJSON_IsNumber(median) && median->valuedouble != 0 &&
+                    cells[i].figures[f].count > 0) {
+                    double now = bench_median(&cells[i].figures[f]);
+                    printf("  %-30s %-26s %10.1f -> %10.1f  %+.0f %%\n", name,
+                           bench_figure_names[f], median->valuedouble, now,
+                           100 * (now / median->valuedouble - 1));
+                }
+            }
+        }
+    }
+    cJSON_Delete(json);
+    return 0;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `sluice run` and `sluice check`. */
+#include "cli/command.h"
+
+#include "cli/arguments.h"
+#include "run/boot.h"
+#include "run/loader.h"
+#include "run/log.h"
+#include "run/state.h"
+#include "run/worker_config.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void help(FILE *out, const char *usage)
+{
+    fprintf(
+        out,
+        "usage: sluice %s [--config worker.yaml] [OPTIONS]\n\n"
+        "Settings come from flags, environment variables, the file and defaults, in this order.\n"
+        "Secrets are taken from the environment or a file (NAME_FILE), never from flags.\n\n",
+        usage);
+    sluice_options_print_flags(out);
+}
+
+static int32_t level_of(const char *name)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    int32_t level = SLUICE_LOG_DEBUG;
+    while (level < SLUICE_LOG_ERROR && strcmp(names[level], name) != 0) {
+        level++;
+    }
+    return level;
+}
+
+/* What the worker's description asks of the configuration goes into the report, which has the
+ * other errors already. NULL without a worker, or when it cannot be loaded: `err` says why. */
+static struct sluice_config *worker_look(const struct sluice_settings *s,
+                                         struct sluice_report *report, struct sluice_err *err)
+{
+    static struct sluice_plugin plugin;
+    if (s->worker[0] == '\0') {
+        if (s->own_count > 0) {
+            sluice_report_add(report, "%s: without SLUICE_WORKER no option is known",
+                              s->own[0].where);
+        }
+        return NULL;
+    }
+    if (sluice_plugin_load(s->worker, s->worker_dir, &plugin, err) != SLUICE_OK) {
+        return NULL;
+    }
+    return sluice_worker_config_create(s, &plugin.worker, report);
+}
+
+static int refuse(const char *command, const struct sluice_report *report)
+{
+    fprintf(stderr, "sluice %s: configuration: %u error%s\n%s", command, report->count,
+            report->count == 1 ? "" : "s", report->text);
+    return SLUICE_EXIT_CONFIG;
+}
+
+static void log_prepare(const struct sluice_settings *s)
+{
+    sluice_log_open(level_of(s->log_level), strcmp(s->log_format, "json") == 0, s->log_emoji);
+    sluice_log_redact(s->llm_api_key);
+    sluice_log_redact(s->nats_password);
+    sluice_log_redact(s->nats_token);
+    sluice_log_redact(s->mongodb_uri);
+    sluice_url_secrets(s->mongodb_uri, sluice_log_redact);
+    sluice_url_secrets(s->nats_url, sluice_log_redact);
+    sluice_url_secrets(s->llm_base_url, sluice_log_redact);
+    for (uint32_t i = 0; i < s->services_count; i++) {
+        sluice_log_redact(s->services[i].token);
+        sluice_url_secrets(s->services[i].url, sluice_log_redact);
+    }
+}
+
+static int run(int argc, char **argv)
+{
+    if (arguments_flag(&argc, argv, "--help")) {
+        help(stdout, "run");
+        return 0;
+    }
+    const char *file = arguments_value(&argc, argv, "--config");
+    struct sluice_settings_box *box = NULL;
+    static struct sluice_report report;
+    if (!arguments_are_whole("run")) {
+        return SLUICE_EXIT_CONFIG;
+    }
+    struct sluice_err unloadable = {.rc = SLUICE_OK}; /* the boot says so again, with exit code 3 */
+    if (sluice_settings_load(argc - 1, argv + 1, file, &box, &report) != SLUICE_ERR_NOMEM) {
+        if (sluice_settings_of(box)->worker[0] == '\0') {
+            sluice_report_add(&report, "SLUICE_WORKER: not set, expected a plug-in");
+        }
+        sluice_worker_config_free(worker_look(sluice_settings_of(box), &report, &unloadable));
+    }
+    int code;
+    if (report.count > 0) {
+        code = refuse("run", &report);
+    } else {
+        log_prepare(sluice_settings_of(box));
+        code = sluice_worker_run(sluice_settings_of(box));
+    }
+    sluice_settings_free(box);
+    return code;
+}
+
+static int check(int argc, char **argv)
+{
+    static const struct {
+        const char *flag;
+        void (*print)(FILE *out);
+    } forms[] = {{"--example", sluice_options_print_example},
+                 {"--reference", sluice_options_print_reference},
+                 {"--schema", sluice_options_print_schema}};
+    if (arguments_flag(&argc, argv, "--help")) {
+        help(stdout, "check [--json|--example|--reference|--schema]");
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        if (arguments_flag(&argc, argv, forms[i].flag)) {
+            forms[i].print(stdout);
+            return 0;
+        }
+    }
+    int as_json = arguments_flag(&argc, argv, "--json");
+    const char *file = arguments_value(&argc, argv, "--config");
+    struct sluice_settings_box *box = NULL;
+    struct sluice_config *own = NULL;
+    static struct sluice_report report;
+    struct sluice_err err = {.rc = SLUICE_OK};
+    if (!arguments_are_whole("check")) {
+        return SLUICE_EXIT_CONFIG;
+    }
+    if (sluice_settings_load(argc - 1, argv + 1, file, &box, &report) != SLUICE_ERR_NOMEM) {
+        own = worker_look(sluice_settings_of(box), &report, &err);
+    }
+    if (err.rc != SLUICE_OK) {
+        sluice_report_add(&report, "%s", err.text);
+    }
+    int code = 0;
+    if (report.count > 0) {
+        code = refuse("check", &report);
+    } else {
+        sluice_settings_print(box, own, stdout, as_json);
+    }
+    sluice_worker_config_free(own);
+    sluice_settings_free(box);
+    return code;
+}
+
+const struct sluice_command sluice_command_run = {"run", "run a worker", run};
+const struct sluice_command sluice_command_check = {
+    "check", "show the effective settings, without connecting", check};

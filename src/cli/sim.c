@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `sluice sim`: the engine in simulated worlds full of faults, by seed. */
+#include "cli/command.h"
+#include "sim/campaign.h"
+#include "sim/commit.h"
+#include "sim/scenario.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TRACE_LINES 60u
+
+struct options {
+    struct sim_campaign_options campaign;
+    int shows_events, shows_trace, is_json, is_quiet;
+    const char *scenario, *shrink_to;
+};
+
+static const struct option long_options[] = {{"seeds", required_argument, NULL, 'n'},
+                                             {"seed", required_argument, NULL, 's'},
+                                             {"profile", required_argument, NULL, 'p'},
+                                             {"jobs", required_argument, NULL, 'j'},
+                                             {"failures", required_argument, NULL, 'f'},
+                                             {"events", no_argument, NULL, 'e'},
+                                             {"trace", no_argument, NULL, 't'},
+                                             {"json", no_argument, NULL, 'J'},
+                                             {"scenario", required_argument, NULL, 'S'},
+                                             {"shrink", required_argument, NULL, 'k'},
+                                             {"quiet", no_argument, NULL, 'q'},
+                                             {"help", no_argument, NULL, 'h'},
+                                             {NULL, 0, NULL, 0}};
+
+static void usage(FILE *out)
+{
+    static const char *const profiles[][2] = {
+#define PROFILE_ROW(name, text, about) {text, about},
+        SIM_PROFILES(PROFILE_ROW)
+#undef PROFILE_ROW
+    };
+    fputs("usage: sluice sim [OPTIONS]\n\n"
+          "Runs the engine in simulated worlds: a model of JetStream, store, LLM, publisher and\n"
+          "journal, with crashes and faults that the seed draws, and judges that watch.\n\n"
+          "  --seeds N       how many seeds (1000)\n"
+          "  --seed S        the first one (1)\n"
+          "  --profile NAME  where the faults lean; without it each seed has one of these:\n",
+          out);
+    for (size_t i = 0; i < sizeof profiles / sizeof profiles[0]; i++) {
+        fprintf(out, "                    %-9s %s\n", profiles[i][0], profiles[i][1]);
+    }
+    fputs("  --jobs N        threads (2)\n"
+          "  --failures N    stop after so many failing seeds (1)\n"
+          "  --events        one line for each seed\n"
+          "  --trace         everything that goes into and out of the engines of --seed\n"
+          "  --shrink FILE   make the first failing run smaller and write it as a scenario\n"
+          "  --scenario FILE run what a file says instead of seeds\n"
+          "  --json          the totals as one JSON object\n"
+          "  --quiet         no progress\n\n"
+          "Exit code 0: every seed passed; 1: a rule was broken; 2: wrong usage.\n",
+          out);
+}
+
+static int parse_number(const char *name, const char *text, uint64_t max, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 0);
+    if (errno != 0 || *end != '\0' || end == text || text[0] == '-' || value > max) {
+        fprintf(stderr, "sluice sim: --%s: \"%s\" is not a number from 0 to %llu\n", name, text,
+                (unsigned long long)max);
+        return -1;
+    }
+    *out = value;
+    return 0;
+}
+
+static int parse_profile(const char *text, int *out)
+{
+    for (int i = 0; i < SIM_PROFILE_COUNT; i++) {
+        if (strcmp(text, sim_profile_name((enum sim_profile)i)) == 0) {
+            *out = i;
+            return 0;
+        }
+    }
+    fprintf(stderr, "sluice sim: --profile: there is no \"%s\"; see `sluice sim --help`\n", text);
+    return -1;
+}
+
+/* 0: go on; 1: help was shown; -1: wrong. */
+static int parse(int argc, char **argv, struct options *o)
+{
+    uint64_t number = 0;
+    int rc = 0, c;
+    optind = 1;
+    while (rc == 0 && (c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        switch (c) {
+        case 'n':
+            rc = parse_number("seeds", optarg, UINT64_MAX / 2, &o->campaign.seeds_count);
+            break;
+        case 's':
+            rc = parse_number("seed", optarg, UINT64_MAX / 2, &o->campaign.first_seed);
+            break;
+        case 'p':
+            rc = parse_profile(optarg, &o->campaign.profile);
+            break;
+        case 'j':
+            rc = parse_number("jobs", optarg, 64, &number);
+            o->campaign.jobs = (uint32_t)number;
+            break;
+        case 'f':
+            rc = parse_number("failures", optarg, SIM_FAILURES_MAX, &number);
+            o->campaign.failures_max = (uint32_t)number;
+            break;
+        case 'e':
+            o->shows_events = 1;
+            break;
+        case 't':
+            o->shows_trace = 1;
+            break;
+        case 'J':
+            o->is_json = 1;
+            break;
+        case 'S':
+            o->scenario = optarg;
+            break;
+        case 'k':
+            o->shrink_to = optarg;
+            break;
+        case 'q':
+            o->is_quiet = 1;
+            break;
+        case 'h':
+            usage(stdout);
+            return 1;
+        default:
+            return -1;
+        }
+    }
+    if (rc == 0 && optind < argc) {
+        fprintf(stderr, "sluice sim: unexpected \"%s\"\n", argv[optind]);
+        return -1;
+    }
+    return rc;
+}
+
+/* An assertion of the engine ends the process: say which seed it was. Async-signal-safe. */
+static void on_abort(int signal_number)
+{
+    const char *profile;
+    char line[160], digits[24];
+    uint64_t seed = sim_campaign_seed(&profile);
+    size_t at = sizeof digits;
+    (void)signal_number;
+    if (profile == NULL) {
+        return;
+    }
+    do {
+        digits[--at] = (char)('0' + seed % 10);
+        seed /= 10;
+    } while (seed > 0);
+    strcpy(line, "repeat: sluice sim --seeds 1 --profile ");
+    strcat(line, profile);
+    strcat(line, " --seed ");
+    strncat(line, digits + at, sizeof digits - at);
+    strcat(line, "\n");
+    ssize_t written = write(STDERR_FILENO, line, strlen(line));
+    (void)written;
+}
+
+static void on_progress(void *ctx, uint64_t done, uint64_t failed, double seconds)
+{
+    const struct options *o = ctx;
+    fprintf(stderr, "%llu of %llu seeds, %llu failed, %.0f seeds/s\n", (unsigned long long)done,
+            (unsigned long long)o->campaign.seeds_count, (unsigned long long)failed,
+            (double)done / seconds);
+}
+
+/* Run a plan with its trace: all of it to stdout, or the last lines. */
+static int run_traced(const struct sim_plan *plan, int is_whole)
+{
+    struct sim_result result;
+    struct sim_world *w = sim_world_create();
+    char(*ring)[SIM_TRACE_LINE] = calloc(TRACE_LINES, sizeof *ring);
+    if (w == NULL || ring == NULL) {
+        fputs("sluice sim: out of memory\n", stderr);
+        sim_world_destroy(w);
+        free(ring);
+        return -1;
+    }
+    w->trace.out = is_whole ? stdout : NULL;
+    w->trace.ring = is_whole ? NULL : ring;
+    w->trace.ring_size = TRACE_LINES;
+    sim_world_run_plan(w, plan, &result);
+    uint32_t lines = w->trace.ring_next < TRACE_LINES ? w->trace.ring_next : TRACE_LINES;
+    for (uint32_t i = 0; !is_whole && i < lines; i++) {
+        printf("  %s\n", ring[(w->trace.ring_next - lines + i) % TRACE_LINES]);
+    }
+    printf("%s seed %llu: %s %s, trace hash %016llx\n", sim_profile_name(plan->profile),
+           (unsigned long long)plan->seed, result.rule == SIM_RULE_NONE ? "passed" : "BROKEN",
+           result.rule == SIM_RULE_NONE ? "" : sim_rule_name((enum sim_rule)result.rule),
+           (unsigned long long)result.hash);
+    sim_world_destroy(w);
+    free(ring);
+    return result.rule == SIM_RULE_NONE ? 0 : 1;
+}
+
+static int replay(uint64_t seed, enum sim_profile profile, int is_whole)
+{
+    static struct sim_plan plan;
+    sim_plan_draw(&plan, seed, profile);
+    return run_traced(&plan, is_whole);
+}
+
+static int run_scenario(const struct options *o)
+{
+    static struct sim_plan plan;
+    struct sim_result result;
+    struct sluice_err err = {0};
+    FILE *in = fopen(o->scenario, "r");
+    if (in == NULL) {
+        fprintf(stderr, "sluice sim: %s: %s\n", o->scenario, strerror(errno));
+        return 2;
+    }
+    sluice_rc rc = sim_scenario_read(in, &plan, &err);
+    fclose(in);
+    if (rc != SLUICE_OK) {
+        fprintf(stderr, "sluice sim: %s: %s\n", o->scenario, err.text);
+        return 2;
+    }
+    if (o->shows_trace) {
+        return run_traced(&plan, 1) != 0;
+    }
+    struct sim_world *w = sim_world_create();
+    if (w == NULL) {
+        fputs("sluice sim: out of memory\n", stderr);
+        return 1;
+    }
+    sim_world_run_plan(w, &plan, &result);
+    sim_world_destroy(w);
+    if (result.rule == SIM_RULE_NONE) {
+        printf("%s: passed, %llu engine events\n", o->scenario,
+               (unsigned long long)result.totals.events);
+        return 0;
+    }
+    printf("%s: BROKEN %s\n  %s\n", o->scenario, sim_rule_name((enum sim_rule)result.rule),
+           result.text);
+    (void)run_traced(&plan, 0);
+    printf("repeat: sluice sim --scenario %s --trace\n", o->scenario);
+    return 1;
+}
+
+/* Write a smaller run that fails as this one does. */
+static int shrink(const struct sim_failure *f, const char *path)
+{
+    static struct sim_plan plan;
+    char note[400];
+    struct sim_world *w = sim_world_create();
+    if (w == NULL) {
+        fputs("sluice sim: out of memory\n", stderr);
+        return 1;
+    }
+    sim_plan_draw(&plan, f->seed, f->profile);
+    uint32_t runs = sim_shrink(w, &plan, (enum sim_rule)f->result.rule);
+    struct sim_result result;
+    sim_world_run_plan(w, &plan, &result);
+    sim_world_destroy(w);
+    snprintf(note, sizeof note, "%s: %s (seed %llu, profile %s, commit %s)",
+             sim_rule_name((enum sim_rule)result.rule), result.text, (unsigned long long)f->seed,
+             sim_profile_name(f->profile), SLUICE_COMMIT);
+    FILE *out = fopen(path, "w");
+    if (out == NULL) {
+        fprintf(stderr, "sluice sim: %s: %s\n", path, strerror(errno));
+        return 1;
+    }
+    sim_scenario_write(out, &plan, note);
+    if (fclose(out) != 0) {
+        fprintf(stderr, "sluice sim: %s: %s\n", path, strerror(errno));
+        return 1;
+    }
+    printf("made smaller in %u runs: %s, %llu engine events instead of %llu\n", runs, path,
+           (unsigned long long)result.totals.events, (unsigned long long)f->result.totals.events);
+    return 0;
+}
+
+static void print_failure(const struct sim_failure *f)
+{
+    printf("\nBROKEN %s (%s)\n  %s\n  seed %llu, profile %s, at %.3f s; the last lines:\n",
+           sim_rule_name((enum sim_rule)f->result.rule),
+           sim_rule_about((enum sim_rule)f->result.rule), f->result.text,
+           (unsigned long long)f->seed, sim_profile_name(f->profile),
+           (double)f->result.end_ms / 1000.0);
+    (void)replay(f->seed, f->profile, 0);
+    printf("repeat: sluice sim --seeds 1 --seed %llu --profile %s --trace\n",
+           (unsigned long long)f->seed, sim_profile_name(f->profile));
+}
+
+static void print_json(const struct sim_campaign *c, uint32_t jobs)
+{
+    const struct sim_totals *t = &c->totals;
+    printf("{\"version\":\"%s\",\"commit\":\"%s\",\"seeds\":%llu,\"failed\":%llu,\"seconds\":%.3f,"
+           "\"jobs\":%u,\"events\":%llu,\"events_per_second\":%.0f,\"steps\":%llu,"
+           "\"messages\":%llu,\"acked\":%llu,\"dead\":%llu,\"deliveries\":%llu,\"kills\":%llu,"
+           "\"freezes\":%llu,\"server_kills\":%llu,\"naks\":%llu,\"paid_calls\":%llu,"
+           "\"answers_kept\":%llu,\"answers_replayed\":%llu,\"excused_payments\":%llu,"
+           "\"duplicates_outside_window\":%llu,\"hash\":\"%016llx\"}\n",
+           SLUICE_VERSION, SLUICE_COMMIT, (unsigned long long)c->seeds,
+           (unsigned long long)c->failed, c->seconds, jobs, (unsigned long long)t->events,
+           (double)t->events / c->seconds, (unsigned long long)t->steps,
+           (unsigned long long)t->inputs, (unsigned long long)t->acked, (unsigned long long)t->dead,
+           (unsigned long long)t->deliveries, (unsigned long long)t->kills,
+           (unsigned long long)t->freezes, (unsigned long long)t->server_kills,
+           (unsigned long long)t->naks, (unsigned long long)t->paid_calls,
+           (unsigned long long)t->answers_kept, (unsigned long long)t->answers_replayed,
+           (unsigned long long)t->excused_payments,
+           (unsigned long long)t->duplicates_outside_window, (unsigned long long)c->hash);
+}
+
+static void print_totals(const struct sim_campaign *c)
+{
+    const struct sim_totals *t = &c->totals;
+    double seconds = c->seconds > 0 ? c->seconds : 1;
+    printf("\n%llu seeds in %.1f s: %llu passed, %llu broken; hash %016llx\n",
+           (unsigned long long)c->seeds, c->seconds, (unsigned long long)(c->seeds - c->failed),
+           (unsigned long long)c->failed, (unsigned long long)c->hash);
+    printf("  %llu engine events (%.2f million/s), %llu steps\n", (unsigned long long)t->events,
+           (double)t->events / seconds / 1e6, (unsigned long long)t->steps);
+    printf("  %llu messages: %llu ACKed, %llu dead-lettered, in %llu deliveries with %llu NAKs\n",
+           (unsigned long long)t->inputs, (unsigned long long)t->acked, (unsigned long long)t->dead,
+           (unsigned long long)t->deliveries, (unsigned long long)t->naks);
+    printf("  %llu process kills, %llu freezes, %llu server kills\n", (unsigned long long)t->kills,
+           (unsigned long long)t->freezes, (unsigned long long)t->server_kills);
+    printf("  %llu paid calls, %llu answers journaled, %llu replayed, %llu paid again for a "
+           "reason\n",
+           (unsigned long long)t->paid_calls, (unsigned long long)t->answers_kept,
+           (unsigned long long)t->answers_replayed, (unsigned long long)t->excused_payments);
+    for (int rule = 1; rule < SIM_RULE_COUNT; rule++) {
+        if (c->by_rule[rule] > 0) {
+            printf("  %llu × %s\n", (unsigned long long)c->by_rule[rule],
+                   sim_rule_name((enum sim_rule)rule));
+        }
+    }
+}
+
+/* One line a seed, in order. */
+static int list_seeds(const struct options *o)
+{
+    struct sim_world *w = sim_world_create();
+    int rc = 0;
+    if (w == NULL) {
+        fputs("sluice sim: out of memory\n", stderr);
+        return 1;
+    }
+    for (uint64_t i = 0; i < o->campaign.seeds_count; i++) {
+        uint64_t seed = o->campaign.first_seed + i;
+        struct sim_result r;
+        enum sim_profile profile = o->campaign.profile < 0 ? sim_profile_of_seed(seed)
+                                                           : (enum sim_profile)o->campaign.profile;
+        sim_world_run(w, seed, profile, &r);
+        printf("seed %llu %-8s events %llu messages %llu acked %llu dead %llu kills %llu "
+               "end %.1f s hash %016llx %s\n",
+               (unsigned long long)seed, sim_profile_name(profile),
+               (unsigned long long)r.totals.events, (unsigned long long)r.totals.inputs,
+               (unsigned long long)r.totals.acked, (unsigned long long)r.totals.dead,
+               (unsigned long long)r.totals.kills, (double)r.end_ms / 1000.0,
+               (unsigned long long)r.hash, r.rule == 0 ? "ok" : r.text);
+        rc |= r.rule != SIM_RULE_NONE;
+    }
+    sim_world_destroy(w);
+    return rc;
+}
+
+static int run(int argc, char **argv)
+{
+    struct options o = {
+        .campaign = {
+            .first_seed = 1, .seeds_count = 1000, .profile = -1, .jobs = 2, .failures_max = 1}};
+    static struct sim_campaign campaign;
+    int rc = parse(argc, argv, &o);
+    if (rc != 0) {
+        return rc > 0 ? 0 : 2;
+    }
+    signal(SIGABRT, on_abort);
+    if (o.scenario != NULL) {
+        return run_scenario(&o);
+    }
+    if (!o.is_json) {
+        printf("sluice %s (%s), profile %s, seeds %llu to %llu\n", SLUICE_VERSION, SLUICE_COMMIT,
+               o.campaign.profile < 0 ? "by seed"
+                                      : sim_profile_name((enum sim_profile)o.campaign.profile),
+               (unsigned long long)o.campaign.first_seed,
+               (unsigned long long)(o.campaign.first_seed + o.campaign.seeds_count - 1));
+    }
+    if (o.shows_trace) {
+        uint64_t seed = o.campaign.first_seed;
+        return replay(seed,
+                      o.campaign.profile < 0 ? sim_profile_of_seed(seed)
+                                             : (enum sim_profile)o.campaign.profile,
+                      1) != 0;
+    }
+    if (o.shows_events) {
+        return list_seeds(&o);
+    }
+    o.campaign.on_progress = o.is_quiet || o.is_json ? NULL : on_progress;
+    o.campaign.ctx = &o;
+    if (sim_campaign_run(&o.campaign, &campaign) != 0) {
+        fputs("sluice sim: not all seeds could be run: no memory or no thread\n", stderr);
+        return 1;
+    }
+    if (o.is_json) {
+        print_json(&campaign, o.campaign.jobs);
+    } else {
+        for (uint32_t i = 0; i < campaign.failures_count; i++) {
+            print_failure(&campaign.failures[i]);
+        }
+        print_totals(&campaign);
+    }
+    if (o.shrink_to != NULL && campaign.failures_count > 0) {
+        (void)shrink(&campaign.failures[0], o.shrink_to);
+    }
+    return campaign.failed == 0 ? 0 : 1;
+}
+
+extern const struct sluice_command sluice_command_sim;
+const struct sluice_command sluice_command_sim = {"sim", "run the engine in simulated worlds", run};

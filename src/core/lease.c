@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Leases and settling. The server does not fence stale settles, so we do: after its lease's end an
+ * attempt starts nothing and sends no NAK and no TERM; an ACK only when everything is committed. */
+#include "core/engine_state.h"
+
+int64_t lease_end_ms(const struct sluice_engine *e, const struct message *m)
+{
+    return m->lease_base_ms + e->lease_ms;
+}
+
+int lease_is_over(const struct sluice_engine *e, const struct message *m)
+{
+    return e->now_ms >= lease_end_ms(e, m);
+}
+
+/* States in which the lease matters: until the verdict is on its way. */
+int lease_is_needed(const struct message *m)
+{
+    return m->state <= SLUICE_MSG_PUBLISHING || m->state == SLUICE_MSG_BURYING ||
+           (m->state == SLUICE_MSG_NAKING && !m->is_nak_sent);
+}
+
+static void renewal_plan(struct sluice_engine *e, struct message *m)
+{
+    int64_t third = e->config.ack_wait_ms / 3;
+    int64_t jitter = (int64_t)sluice_prng_below(&e->prng, (uint64_t)(third / 4) + 1);
+    m->renew_at_ms = m->lease_base_ms + third - jitter;
+}
+
+void lease_start(struct sluice_engine *e, struct message *m, int64_t base_ms)
+{
+    m->lease_base_ms = base_ms < e->now_ms ? base_ms : e->now_ms;
+    renewal_plan(e, m);
+}
+
+void lease_renew(struct sluice_engine *e, struct message *m)
+{
+    e->metrics.renewals++;
+    settle_send(e, m, SLUICE_VERB_PROGRESS, 0);
+    m->renew_at_ms =
+        e->now_ms + e->config.ack_wait_ms / 6; /* asked again when it stays unanswered */
+}
+
+void lease_lose(struct sluice_engine *e, struct message *m)
+{
+    ready_drop(e, m);
+    steps_unpark(e, m);
+    commit_unpark(e, m);
+    msg_move(e, m, SLUICE_MSG_LOST);
+    lease_idle(e, m);
+}
+
+static int is_busy(const struct message *m)
+{
+    return m->running > 0 || m->keeping > 0 || m->is_store_out || m->outputs_sent != 0 ||
+           m->is_bury_out || m->is_run_out || m->recording == RECORD_MARK ||
+           m->recording == RECORD_CLEAR || m->is_loading;
+}
+
+/* Back to life under a new delivery: the handler runs again from its top and finds its answers. */
+static void revive(struct sluice_engine *e, struct message *m)
+{
+    m->is_retaken = 0;
+    m->is_restarting = 0;
+    m->is_renewing_first = 0;
+    m->is_load_due = 0;
+    m->is_nak_sent = 0;
+    m->is_recorded = 0;
+    m->spends = 0;
+    m->is_spent = 0;
+    m->retry_after_ms = 0;
+    m->failure = SLUICE_FAILURE_NONE;
+    msg_move(e, m, SLUICE_MSG_RECEIVED);
+    if (m->needs_load) {
+        m->load_tries = 0;
+        msg_load(e, m);
+    }
+    msg_begin(e, m);
+}
+
+/* The last call of a lost attempt may have been the one that completed its commit. */
+static int ack_if_complete(struct sluice_engine *e, struct message *m)
+{
+    if (m->outputs_count + m->documents_count == 0 || !commit_is_complete(m) ||
+        m->failure != SLUICE_FAILURE_NONE) {
+        return 0;
+    }
+    m->is_retaken = 0;
+    msg_move(e, m, SLUICE_MSG_ACKING);
+    commit_ack(e, m);
+    return 1;
+}
+
+void lease_idle(struct sluice_engine *e, struct message *m)
+{
+    int is_committing = m->is_store_out || m->outputs_sent != 0 || m->is_bury_out;
+    if (m->is_retaken && !lease_is_over(e, m)) {
+        if (!is_committing && m->keeping == 0 && m->recording == RECORD_NONE && !m->is_run_out &&
+            !m->is_loading && !ack_if_complete(e, m)) {
+            revive(e, m);
+        }
+        return;
+    }
+    if (!is_busy(m) && !ack_if_complete(e, m)) {
+        msg_release(e, m, SLUICE_OUTCOME_LEASE_LOST);
+    }
+}
+
+/* ---- Settling ---- */
+
+void settle_send(struct sluice_engine *e, struct message *m, enum sluice_verb verb,
+                 int64_t delay_ms)
+{
+    struct sluice_effect *fx = fx_emit(e, SLUICE_FX_SETTLE, m);
+    fx->settle.settle = ++m->settle;
+    fx->settle.verb = (uint8_t)verb;
+    fx->settle.delay_ms = delay_ms;
+    if (verb != SLUICE_VERB_PROGRESS) {
+        m->verdict_settle = m->settle;
+        m->op_end_ms = e->now_ms + e->config.settle_timeout_ms;
+    }
+}
+
+void settle_repeat(struct sluice_engine *e, struct message *m)
+{
+    int is_ack = m->state == SLUICE_MSG_ACKING;
+    int is_fenced = !is_ack && lease_is_over(e, m);
+    if (++m->ack_repeats > ACK_REPEATS_MAX || is_fenced) {
+        msg_release(e, m, is_ack ? SLUICE_OUTCOME_ACK_LOST : SLUICE_OUTCOME_TERM_LOST);
+        return;
+    }
+    e->metrics.settles_repeated++;
+    settle_send(e, m, is_ack ? SLUICE_VERB_ACK : SLUICE_VERB_TERM, 0);
+}
+
+static void renewed(struct sluice_engine *e, struct message *m, int64_t sent_ms)
+{
+    if (!lease_is_needed(m) || lease_is_over(e, m)) {
+        return;
+    }
+    if (sent_ms > m->lease_base_ms) {
+        m->lease_base_ms = sent_ms < e->now_ms ? sent_ms : e->now_ms;
+        renewal_plan(e, m);
+    }
+    if (m->is_renewing_first) {
+        m->is_renewing_first = 0;
+        msg_begin(e, m);
+    }
+}
+
+void settle_on_answer(struct sluice_engine *e, struct message *m,
+                      const struct sluice_ev_settled *ev)
+{
+    if (ev->verb == SLUICE_VERB_PROGRESS) {
+        if (ev->is_answered) {
+            renewed(e, m, ev->sent_ms);
+        }
+        return;
+    }
+    if (m->state == SLUICE_MSG_NAKING && m->is_nak_sent && ev->settle == m->verdict_settle) {
+        e->metrics.naks_unanswered += !ev->is_answered;
+        msg_release(e, m, SLUICE_OUTCOME_NAKED); /* a NAK is sent once, answered or not */
+        return;
+    }
+    if (!ev->is_answered) {
+        return; /* the deadline repeats it */
+    }
+    /* An answer to any copy of a repeated ACK or TERM is as good as one to the newest. */
+    if (m->state == SLUICE_MSG_ACKING && ev->verb == SLUICE_VERB_ACK) {
+        msg_release(e, m, SLUICE_OUTCOME_ACKED);
+    } else if (m->state == SLUICE_MSG_TERMING && ev->verb == SLUICE_VERB_TERM) {
+        msg_release(e, m, SLUICE_OUTCOME_DEAD);
+    }
+}

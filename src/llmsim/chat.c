@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Deciding about a chat completion. */
+#include "llmsim/answer.h"
+#include "llmsim/call.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LATENCY_MS_MAX 3600000
+
+static uint32_t latency_of(struct llmsim *s, struct call *c, const char *prompt)
+{
+    const char *mark = strstr(prompt, "[[latency:");
+    const char *header =
+        MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "X-Sluice-Latency-Ms");
+    if (mark != NULL || header != NULL) {
+        long ms = strtol(mark != NULL ? mark + 10 : header, NULL, 10);
+        return ms < 0 ? 0 : ms > LATENCY_MS_MAX ? LATENCY_MS_MAX : (uint32_t)ms;
+    }
+    (void)pthread_mutex_lock(&s->lock);
+    uint32_t latency = s->config.latency_ms;
+    if (s->config.jitter_ms > 0) {
+        latency += (uint32_t)sluice_prng_below(&s->prng, s->config.jitter_ms + 1);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return latency;
+}
+
+/* The last message of a role. */
+static const char *message_of(const cJSON *request, const char *role)
+{
+    const char *found = NULL;
+    const cJSON *message;
+    cJSON_ArrayForEach(message, cJSON_GetObjectItemCaseSensitive(request, "messages"))
+    {
+        const cJSON *r = cJSON_GetObjectItemCaseSensitive(message, "role");
+        const cJSON *content = cJSON_GetObjectItemCaseSensitive(message, "content");
+        if (cJSON_IsString(r) && strcmp(r->valuestring, role) == 0 && cJSON_IsString(content)) {
+            found = content->valuestring;
+        }
+    }
+    return found;
+}
+
+static const cJSON *schema_of(const cJSON *request)
+{
+    const cJSON *format = cJSON_GetObjectItemCaseSensitive(request, "response_format");
+    const cJSON *schema = cJSON_GetObjectItemCaseSensitive(format, "json_schema");
+    return cJSON_GetObjectItemCaseSensitive(schema, "schema");
+}
+
+static void key_set(struct call *c, const char *prompt)
+{
+    const char *given =
+        MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "Idempotency-Key");
+    if (given != NULL) {
+        (void)snprintf(c->key, sizeof c->key, "%s", given);
+        return;
+    }
+    uint64_t hash = 1469598103934665603u;
+    for (const char *p = prompt; *p != '\0'; p++) {
+        hash = (hash ^ (unsigned char)*p) * 1099511628211u;
+    }
+    (void)snprintf(c->key, sizeof c->key, "prompt-%016llx", (unsigned long long)hash);
+}
+
+void llmsim_chat(struct call *c)
+{
+    struct llmsim *s = c->server;
+    cJSON *request = cJSON_ParseWithLength(c->body == NULL ? "" : c->body, c->len);
+    const char *prompt = message_of(request, "user");
+    if (prompt == NULL) {
+        llmsim_reply_error(c, 400, "invalid_request_error",
+                           request == NULL ? "body is not JSON"
+                                           : "messages: expected one of role user");
+        cJSON_Delete(request);
+        return;
+    }
+    const cJSON *model_item = cJSON_GetObjectItemCaseSensitive(request, "model");
+    const char *model = cJSON_IsString(model_item) ? model_item->valuestring : s->config.model;
+    const cJSON *options = cJSON_GetObjectItemCaseSensitive(request, "stream_options");
+    int is_streamed = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(request, "stream"));
+    int with_usage = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(options, "include_usage"));
+    key_set(c, prompt);
+    const char *header =
+        MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "X-Sluice-Fault");
+    enum llmsim_fault fault =
+        header != NULL ? llmsim_fault_named(header, strlen(header)) : llmsim_fault_draw(s);
+    unsigned before = llmsim_ledger_call(s->ledger, c->key);
+    enum llmsim_fault marked = llmsim_fault_marked(prompt, before);
+    if (marked != LLMSIM_OK && fault == LLMSIM_OK) {
+        fault = marked;
+    }
+    llmsim_ledger_fault(s->ledger, fault);
+    c->fault = fault;
+    char *content = llmsim_content(prompt, schema_of(request));
+    const char *text = content == NULL ? "" : fault == LLMSIM_bad_json ? "{\"oops\": tru" : content;
+    const char *finish = fault == LLMSIM_length ? "length" : "stop";
+    if (is_streamed) {
+        llmsim_reply_stream(c, model, prompt, text, finish, with_usage);
+    } else {
+        llmsim_reply_complete(c, model, prompt, text, finish);
+    }
+    c->is_paid = fault == LLMSIM_OK;
+    if (fault != LLMSIM_OK) {
+        char *was = c->answer;
+        llmsim_fault_apply(c);
+        if (c->answer != was) {
+            free(was);
+            c->is_streamed = 0;
+        }
+    }
+    uint32_t latency = fault == LLMSIM_stall ? 3600000 : latency_of(s, c, prompt);
+    free(content);
+    cJSON_Delete(request);
+    if (latency > 0) {
+        c->has_slept = 1;
+        llmsim_sleep_until(s, c, llmsim_now_ms() + latency);
+    }
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/dead_letter.h"
+
+#include "codec/utf8.h"
+#include "sluice/names.h"
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define ADDED_MAX     10u
+#define ORIGIN_PREFIX "Sluice-Origin-"
+#define ERROR_MAX     512u
+
+/* One line of text, whatever was in it. */
+static char *header_text(struct inflight *m, const char *text)
+{
+    size_t len = strnlen(text, ERROR_MAX);
+    char *copy = sluice_arena_copy(&m->arena, text, len);
+    for (char *p = copy; p != NULL && *p != '\0'; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+            *p = ' ';
+        }
+    }
+    return copy;
+}
+
+static int is_left_out(const char *name)
+{
+    return strcasecmp(name, "authorization") == 0 || strncasecmp(name, "Sluice-Dead-", 12) == 0 ||
+           strcasecmp(name, "Sluice-Origin") == 0 || strcasecmp(name, "Sluice-Origin-Subject") == 0;
+}
+
+static const char *origin_name(struct inflight *m, const char *name)
+{
+    if (strncasecmp(name, "Nats-", 5) != 0) {
+        return name;
+    }
+    size_t len = sizeof ORIGIN_PREFIX + strlen(name);
+    char *renamed = sluice_arena_alloc(&m->arena, 1, len);
+    if (renamed != NULL) {
+        (void)snprintf(renamed, len, ORIGIN_PREFIX "%s", name);
+    }
+    return renamed;
+}
+
+static void add(sluice_header *headers, uint32_t *count, const char *name, const char *value)
+{
+    if (value != NULL && name != NULL) {
+        headers[(*count)++] = (sluice_header){name, value};
+    }
+}
+
+static const char *number(struct inflight *m, uint32_t value)
+{
+    char text[16];
+    (void)snprintf(text, sizeof text, "%u", value);
+    return sluice_arena_text(&m->arena, text);
+}
+
+sluice_header *dead_letter_headers(struct inflight *m, const char *consumer, const char *reason,
+                                   uint32_t failures, uint32_t *count)
+{
+    const struct sluice_delivery *d = m->delivery;
+    sluice_header *headers =
+        sluice_arena_alloc(&m->arena, d->headers_count + ADDED_MAX, sizeof *headers);
+    if (headers == NULL) {
+        return NULL;
+    }
+    *count = 0;
+    for (uint32_t i = 0; i < d->headers_count; i++) {
+        if (!is_left_out(d->headers[i].name)) {
+            add(headers, count, origin_name(m, d->headers[i].name), d->headers[i].value);
+        }
+    }
+    char origin[160];
+    char id[256];
+    (void)snprintf(origin, sizeof origin, "%.64s:%llu:%lld", d->stream,
+                   (unsigned long long)d->sequence, (long long)d->stored_unix_ns);
+    (void)snprintf(id, sizeof id, "dlq:%s:%.64s", origin, consumer);
+    add(headers, count, "Nats-Msg-Id", sluice_arena_text(&m->arena, id));
+    add(headers, count, SLUICE_HEADER_DEAD_REASON, reason);
+    add(headers, count, SLUICE_HEADER_DEAD_STEP, m->failed_step == NULL ? "" : m->failed_step);
+    add(headers, count, SLUICE_HEADER_DEAD_ERROR, header_text(m, m->reason));
+    add(headers, count, SLUICE_HEADER_DEAD_FAILURES, number(m, failures));
+    add(headers, count, SLUICE_HEADER_DEAD_DELIVERIES, number(m, m->deliveries));
+    add(headers, count, SLUICE_HEADER_ORIGIN_SUBJECT, d->subject);
+    add(headers, count, SLUICE_HEADER_ORIGIN, sluice_arena_text(&m->arena, origin));
+    return m->arena.is_exhausted ? NULL : headers;
+}

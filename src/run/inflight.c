@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/inflight.h"
+
+#include "codec/header.h"
+#include "codec/protobuf.h"
+#include "run/host.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARENA_CHUNK_SIZE 2048u
+#define ARENA_LIMIT      (64u * 1024u * 1024u) /* decoded input and answers of one message */
+
+static const char *header_of(const struct sluice_delivery *d, const char *name)
+{
+    return sluice_header_find(d->headers, d->headers_count, name, 0);
+}
+
+/* The same on each delivery: the header, or made from the message's place in its stream. */
+static const char *correlation_of(struct inflight *m)
+{
+    const char *given = header_of(m->delivery, "X-Correlation-ID");
+    if (given != NULL && given[0] != '\0' && strlen(given) <= 128) {
+        return given;
+    }
+    char made[96];
+    (void)snprintf(made, sizeof made, "%.40s-%llu-%llx", m->delivery->stream,
+                   (unsigned long long)m->delivery->sequence,
+                   (unsigned long long)m->delivery->stored_unix_ns);
+    const char *text = sluice_arena_text(&m->arena, made);
+    return text == NULL ? "" : text;
+}
+
+/* As the header says, else the worker's input type; NULL when neither is known. */
+static const char *type_of(const struct worker_host *host, const struct sluice_delivery *delivery)
+{
+    const char *type = header_of(delivery, "Sluice-Proto");
+    const struct ProtobufCMessageDescriptor *input = host->plugin->worker.input;
+    return type != NULL || input == NULL ? type : sluice_pb_type_name(input);
+}
+
+void inflight_open(struct inflight *m, struct worker_host *host, struct sluice_ticket ticket,
+                   struct sluice_delivery *delivery, const struct sluice_allocator *allocator)
+{
+    memset(m, 0, sizeof *m);
+    m->ticket = ticket;
+    m->host = host;
+    m->delivery = delivery;
+    m->deliveries = delivery->deliveries;
+    sluice_arena_init(&m->arena, allocator, ARENA_CHUNK_SIZE, ARENA_LIMIT);
+    m->correlation_id = correlation_of(m);
+    m->msg = (sluice_msg){.struct_size = sizeof m->msg,
+                          .deliveries = delivery->deliveries,
+                          .subject = delivery->subject,
+                          .type = type_of(host, delivery),
+                          .body = delivery->body,
+                          .sequence = delivery->sequence,
+                          .stored_unix_ns = delivery->stored_unix_ns,
+                          .stream = delivery->stream};
+    m->journal_key = (struct sluice_journal_key){.stream = delivery->stream,
+                                                 .sequence = delivery->sequence,
+                                                 .stored_unix_ns = delivery->stored_unix_ns};
+}
+
+void inflight_close(struct inflight *m, struct sluice_source *source)
+{
+    source->ops->delivery_free(source, m->delivery);
+    free(m->reply);
+    sluice_arena_fini(&m->arena);
+    m->ticket = (struct sluice_ticket){0, 0};
+    m->delivery = NULL;
+    m->reply = NULL;
+}
+
+const char *inflight_reply(const struct inflight *m)
+{
+    return m->reply != NULL ? m->reply : m->delivery->reply;
+}
+
+void inflight_blame(struct inflight *m, const char *step, const char *format, ...)
+{
+    if (m->reason[0] != '\0') {
+        return;
+    }
+    m->failed_step = step;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(m->reason, sizeof m->reason, format, arguments);
+    va_end(arguments);
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the host keeps of one message in flight: its memory, its answers, what it has staged. */
+#ifndef SLUICE_RUN_INFLIGHT_H
+#define SLUICE_RUN_INFLIGHT_H
+
+#include "core/arena.h"
+#include "core/engine.h"
+#include "port/journal.h"
+#include "port/source.h"
+#include "port/store.h"
+
+struct worker_host;
+
+enum step_kind { STEP_LLM, STEP_HTTP, STEP_FIND, STEP_OFFLOAD };
+
+/* A step as the handler asked for it, and its answer. Everything lives in the message's arena. */
+struct host_step {
+    enum step_kind kind;
+    struct sluice_hash hash;
+    sluice_rc rc;     /* SLUICE_OK or why it failed */
+    const char *text; /* reason of a failure */
+    uint8_t dependency, is_paid;
+    uint64_t call; /* number of the running call, for cancel */
+    char idempotency_key[80];
+    /* What was asked. */
+    const struct ProtobufCMessageDescriptor *answer_type; /* LLM, FIND */
+    const char *model, *system, *user, *schema;
+    double temperature;
+    uint32_t max_tokens, timeout_ms;
+    const char *collection, *id;        /* FIND */
+    const char *method, *url, *service; /* HTTP */
+    const sluice_header *headers;
+    uint32_t headers_count;
+    sluice_bytes body; /* HTTP, OFFLOAD */
+    size_t answer_size_max;
+    sluice_offload_fn *offload;
+    /* What came back. */
+    sluice_llm_reply reply;
+    sluice_http_reply http_reply;
+    const void *found;
+    sluice_bytes offloaded;
+    sluice_bytes journal_bytes; /* what KEEP writes */
+};
+
+struct staged_output {
+    uint32_t output; /* index into the worker's outputs */
+    const char *message_id;
+    const char *type; /* protobuf type name */
+    sluice_bytes body;
+};
+
+struct inflight {
+    struct sluice_ticket ticket; /* generation 0: the slot is free */
+    struct worker_host *host;
+    struct sluice_delivery *delivery; /* of the admission: body and headers */
+    char *reply; /* newest delivery's reply subject, malloc'd by REBIND; NULL: delivery->reply */
+    struct sluice_arena arena; /* dies with the message */
+    uint32_t operations;       /* calls of ports that will still come back */
+    int is_released;           /* by the engine; freed when operations is 0 */
+    uint32_t deliveries;
+    sluice_msg msg;
+    const char *key; /* NULL until it is known */
+    const char *correlation_id;
+    const void *decoded; /* of type decoded_type, kept over runs */
+    const struct ProtobufCMessageDescriptor *decoded_type;
+    struct host_step **steps; /* room for steps_capacity; grows in the arena */
+    uint32_t steps_count, steps_capacity;
+    uint32_t run; /* number of the run */
+    uint32_t lines_logged;
+    /* Staged by the last run that ended OK. */
+    struct sluice_doc *docs;
+    uint32_t docs_count;
+    struct staged_output *outputs;
+    uint32_t outputs_count;
+    uint64_t output_hashes[SLUICE_EFFECTS_MAX];
+    /* Why it failed, for journal, log and dead letter. */
+    const char *failed_step;
+    char reason[SLUICE_ERR_TEXT_SIZE];
+    /* Journal. */
+    struct sluice_journal_key journal_key;
+    struct sluice_bytes *journaled; /* answers of LOADED, by index */
+    uint32_t journaled_count;
+    struct sluice_record loaded; /* numbers of LOADED */
+    int64_t received_ms;
+};
+
+/* Prepare a slot for a delivery, which it owns from now on. */
+void inflight_open(struct inflight *m, struct worker_host *host, struct sluice_ticket ticket,
+                   struct sluice_delivery *delivery, const struct sluice_allocator *allocator);
+/* Give everything back; the delivery through the source. */
+void inflight_close(struct inflight *m, struct sluice_source *source);
+const char *inflight_reply(const struct inflight *m);
+/* Remember why the message fails; the first reason of a run stands. */
+SLUICE_PRINTF(3, 4)
+void inflight_blame(struct inflight *m, const char *step, const char *format, ...);
+
+#endif

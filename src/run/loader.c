@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/loader.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAJORS_LOOKED_FOR 16u
+#define OUTPUTS_MAX       16u
+#define SERVICES_MAX      13u /* as many as a configuration can have */
+
+static sluice_rc path_find(const char *worker, const char *directory, char *path, size_t size,
+                           struct sluice_err *err)
+{
+    char wanted[PATH_MAX];
+    int written;
+    if (strchr(worker, '/') != NULL) {
+        written = snprintf(wanted, sizeof wanted, "%s", worker);
+    } else {
+        written = snprintf(wanted, sizeof wanted, "%s/%s.so",
+                           directory[0] != '\0' ? directory : SLUICE_WORKERDIR, worker);
+    }
+    if (written < 0 || (size_t)written >= sizeof wanted) {
+        return sluice_err_set(err, SLUICE_ERR_CONFIG, "worker %.64s…: the path is too long",
+                              worker);
+    }
+    char resolved[PATH_MAX];
+    if (realpath(wanted, resolved) == NULL || access(resolved, R_OK) != 0) {
+        return sluice_err_set(err, SLUICE_ERR_NOT_FOUND,
+                              "worker %s: %s: %s; expected a readable shared object", worker,
+                              wanted, strerror(errno));
+    }
+    if (strlen(resolved) >= size) {
+        return sluice_err_set(err, SLUICE_ERR_CONFIG, "worker %s: the path is too long", worker);
+    }
+    memcpy(path, resolved, strlen(resolved) + 1);
+    return SLUICE_OK;
+}
+
+/* Function pointers and object pointers differ in ISO C; dlsym's answer is copied. */
+static sluice_worker_entry_fn *entry_find(void *library, const char *symbol)
+{
+    void *found = dlsym(library, symbol);
+    sluice_worker_entry_fn *entry = NULL;
+    memcpy(&entry, &found, sizeof entry);
+    return entry;
+}
+
+static sluice_rc entry_missing(void *library, const char *path, struct sluice_err *err)
+{
+    for (unsigned major = 1; major <= MAJORS_LOOKED_FOR; major++) {
+        char symbol[64];
+        (void)snprintf(symbol, sizeof symbol, "sluice_worker_entry_v%u", major);
+        if (major != SLUICE_ABI_MAJOR && dlsym(library, symbol) != NULL) {
+            return sluice_err_set(
+                err, SLUICE_ERR_UNSUPPORTED,
+                "worker %s: built for worker ABI %u, this host has %u.%u; rebuild "
+                "it against this host's sluice/worker.h",
+                path, major, SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR);
+        }
+    }
+    return sluice_err_set(err, SLUICE_ERR_UNSUPPORTED,
+                          "worker %s: no symbol %s; expected a plug-in that uses SLUICE_WORKER(…)",
+                          path, SLUICE_WORKER_ENTRY);
+}
+
+/* Of sluice_worker in each minor: members are appended only. */
+static const size_t sizes[] = {offsetof(sluice_worker, services), sizeof(sluice_worker)};
+_Static_assert(sizeof sizes / sizeof sizes[0] == SLUICE_ABI_MINOR + 1, "a size for each minor");
+
+static sluice_rc abi_check(const sluice_worker *w, const char *path, struct sluice_err *err)
+{
+    if (w == NULL || w->magic != SLUICE_WORKER_MAGIC) {
+        return sluice_err_set(
+            err, SLUICE_ERR_UNSUPPORTED,
+            "worker %s: its description has no magic number; expected one made by "
+            "SLUICE_WORKER(…)",
+            path);
+    }
+    int is_major_right = w->abi_major == SLUICE_ABI_MAJOR;
+    if (!is_major_right || w->abi_minor > SLUICE_ABI_MINOR) {
+        return sluice_err_set(err, SLUICE_ERR_UNSUPPORTED,
+                              "worker %s: built for worker ABI %u.%u, this host has %u.%u; %s",
+                              path, w->abi_major, w->abi_minor, SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR,
+                              is_major_right ? "use a newer host" : "rebuild the worker");
+    }
+    if (w->struct_size != sizes[w->abi_minor]) {
+        return sluice_err_set(err, SLUICE_ERR_UNSUPPORTED,
+                              "worker %s: its description has %u bytes, expected %zu of ABI %u.%u; "
+                              "rebuild the worker",
+                              path, w->struct_size, sizes[w->abi_minor], w->abi_major,
+                              w->abi_minor);
+    }
+    return SLUICE_OK;
+}
+
+static int is_name(const char *name)
+{
+    size_t len = name == NULL ? 0 : strlen(name);
+    return len >= 1 && len <= SLUICE_NAME_MAX &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+}
+
+/* A list of the description: names as outputs and services have them, none twice. */
+static sluice_rc list_check(const sluice_worker *w, const char *path, const char *what,
+                            const char *const *names, uint32_t max, struct sluice_err *err)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    for (uint32_t i = 0; names != NULL && names[i] != NULL; i++) {
+        size_t len = strlen(names[i]);
+        int is_good = len >= 1 && len <= SLUICE_NAME_MAX && strspn(names[i], allowed) == len;
+        for (uint32_t k = 0; k < i; k++) {
+            is_good = is_good && strcmp(names[k], names[i]) != 0;
+        }
+        if (!is_good || i == max) {
+            return sluice_err_set(err, SLUICE_ERR_VALIDATION,
+                                  "worker %s (%s): %s: \"%.64s\", expected at most %u different "
+                                  "names of [A-Za-z0-9_-]{1,64}",
+                                  path, w->name, what, names[i], max);
+        }
+    }
+    return SLUICE_OK;
+}
+
+static sluice_rc description_check(const sluice_worker *w, const char *path, struct sluice_err *err)
+{
+    if (!is_name(w->name)) {
+        return sluice_err_set(err, SLUICE_ERR_VALIDATION,
+                              "worker %s: name: \"%.64s\", expected [a-z0-9-]{1,64}", path,
+                              w->name == NULL ? "" : w->name);
+    }
+    if (w->version == NULL || w->version[0] == '\0') {
+        return sluice_err_set(err, SLUICE_ERR_VALIDATION,
+                              "worker %s (%s): version: empty, expected a text like \"1.0\"", path,
+                              w->name);
+    }
+    if ((w->on_message == NULL) == (w->routes == NULL)) {
+        return sluice_err_set(err, SLUICE_ERR_VALIDATION,
+                              "worker %s (%s): expected either on_message or routes", path,
+                              w->name);
+    }
+    if (w->kind != SLUICE_KIND_WORKER) {
+        return sluice_err_set(err, SLUICE_ERR_UNSUPPORTED,
+                              "worker %s (%s): kind %u, this host knows kind 0 (worker)", path,
+                              w->name, w->kind);
+    }
+    sluice_rc rc = list_check(w, path, "outputs", w->outputs, OUTPUTS_MAX, err);
+    return rc != SLUICE_OK ? rc : list_check(w, path, "services", w->services, SERVICES_MAX, err);
+}
+
+sluice_rc sluice_plugin_load(const char *worker, const char *directory, struct sluice_plugin *out,
+                             struct sluice_err *err)
+{
+    memset(out, 0, sizeof *out);
+    sluice_rc rc = path_find(worker, directory, out->path, sizeof out->path, err);
+    if (rc != SLUICE_OK) {
+        return rc;
+    }
+    void *library = dlopen(out->path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        return sluice_err_set(err, SLUICE_ERR_UNSUPPORTED, "worker %s: cannot be loaded: %s",
+                              out->path, dlerror());
+    }
+    sluice_worker_entry_fn *entry = entry_find(library, SLUICE_WORKER_ENTRY);
+    if (entry == NULL) {
+        return entry_missing(library, out->path, err);
+    }
+    const sluice_worker *described = entry();
+    if ((rc = abi_check(described, out->path, err)) != SLUICE_OK) {
+        return rc;
+    }
+    memcpy(&out->worker, described, described->struct_size);
+    return description_check(&out->worker, out->path, err);
+}

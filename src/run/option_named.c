@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The sections whose keys are names: services, outputs and the worker's own options. */
+#include "run/option_box.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SERVICE_PREFIX "SLUICE_SERVICE_"
+#define OWN_PREFIX     "SLUICE_OPTION_"
+
+extern char **environ;
+
+/* ---- Outputs and options ---- */
+
+static void named_set(struct sluice_named_value *list, uint32_t *count, uint32_t max,
+                      const char *name, const char *value, enum option_layer layer,
+                      const struct option_source *s)
+{
+    uint32_t i = 0;
+    while (i < *count && strcmp(list[i].name, name) != 0) {
+        i++;
+    }
+    if (!option_is_name(name)) {
+        sluice_report_add(s->report,
+                          "%s: \"%.80s\", expected a name of [A-Za-z0-9_-], at most 64 "
+                          "bytes",
+                          s->where, name);
+        return;
+    }
+    if (i < *count && list[i].layer == layer) {
+        sluice_report_add(s->report, "%s: %s: set twice", s->where, name);
+        return;
+    }
+    if (i == max) {
+        sluice_report_add(s->report, "%s: expected at most %u names", s->where, max);
+        return;
+    }
+    char *copy = strdup(value);
+    char *where = strdup(s->where);
+    if (copy == NULL || where == NULL) {
+        sluice_report_add(s->report, "%s: no memory", s->where);
+        free(copy);
+        free(where);
+        return;
+    }
+    struct sluice_named_value *v = &list[i];
+    free((void *)(uintptr_t)v->value);
+    free((void *)(uintptr_t)v->where);
+    (void)snprintf(v->name, sizeof v->name, "%s", name);
+    v->value = copy;
+    v->where = where;
+    v->layer = (uint8_t)layer;
+    *count += i == *count;
+}
+
+static void output_set(struct sluice_settings_box *box, const char *name, const char *value,
+                       enum option_layer layer, const struct option_source *s)
+{
+    static const struct option row = {
+        .key = "outputs", .kind = OPTION_SUBJECT, .default_value = "-"};
+    const char *parsed = NULL;
+    char *text = NULL;
+    if (option_set(&row, value, &parsed, &text, s)) {
+        named_set(box->settings.outputs, &box->settings.outputs_count, SLUICE_OUTPUTS_MAX, name,
+                  value, layer, s);
+    }
+    free(text);
+}
+
+static void own_set(struct sluice_settings_box *box, const char *name, const char *value,
+                    enum option_layer layer, const struct option_source *s)
+{
+    named_set(box->settings.own, &box->settings.own_count, SLUICE_OWN_OPTIONS_MAX, name, value,
+              layer, s);
+}
+
+int option_named_item(struct sluice_settings_box *box, const char *key, const char *value,
+                      enum option_layer layer, const struct option_source *s)
+{
+    if (strncmp(key, "services.", 9) == 0) {
+        option_service_item(box, key + 9, value, layer, s);
+    } else if (strncmp(key, "outputs.", 8) == 0) {
+        output_set(box, key + 8, value, layer, s);
+    } else if (strncmp(key, "options.", 8) == 0) {
+        own_set(box, key + 8, value, layer, s);
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
+int option_named_flag(struct sluice_settings_box *box, const char *flag, size_t len,
+                      const char *value, const struct option_source *s)
+{
+    static const char *const sections[] = {"services-", "outputs-", "options-"};
+    size_t k = 0;
+    while (k < 3 && strncmp(flag, sections[k], strlen(sections[k])) != 0) {
+        k++;
+    }
+    if (k == 3) {
+        return 0;
+    }
+    if (value == NULL) {
+        sluice_report_add(s->report, "%s: needs a value", s->where);
+        return 1;
+    }
+    flag += strlen(sections[k]);
+    len -= strlen(sections[k]);
+    if (k == 0) {
+        option_service_flag(box, flag, len, value, s);
+        return 1;
+    }
+    char name[128];
+    (void)snprintf(name, sizeof name, "%.*s", (int)len, flag);
+    if (k == 1) {
+        output_set(box, name, value, LAYER_FLAG, s);
+        return 1;
+    }
+    for (char *c = name; *c != '\0'; c++) {
+        *c = (char)(*c == '-' ? '_' : *c);
+    }
+    own_set(box, name, value, LAYER_FLAG, s);
+    return 1;
+}
+
+/* SLUICE_OUTPUTS=name=subject,name=subject */
+static void outputs_environment(struct sluice_settings_box *box, const char *list,
+                                const struct option_source *s)
+{
+    while (*list != '\0') {
+        size_t len = strcspn(list, ",");
+        const char *equals = memchr(list, '=', len);
+        char name[80];
+        char subject[512];
+        if (equals == NULL || len >= sizeof subject) {
+            sluice_report_add(s->report, "%s: \"%.*s\", expected name=subject, comma separated",
+                              s->where, (int)(len > 100 ? 100 : len), list);
+        } else {
+            (void)snprintf(name, sizeof name, "%.*s", (int)(equals - list), list);
+            (void)snprintf(subject, sizeof subject, "%.*s", (int)(list + len - equals - 1),
+                           equals + 1);
+            output_set(box, name, subject, LAYER_ENVIRONMENT, s);
+        }
+        list += len + (list[len] == ',');
+    }
+}
+
+void option_named_environment(struct sluice_settings_box *box, struct sluice_report *report)
+{
+    const char *outputs = getenv("SLUICE_OUTPUTS");
+    if (outputs != NULL) {
+        struct option_source s = {"environment: SLUICE_OUTPUTS", report};
+        outputs_environment(box, outputs, &s);
+    }
+    for (char **e = environ; *e != NULL; e++) {
+        size_t len = strcspn(*e, "=");
+        const char *value = (*e)[len] == '=' ? *e + len + 1 : "";
+        char where[256];
+        (void)snprintf(where, sizeof where, "environment: %.*s", (int)len, *e);
+        struct option_source s = {where, report};
+        if (strncmp(*e, SERVICE_PREFIX, strlen(SERVICE_PREFIX)) == 0) {
+            size_t skip = strlen(SERVICE_PREFIX);
+            option_service_environment(box, *e + skip, len - skip, value, &s);
+        } else if (strncmp(*e, OWN_PREFIX, strlen(OWN_PREFIX)) == 0) {
+            char name[128];
+            size_t skip = strlen(OWN_PREFIX);
+            (void)snprintf(name, sizeof name, "%.*s", (int)(len - skip), *e + skip);
+            for (char *c = name; *c != '\0'; c++) {
+                *c = (char)tolower((unsigned char)*c);
+            }
+            own_set(box, name, value, LAYER_ENVIRONMENT, &s);
+        }
+    }
+}
+
+void option_named_free(struct sluice_settings_box *box)
+{
+    struct sluice_settings *s = &box->settings;
+    for (uint32_t i = 0; i < s->services_count; i++) {
+        for (size_t k = 0; k < SERVICE_OPTIONS_COUNT; k++) {
+            free(box->services[i].texts[k]);
+        }
+    }
+    for (uint32_t i = 0; i < s->outputs_count; i++) {
+        free((void *)(uintptr_t)s->outputs[i].value);
+        free((void *)(uintptr_t)s->outputs[i].where);
+    }
+    for (uint32_t i = 0; i < s->own_count; i++) {
+        free((void *)(uintptr_t)s->own[i].value);
+        free((void *)(uintptr_t)s->own[i].where);
+    }
+}
+
+/* ---- Printed forms ---- */
+
+static void line_print(FILE *out, const char *key, const struct option *o, const char *value,
+                       uint8_t layer, int as_json)
+{
+    if (as_json) {
+        fprintf(out, ",\"%s\":{\"value\":\"", key);
+        option_print_value(out, o, value, 1);
+        fprintf(out, "\",\"origin\":\"%s\"}", option_layer_name(layer));
+    } else {
+        fprintf(out, "%-28s ", key);
+        option_print_value(out, o, value, 0);
+        fprintf(out, "  (%s)\n", option_layer_name(layer));
+    }
+}
+
+void option_named_print(const struct sluice_settings_box *box, FILE *out, int as_json)
+{
+    static const struct option subject = {.kind = OPTION_SUBJECT};
+    const struct sluice_settings *s = &box->settings;
+    char key[256];
+    for (uint32_t i = 0; i < s->services_count; i++) {
+        for (size_t k = 0; k < SERVICE_OPTIONS_COUNT; k++) {
+            const struct option *o = &sluice_service_rows[k];
+            (void)snprintf(key, sizeof key, "services.%s.%s", s->services[i].name, o->key);
+            line_print(out, key, o,
+                       box->services[i].texts[k] == NULL ? "" : box->services[i].texts[k],
+                       box->services[i].layers[k], as_json);
+        }
+    }
+    for (uint32_t i = 0; i < s->outputs_count; i++) {
+        (void)snprintf(key, sizeof key, "outputs.%s", s->outputs[i].name);
+        line_print(out, key, &subject, s->outputs[i].value, s->outputs[i].layer, as_json);
+    }
+}
+
+void option_named_example(FILE *out)
+{
+    fputs("\n# services:   # HTTP services that the worker may call, each under its name\n"
+          "#   NAME:\n",
+          out);
+    for (size_t k = 0; k < SERVICE_OPTIONS_COUNT; k++) {
+        const struct option *o = &sluice_service_rows[k];
+        fprintf(out, "#     %s: %s   # %s [SLUICE_SERVICE_NAME_%s]\n", o->key,
+                o->default_value[0] == '\0' ? "\"\"" : o->default_value, o->help, o->env);
+    }
+    fputs("\n# outputs:   # subject of each output of the worker [SLUICE_OUTPUTS=name=subject,…]\n"
+          "#   ready: " SLUICE_DEFAULT_SUBJECT_READY "\n"
+          "\n# options:   # options of the worker's own [SLUICE_OPTION_KEY]\n"
+          "#   key: value\n",
+          out);
+}
+
+void option_named_reference(FILE *out)
+{
+    for (size_t k = 0; k < SERVICE_OPTIONS_COUNT; k++) {
+        const struct option *o = &sluice_service_rows[k];
+        fprintf(out, "| `services.NAME.%s` | `SLUICE_SERVICE_NAME_%s` | %s | %s |\n", o->key,
+                o->env, o->default_value, o->help);
+    }
+    fputs(
+        "| `outputs.NAME` | `SLUICE_OUTPUTS` | | subject of the worker's output NAME; the variable "
+        "lists name=subject |\n"
+        "| `options.KEY` | `SLUICE_OPTION_KEY` | | option of the worker's own |\n",
+        out);
+}
+
+void option_named_schema(FILE *out)
+{
+    fputs(",\"services\":{\"type\":\"object\",\"maxProperties\":13,\"additionalProperties\":{"
+          "\"type\":\"object\",\"additionalProperties\":false,"
+          "\"properties\":{",
+          out);
+    for (size_t k = 0; k < SERVICE_OPTIONS_COUNT; k++) {
+        const struct option *o = &sluice_service_rows[k];
+        fprintf(out,
+                "%s\"%s\":{\"type\":[\"string\",\"number\",\"boolean\"],\"description\":\"%s\"}",
+                k == 0 ? "" : ",", o->key, o->help);
+        if (o->kind == OPTION_SECRET) {
+            fprintf(out, ",\"%s_file\":{\"type\":\"string\"}", o->key);
+        }
+    }
+    fputs("}}},\"outputs\":{\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}},"
+          "\"options\":{\"type\":\"object\",\"additionalProperties\":{\"type\":[\"string\","
+          "\"number\",\"boolean\"]}}",
+          out);
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The HTTP services of the configuration: section services, SLUICE_SERVICE_<NAME>_<KEY>,
+ * --services-NAME-KEY. */
+#include "run/option_box.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+const struct option sluice_service_rows[SERVICE_OPTIONS_COUNT] = {
+#define ROW(member, key, env, kind, value, min, max, help)                                         \
+    {key, env, OPTION_##kind, value, min, max, help, offsetof(struct sluice_service, member)},
+    SLUICE_SERVICE_OPTIONS(ROW)
+#undef ROW
+};
+
+static struct sluice_service *service_find(struct sluice_settings *all, const char *name)
+{
+    for (uint32_t i = 0; i < all->services_count; i++) {
+        if (sluice_service_name_is_same(all->services[i].name, name)) {
+            return &all->services[i];
+        }
+    }
+    return NULL;
+}
+
+/* Names that /health and the metrics give to our own dependencies. */
+static int is_reserved(const char *name)
+{
+    static const char *const ours[] = {"nats", "llm", "store", "publish"};
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        if (sluice_service_name_is_same(ours[i], name)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Take the newest service away again. */
+static void service_undo(struct sluice_settings_box *box)
+{
+    uint32_t i = --box->settings.services_count;
+    for (size_t k = 0; k < SERVICE_OPTIONS_COUNT; k++) {
+        free(box->services[i].texts[k]);
+    }
+    memset(&box->services[i], 0, sizeof box->services[i]);
+    memset(&box->settings.services[i], 0, sizeof box->settings.services[i]);
+}
+
+/* The service of that name, made with its defaults when it is new; NULL: refused. In the file it
+ * has one spelling. */
+static struct sluice_service *service_get(struct sluice_settings_box *box, const char *name,
+                                          enum option_layer layer, const struct option_source *s)
+{
+    struct sluice_settings *all = &box->settings;
+    struct sluice_service *service = service_find(all, name);
+    if (service != NULL && (layer != LAYER_FILE || strcmp(service->name, name) == 0)) {
+        return service;
+    }
+    if (service != NULL) {
+        sluice_report_add(s->report,
+                          "%s: expected a name that differs from %s in more than case, "
+                          "- and _",
+                          s->where, service->name);
+        return NULL;
+    }
+    if (!option_is_name(name) || is_reserved(name)) {
+        sluice_report_add(s->report,
+                          "%s: \"%.80s\", expected a service's name of [A-Za-z0-9_-], "
+                          "at most 64 bytes, and not nats, llm, store or publish",
+                          s->where, name);
+        return NULL;
+    }
+    if (all->services_count == SLUICE_SERVICES_MAX) {
+        sluice_report_add(s->report, "%s: expected at most %u services", s->where,
+                          SLUICE_SERVICES_MAX);
+        return NULL;
+    }
+    struct service_origin *origin = &box->services[all->services_count];
+    service = &all->services[all->services_count++];
+    (void)snprintf(service->name, sizeof service->name, "%s", name);
+    for (size_t k = 0; k < SERVICE_OPTIONS_COUNT; k++) {
+        if (!option_set(&sluice_service_rows[k], sluice_service_rows[k].default_value, service,
+                        &origin->texts[k],
+                        s)) { /* no memory, which is reported: half a service is none */
+            service_undo(box);
+            return NULL;
+        }
+    }
+    return service;
+}
+
+static void service_set(struct sluice_settings_box *box, struct sluice_service *service, size_t row,
+                        const char *value, int is_file, enum option_layer layer,
+                        const struct option_source *s)
+{
+    struct service_origin *origin = &box->services[service - box->settings.services];
+    if (origin->layers[row] == layer) {
+        sluice_report_add(s->report, "%s: set twice%s", s->where,
+                          sluice_service_rows[row].kind == OPTION_SECRET
+                              ? ", itself or together with its file"
+                              : "");
+        return;
+    }
+    const struct option *o = &sluice_service_rows[row];
+    int is_set = is_file ? option_set_from_file(o, value, service, &origin->texts[row], s)
+                         : option_set(o, value, service, &origin->texts[row], s);
+    if (is_set) {
+        origin->layers[row] = (uint8_t)layer;
+    }
+}
+
+/* The row that `key` names, whole or with the suffix of a secret's file; SERVICE_OPTIONS_COUNT:
+ * none. */
+static size_t row_find(const char *key, int by_env, int *is_file)
+{
+    size_t len = strlen(key);
+    for (size_t k = 0; k < SERVICE_OPTIONS_COUNT; k++) {
+        const struct option *o = &sluice_service_rows[k];
+        const char *name = by_env ? o->env : o->key;
+        size_t n = strlen(name);
+        *is_file = o->kind == OPTION_SECRET && len == n + 5 &&
+                   strcmp(key + n, by_env ? "_FILE" : "_file") == 0;
+        if (strncmp(key, name, n) == 0 && (len == n || *is_file)) {
+            return k;
+        }
+    }
+    return SERVICE_OPTIONS_COUNT;
+}
+
+/* The rows' names as people write them in this layer: "url, timeout, token, token_file, …". */
+static const char *rows_text(int by_env, char *text, size_t size)
+{
+    size_t len = 0;
+    for (size_t k = 0; k < SERVICE_OPTIONS_COUNT; k++) {
+        const struct option *o = &sluice_service_rows[k];
+        const char *name = by_env ? o->env : o->key;
+        const char *file = o->kind != OPTION_SECRET ? NULL : by_env ? "_FILE" : "_file";
+        len += (size_t)snprintf(text + len, size - len, "%s%s", k == 0 ? "" : ", ", name);
+        if (file != NULL) {
+            len += (size_t)snprintf(text + len, size - len, ", %s%s", name, file);
+        }
+    }
+    return text;
+}
+
+void option_service_item(struct sluice_settings_box *box, const char *rest, const char *value,
+                         enum option_layer layer, const struct option_source *s)
+{
+    const char *dot = strrchr(rest, '.');
+    char names[512];
+    if (dot == NULL) {
+        sluice_report_add(s->report, "%s: expected keys like url", s->where);
+        return;
+    }
+    char name[256];
+    (void)snprintf(name, sizeof name, "%.*s", (int)(dot - rest), rest);
+    int is_file;
+    size_t row = row_find(dot + 1, 0, &is_file);
+    if (row == SERVICE_OPTIONS_COUNT) {
+        sluice_report_add(s->report, "%s: unknown key, expected %s", s->where,
+                          rows_text(0, names, sizeof names));
+        return;
+    }
+    struct sluice_service *service = service_get(box, name, layer, s);
+    if (service != NULL) {
+        service_set(box, service, row, value, is_file, layer, s);
+    }
+}
+
+/* Kubernetes describes the Services of a namespace in each container: one named `sluice` brings
+ * SLUICE_SERVICE_HOST, SLUICE_SERVICE_PORT and SLUICE_SERVICE_PORT_HTTP, none of them meant for us.
+ */
+static int is_kubernetes(const char *variable)
+{
+    size_t len = strlen(variable);
+    if (strcmp(variable, "HOST") == 0 || (len > 5 && strcmp(variable + len - 5, "_HOST") == 0)) {
+        return 1;
+    }
+    for (const char *p = variable; (p = strstr(p, "PORT")) != NULL; p += 4) {
+        if ((p == variable || p[-1] == '_') && (p[4] == '\0' || p[4] == '_')) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* SLUICE_SERVICE_<NAME>_<KEY>: of a service of the file, or of a new one named in lower case with
+ * dashes. The first _ behind which a key stands ends the name. */
+void option_service_environment(struct sluice_settings_box *box, const char *variable, size_t len,
+                                const char *value, const struct option_source *s)
+{
+    char whole[256];
+    char names[512];
+    (void)snprintf(whole, sizeof whole, "%.*s", (int)len, variable);
+    for (char *p = whole; (p = strchr(p, '_')) != NULL; p++) {
+        int is_file;
+        size_t row = p == whole ? SERVICE_OPTIONS_COUNT : row_find(p + 1, 1, &is_file);
+        if (row == SERVICE_OPTIONS_COUNT) {
+            continue;
+        }
+        *p = '\0';
+        for (char *c = whole; *c != '\0'; c++) {
+            *c = (char)(*c == '_' ? '-' : tolower((unsigned char)*c));
+        }
+        struct sluice_service *service = service_get(box, whole, LAYER_ENVIRONMENT, s);
+        if (service != NULL) {
+            service_set(box, service, row, value, is_file, LAYER_ENVIRONMENT, s);
+        }
+        return;
+    }
+    if (!is_kubernetes(whole)) {
+        sluice_report_add(s->report, "%s: unknown, expected SLUICE_SERVICE_<NAME>_ and one of %s",
+                          s->where, rows_text(1, names, sizeof names));
+    }
+}
+
+/* NAME-KEY; the key's _ are written as -. */
+void option_service_flag(struct sluice_settings_box *box, const char *flag, size_t len,
+                         const char *value, const struct option_source *s)
+{
+    char whole[256];
+    char names[512];
+    for (size_t at = 1; at + 1 < len; at++) {
+        if (flag[at] != '-') {
+            continue;
+        }
+        (void)snprintf(whole, sizeof whole, "%.*s", (int)(len - at - 1), flag + at + 1);
+        for (char *c = whole; *c != '\0'; c++) {
+            *c = (char)(*c == '-' ? '_' : *c);
+        }
+        int is_file;
+        size_t row = row_find(whole, 0, &is_file);
+        if (row == SERVICE_OPTIONS_COUNT) {
+            continue;
+        }
+        if (sluice_service_rows[row].kind == OPTION_SECRET) {
+            sluice_report_add(s->report, "%s: secrets are not taken from the command line",
+                              s->where);
+            return;
+        }
+        (void)snprintf(whole, sizeof whole, "%.*s", (int)at, flag);
+        struct sluice_service *service = service_get(box, whole, LAYER_FLAG, s);
+        if (service != NULL) {
+            service_set(box, service, row, value, 0, LAYER_FLAG, s);
+        }
+        return;
+    }
+    sluice_report_add(s->report, "%s: unknown flag, expected --services-NAME- and one of %s",
+                      s->where, rows_text(0, names, sizeof names));
+}
+
+/* Headers that a call gets from us or from libcurl. */
+static int is_our_header(const char *name)
+{
+    static const char *const ours[] = {"Host",         "Content-Length",  "Transfer-Encoding",
+                                       "Content-Type", "Idempotency-Key", "X-Correlation-ID",
+                                       "Connection"};
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        if (strcasecmp(ours[i], name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int has_control_character(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < 0x20 || *text == 127) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void option_service_check(struct sluice_settings_box *box, struct sluice_report *report)
+{
+    for (uint32_t i = 0; i < box->settings.services_count; i++) {
+        const struct sluice_service *service = &box->settings.services[i];
+        const char *name = service->name;
+        if (service->url[0] == '\0') {
+            sluice_report_add(report, "services.%s.url: not set, expected the service's base URL",
+                              name);
+        }
+        if (strpbrk(service->url, "?#") != NULL) {
+            char text[128];
+            option_mask(&sluice_service_rows[SERVICE_ROW_url], service->url, text, sizeof text);
+            sluice_report_add(
+                report,
+                "services.%s.url: \"%s\", expected neither ? nor #: the worker's path "
+                "is appended",
+                name, text);
+        }
+        if (service->health_path[0] != '/' || has_control_character(service->health_path)) {
+            sluice_report_add(report,
+                              "services.%s.health_path: \"%.100s\", expected a path like "
+                              "/health",
+                              name, service->health_path);
+        }
+        if (has_control_character(service->token)) {
+            sluice_report_add(report, "services.%s.token: \"***\", expected one line of text",
+                              name);
+        }
+        if (is_our_header(service->auth_header)) {
+            sluice_report_add(report,
+                              "services.%s.auth_header: \"%s\", expected a header that is "
+                              "not set by the runtime",
+                              name, service->auth_header);
+        }
+    }
+}

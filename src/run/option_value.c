@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The value of one option: parsed, checked against its limits, refused with what was expected. */
+#include "run/option_box.h"
+
+#include "codec/header.h"
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define SECRET_FILE_MAX 65536
+
+void sluice_report_add(struct sluice_report *report, const char *format, ...)
+{
+    char line[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    report->count++;
+    size_t len = strlen(line);
+    if (len + 64 < sizeof report->text - report->len) {
+        memcpy(report->text + report->len, line, len);
+        report->len += len;
+        report->text[report->len++] = '\n';
+    } else if (report->len + 20 < sizeof report->text) {
+        memcpy(report->text + report->len, "… more errors\n", 17);
+        report->len = sizeof report->text - 1;
+    }
+    report->text[report->len < sizeof report->text ? report->len : sizeof report->text - 1] = '\0';
+}
+
+/* Where the secret of the URL begins whose userinfo ends at `at`; `at`: there is none. `from` is
+ * behind the @ before. Rather too much is masked than too little. */
+static size_t secret_begin(const char *value, size_t from, size_t at, int is_url)
+{
+    size_t begin = at;
+    for (size_t i = from; i + 3 <= at; i++) {
+        if (memcmp(value + i, "://", 3) == 0) {
+            begin = i + 3;
+        }
+    }
+    if (begin == at && is_url) { /* a list's element without a scheme, or an @ in a password */
+        begin = from;
+        for (size_t i = from; from > 0 && i < at; i++) {
+            begin = value[i] == ',' ? i + 1 : begin;
+        }
+    }
+    const char *colon = memchr(value + begin, ':', at - begin);
+    return colon == NULL ? begin : (size_t)(colon - value) + 1;
+}
+
+void option_mask(const struct option *o, const char *value, char *text, size_t size)
+{
+    size_t from = 0;
+    size_t len = 0;
+    if (o->kind == OPTION_SECRET && value[0] != '\0') {
+        value = "***";
+    }
+    for (const char *at = strchr(value, '@');; at = strchr(at + 1, '@')) {
+        size_t end = at == NULL ? strlen(value) : (size_t)(at - value);
+        size_t secret = at == NULL ? end : secret_begin(value, from, end, o->kind == OPTION_URL);
+        for (size_t i = from; i < secret && len + 1 < size; i++) {
+            text[len++] = (unsigned char)value[i] < 0x20 ? '?' : value[i];
+        }
+        for (int i = 0; i < 3 && secret < end && len + 1 < size; i++) {
+            text[len++] = '*';
+        }
+        if (at == NULL) {
+            break;
+        }
+        if (len + 1 < size) {
+            text[len++] = '@';
+        }
+        from = end + 1;
+    }
+    text[len] = '\0';
+}
+
+void sluice_url_secrets(const char *text, void (*see)(const char *))
+{
+    size_t from = 0;
+    for (const char *at = strchr(text, '@'); at != NULL; at = strchr(at + 1, '@')) {
+        size_t end = (size_t)(at - text);
+        size_t secret = secret_begin(text, from, end, 1);
+        char *copy = strndup(text + secret, end - secret);
+        if (copy != NULL) {
+            see(copy);
+        }
+        free(copy);
+        from = end + 1;
+    }
+}
+
+int sluice_service_name_is_same(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        int x = *a == '-' ? '_' : tolower((unsigned char)*a);
+        int y = *b == '-' ? '_' : tolower((unsigned char)*b);
+        if (x != y) {
+            return 0;
+        }
+        if (x == '\0') {
+            return 1;
+        }
+    }
+}
+
+static void refuse(const struct option_source *s, const struct option *o, const char *value,
+                   const char *expected)
+{
+    char text[101];
+    option_mask(o, value, text, sizeof text);
+    sluice_report_add(s->report, "%s: \"%s\", expected %s", s->where, text, expected);
+}
+
+static const char *range_text(const struct option *o, char *text, size_t size)
+{
+    if (o->kind == OPTION_SECONDS) {
+        (void)snprintf(text, size, "seconds from %g to %.15g (or with ms, s, m, h)", o->min,
+                       o->max);
+    } else if (o->kind == OPTION_COUNT) {
+        (void)snprintf(text, size, "a whole number from %.15g to %.15g", o->min, o->max);
+    } else {
+        (void)snprintf(text, size, "a number from %g to %g", o->min, o->max);
+    }
+    return text;
+}
+
+/* A plain decimal number with an optional unit behind it. */
+static int number_parse(const char *value, const char **unit, double *number)
+{
+    const char *p = value;
+    int digits = 0;
+    p += *p == '-';
+    while (isdigit((unsigned char)*p)) {
+        p++;
+        digits++;
+    }
+    if (*p == '.') {
+        p++;
+        while (isdigit((unsigned char)*p)) {
+            p++;
+            digits++;
+        }
+    }
+    if (digits == 0 || digits > 18) {
+        return 0;
+    }
+    *number = strtod(value, NULL);
+    *unit = p;
+    return isfinite(*number);
+}
+
+static int seconds_of(const char *unit, double *factor)
+{
+    static const struct {
+        const char *unit;
+        double factor;
+    } units[] = {{"", 1}, {"s", 1}, {"ms", 0.001}, {"m", 60}, {"h", 3600}};
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(unit, units[i].unit) == 0) {
+            *factor = units[i].factor;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int number_set(const struct option_source *s, const struct option *o, const char *value,
+                      void *to)
+{
+    char expected[96];
+    const char *unit;
+    double number;
+    double factor = 1;
+    int is_good = number_parse(value, &unit, &number);
+    if (is_good && o->kind == OPTION_SECONDS) {
+        is_good = seconds_of(unit, &factor);
+        number *= factor;
+    } else if (is_good) {
+        is_good = *unit == '\0' && (o->kind == OPTION_NUMBER || number == floor(number));
+    }
+    if (!is_good || number < o->min || number > o->max) {
+        refuse(s, o, value, range_text(o, expected, sizeof expected));
+        return 0;
+    }
+    if (o->kind == OPTION_NUMBER) {
+        memcpy(to, &number, sizeof number);
+    } else {
+        int64_t whole =
+            o->kind == OPTION_SECONDS ? (int64_t)llround(number * 1000) : (int64_t)number;
+        memcpy(to, &whole, sizeof whole);
+    }
+    return 1;
+}
+
+static int flag_set(const struct option_source *s, const struct option *o, const char *value,
+                    void *to)
+{
+    int is_on = strcmp(value, "1") == 0 || strcmp(value, "true") == 0;
+    if (!is_on && strcmp(value, "0") != 0 && strcmp(value, "false") != 0) {
+        refuse(s, o, value, "0, 1, true or false");
+        return 0;
+    }
+    memcpy(to, &is_on, sizeof is_on);
+    return 1;
+}
+
+static int is_word_of(const char *words, const char *value)
+{
+    size_t len = strlen(value);
+    for (const char *p = words;;) {
+        size_t n = strcspn(p, "|");
+        if (n == len && memcmp(p, value, n) == 0) {
+            return 1;
+        }
+        if (p[n] == '\0') {
+            return 0;
+        }
+        p += n + 1;
+    }
+}
+
+int option_is_name(const char *value)
+{
+    size_t len = strlen(value);
+    return len >= 1 && len <= 64 &&
+           strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == len;
+}
+
+/* host, host:port, [::1]:port */
+static int is_host(const char *p, size_t len)
+{
+    const char *bracket = p[0] == '[' ? memchr(p, ']', len) : NULL;
+    if (p[0] == '[' && bracket == NULL) {
+        return 0;
+    }
+    const char *from = bracket == NULL ? p : bracket;
+    const char *colon = memchr(from, ':', len - (size_t)(from - p));
+    size_t host = colon == NULL ? len : (size_t)(colon - p);
+    if (host == 0 || colon == NULL) {
+        return host > 0;
+    }
+    unsigned port = 0;
+    for (size_t i = host + 1; i < len; i++) {
+        if (!isdigit((unsigned char)p[i]) || port > 65535) {
+            return 0;
+        }
+        port = port * 10 + (unsigned)(p[i] - '0');
+    }
+    return port >= 1 && port <= 65535;
+}
+
+/* scheme://user:password@host:port/path; a NATS server's scheme may be missing. */
+static int is_url(const char *p, size_t len, int is_nats)
+{
+    const char *host = memmem(p, len, "://", 3);
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)p[i] <= ' ' || p[i] == 127) {
+            return 0;
+        }
+    }
+    if (!is_nats && strncmp(p, "http://", 7) != 0 && strncmp(p, "https://", 8) != 0) {
+        return 0;
+    }
+    host = host == NULL ? p : host + 3;
+    size_t rest = len - (size_t)(host - p);
+    size_t authority = 0;
+    while (authority < rest && strchr("/?#", host[authority]) == NULL) {
+        authority++;
+    }
+    const char *at = memrchr(host, '@', authority);
+    if (at != NULL) {
+        authority -= (size_t)(at + 1 - host);
+        host = at + 1;
+    }
+    return authority > 0 && is_host(host, authority);
+}
+
+static int is_url_list(const char *value, int is_nats)
+{
+    for (const char *p = value;;) {
+        size_t len = is_nats ? strcspn(p, ",") : strlen(p);
+        if (len == 0 || !is_url(p, len, is_nats)) {
+            return 0;
+        }
+        if (p[len] == '\0') {
+            return 1;
+        }
+        p += len + 1;
+    }
+}
+
+/* NULL when the text is fine, else what was expected. */
+static const char *text_fault(const struct option *o, const char *value)
+{
+    if (value[0] == '\0') {
+        return o->default_value[0] == '\0' ? NULL : "not to be empty";
+    }
+    switch (o->kind) {
+    case OPTION_WORD:
+        return is_word_of(o->help, value) ? NULL : o->help;
+    case OPTION_NAME:
+        return option_is_name(value) ? NULL : "a name of [A-Za-z0-9_-], at most 64 bytes";
+    case OPTION_SUBJECT:
+        return sluice_subject_is_valid(value) ? NULL
+                                              : "a subject like a.b.c without blanks or wildcards";
+    case OPTION_PATTERN:
+        return sluice_subject_pattern_is_valid(value) ? NULL
+                                                      : "a subject like a.b.c, a.*.c or a.>";
+    case OPTION_URL:
+        return is_url_list(value, strncmp(o->key, "nats", 4) == 0)
+                   ? NULL
+                   : "a URL like scheme://host:port";
+    default:
+        return NULL;
+    }
+}
+
+int option_set(const struct option *o, const char *value, void *base, char **text,
+               const struct option_source *s)
+{
+    void *to = (char *)base + o->offset;
+    char *copy = strdup(value);
+    if (copy == NULL) {
+        sluice_report_add(s->report, "%s: no memory", s->where);
+        return 0;
+    }
+    int is_set;
+    if (o->kind <= OPTION_NUMBER) {
+        is_set = number_set(s, o, value, to);
+    } else if (o->kind == OPTION_FLAG) {
+        is_set = flag_set(s, o, value, to);
+    } else {
+        const char *fault = text_fault(o, value);
+        is_set = fault == NULL;
+        if (fault != NULL) {
+            refuse(s, o, value, fault);
+        } else {
+            memcpy(to, &copy, sizeof copy);
+        }
+    }
+    if (!is_set) {
+        free(copy);
+        return 0;
+    }
+    free(*text);
+    *text = copy;
+    return 1;
+}
+
+char *option_secret_read(const char *path, const struct option_source *s)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        sluice_report_add(s->report, "%s: %s: %s", s->where, path, strerror(errno));
+        return NULL;
+    }
+    FILE *file = fopen(path, "re");
+    char *text = calloc(1, SECRET_FILE_MAX + 1);
+    if (file == NULL || text == NULL) {
+        sluice_report_add(s->report, "%s: %s: %s", s->where, path, strerror(errno));
+    } else {
+        size_t len = fread(text, 1, SECRET_FILE_MAX, file);
+        if (ferror(file)) { /* a folder, for one, opens like a file */
+            sluice_report_add(s->report, "%s: %s: %s", s->where, path, strerror(errno));
+            free(text);
+            text = NULL;
+            len = 0;
+        }
+        while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r')) {
+            text[--len] = '\0';
+        }
+    }
+    if (file == NULL) {
+        free(text);
+        text = NULL;
+    } else {
+        (void)fclose(file);
+    }
+    return text;
+}
+
+int option_set_from_file(const struct option *o, const char *path, void *base, char **text,
+                         const struct option_source *s)
+{
+    char *content = option_secret_read(path, s);
+    int is_set = content != NULL && option_set(o, content, base, text, s);
+    free(content);
+    return is_set;
+}

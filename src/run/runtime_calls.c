@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/runtime_state.h"
+
+#include "codec/header.h"
+#include "run/dead_letter.h"
+#include "sluice/names.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct operation *operation_new(struct runtime *rt, struct inflight *m, uint32_t index)
+{
+    struct operation *op = rt->free_operations;
+    if (op != NULL) {
+        rt->free_operations = op->next;
+    } else if ((op = malloc(sizeof *op)) == NULL) {
+        abort(); /* as the allocators of our libraries do: nothing is acknowledged, so nothing is
+                    lost */
+    }
+    op->rt = rt;
+    op->m = m;
+    op->index = index;
+    m->operations++;
+    return op;
+}
+
+void runtime_inflight_free_if_done(struct runtime *rt, struct inflight *m)
+{
+    if (m->is_released && m->operations == 0) {
+        inflight_close(m, rt->source);
+        free(m);
+    }
+}
+
+/* The message of an ended operation; NULL when nobody waits for it any more. */
+static struct inflight *operation_end(struct operation *op)
+{
+    struct runtime *rt = op->rt;
+    struct inflight *m = op->m;
+    m->operations--;
+    op->next = rt->free_operations;
+    rt->free_operations = op;
+    if (m->is_released) {
+        runtime_inflight_free_if_done(rt, m);
+        return NULL;
+    }
+    return m;
+}
+
+static void fate_event(struct runtime *rt, enum sluice_event_kind kind, const struct inflight *m,
+                       enum sluice_fate fate)
+{
+    struct sluice_event ev = {.kind = kind, .ticket = m->ticket};
+    ev.fate = (uint8_t)fate;
+    runtime_drive(rt, &ev);
+}
+
+static void step_event(struct runtime *rt, const struct inflight *m, uint32_t step,
+                       enum sluice_fate fate, int64_t retry_after_ms)
+{
+    struct sluice_event ev = {
+        .kind = SLUICE_EV_STEP,
+        .ticket = m->ticket,
+        .step = {.step = (uint16_t)step, .fate = (uint8_t)fate, .retry_after_ms = retry_after_ms}};
+    runtime_drive(rt, &ev);
+}
+
+static void on_llm(void *ctx, const struct sluice_llm_done *done)
+{
+    struct operation *op = ctx;
+    struct runtime *rt = op->rt;
+    uint32_t step = op->index;
+    rt->tokens_prompt += done->prompt_tokens;
+    rt->tokens_completion += done->completion_tokens;
+    struct inflight *m = operation_end(op);
+    if (m == NULL) {
+        return;
+    }
+    enum sluice_fate fate = done->fate;
+    if (fate == SLUICE_FATE_OK) {
+        fate = host_llm_answer(m, step, done->content, done->model, done->finish_reason,
+                               done->prompt_tokens, done->completion_tokens, sluice_wall_ms());
+    } else {
+        host_step_failed(m, step, done->rc, done->text);
+    }
+    SLUICE_LOG(SLUICE_LOG_DEBUG, NONE, "step.llm", "", RUNTIME_MESSAGE_FIELDS(m),
+               SLUICE_F_TEXT("fate", sluice_fate_name(fate)),
+               SLUICE_F_NUMBER("http_status", done->http_status),
+               SLUICE_F_NUMBER("duration_ms", done->duration_ms));
+    step_event(rt, m, step, fate, done->retry_after_ms);
+}
+
+static void on_http(void *ctx, const struct sluice_http_done *done)
+{
+    struct operation *op = ctx;
+    struct runtime *rt = op->rt;
+    uint32_t step = op->index;
+    struct inflight *m = operation_end(op);
+    if (m == NULL) {
+        return;
+    }
+    enum sluice_fate fate = done->fate;
+    if (fate == SLUICE_FATE_OK) {
+        fate = host_http_answer(m, step, done->http_status, done->body, done->content_type);
+    } else {
+        host_step_failed(m, step, done->rc, done->text);
+    }
+    SLUICE_LOG(SLUICE_LOG_DEBUG, NONE, "step.http", "", RUNTIME_MESSAGE_FIELDS(m),
+               SLUICE_F_TEXT("service", step < m->steps_count ? m->steps[step]->service : ""),
+               SLUICE_F_TEXT("fate", sluice_fate_name(fate)),
+               SLUICE_F_NUMBER("http_status", done->http_status),
+               SLUICE_F_NUMBER("size", done->body.len),
+               SLUICE_F_NUMBER("duration_ms", done->duration_ms));
+    step_event(rt, m, step, fate, done->retry_after_ms);
+}
+
+static void on_found(void *ctx, const struct sluice_store_done *done)
+{
+    struct operation *op = ctx;
+    struct runtime *rt = op->rt;
+    uint32_t step = op->index;
+    struct inflight *m = operation_end(op);
+    if (m == NULL) {
+        return;
+    }
+    enum sluice_fate fate = done->fate;
+    if (done->rc == SLUICE_ERR_NOT_FOUND) {
+        host_step_failed(m, step, done->rc, "no such document");
+        fate = SLUICE_FATE_BAD_ANSWER; /* the store works; the handler sees NOT_FOUND */
+    } else if (fate == SLUICE_FATE_OK) {
+        fate = host_found(m, step, done->found);
+    } else {
+        host_step_failed(m, step, done->rc, done->text);
+    }
+    step_event(rt, m, step, fate, 0);
+}
+
+static void offload_run(uv_work_t *work)
+{
+    struct operation *op = work->data;
+    const struct host_step *s = op->m->steps[op->index];
+    op->rc = s->offload(s->body, &op->out, &op->out_len);
+}
+
+static void on_offloaded(uv_work_t *work, int status)
+{
+    struct operation *op = work->data;
+    struct runtime *rt = op->rt;
+    uint32_t step = op->index;
+    void *out = op->out;
+    size_t len = op->out_len;
+    sluice_rc rc = status != 0 ? SLUICE_ERR_CANCELLED : op->rc;
+    struct inflight *m = operation_end(op);
+    if (m != NULL) {
+        struct host_step *s = m->steps[step];
+        if (rc == SLUICE_OK) {
+            s->offloaded = (sluice_bytes){sluice_arena_copy(&m->arena, out, len), len};
+            rc = s->offloaded.data == NULL ? SLUICE_ERR_NOMEM : SLUICE_OK;
+        }
+        if (rc != SLUICE_OK) {
+            host_step_failed(m, step, rc, "the offloaded function failed");
+        }
+        step_event(rt, m, step, rc == SLUICE_OK ? SLUICE_FATE_OK : SLUICE_FATE_BAD_ANSWER, 0);
+    }
+    free(out);
+}
+
+static void on_stored(void *ctx, const struct sluice_store_done *done)
+{
+    struct operation *op = ctx;
+    struct runtime *rt = op->rt;
+    struct inflight *m = operation_end(op);
+    if (m == NULL) {
+        return;
+    }
+    if (done->fate == SLUICE_FATE_OK) {
+        SLUICE_LOG(SLUICE_LOG_INFO, STORED, "message.stored", "", RUNTIME_MESSAGE_FIELDS(m),
+                   SLUICE_F_NUMBER("documents", m->docs_count));
+    } else {
+        inflight_blame(m, "store", "%s: %s", sluice_status_name(done->rc), done->text);
+    }
+    fate_event(rt, SLUICE_EV_STORED, m, done->fate);
+}
+
+static void on_published(void *ctx, const struct sluice_publish_done *done)
+{
+    struct operation *op = ctx;
+    struct runtime *rt = op->rt;
+    uint32_t output = op->index;
+    struct inflight *m = operation_end(op);
+    if (m == NULL) {
+        return;
+    }
+    rt->outputs_duplicate += done->fate == SLUICE_FATE_OK && done->is_duplicate;
+    if (done->fate == SLUICE_FATE_OK) {
+        SLUICE_LOG(
+            SLUICE_LOG_INFO, MAIL, "message.published", "", RUNTIME_MESSAGE_FIELDS(m),
+            SLUICE_F_TEXT("output", rt->config.host->outputs[m->outputs[output].output].name),
+            SLUICE_F_NUMBER("output_seq", done->sequence));
+    } else {
+        inflight_blame(m, "publish", "%s: %s", sluice_status_name(done->rc), done->text);
+    }
+    /* No connection is the server's trouble: neither the message nor the breaker is to blame. */
+    enum sluice_fate fate = done->rc == SLUICE_ERR_CONNECTION ? SLUICE_FATE_CANCELLED : done->fate;
+    struct sluice_event ev = {.kind = SLUICE_EV_PUBLISHED,
+                              .ticket = m->ticket,
+                              .published = {.output = (uint8_t)output, .fate = (uint8_t)fate}};
+    runtime_drive(rt, &ev);
+}
+
+static void on_buried(void *ctx, const struct sluice_publish_done *done)
+{
+    struct operation *op = ctx;
+    struct runtime *rt = op->rt;
+    struct inflight *m = operation_end(op);
+    if (m == NULL) {
+        return;
+    }
+    if (done->fate != SLUICE_FATE_OK) {
+        SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "dead_letter.failed", done->text,
+                   RUNTIME_MESSAGE_FIELDS(m));
+    }
+    fate_event(rt, SLUICE_EV_BURIED, m, done->fate);
+}
+
+static void on_kept(void *ctx, const struct sluice_journal_done *done)
+{
+    struct operation *op = ctx;
+    struct runtime *rt = op->rt;
+    uint32_t step = op->index;
+    struct inflight *m = operation_end(op);
+    if (m == NULL) {
+        return;
+    }
+    enum sluice_kept result = done->fate != SLUICE_FATE_OK ? SLUICE_KEPT_FAILED
+                              : done->exists               ? SLUICE_KEPT_LOST_RACE
+                                                           : SLUICE_KEPT_OK;
+    if (result == SLUICE_KEPT_FAILED) {
+        SLUICE_LOG(SLUICE_LOG_WARN, WARN, "journal.write_failed", done->text,
+                   RUNTIME_MESSAGE_FIELDS(m));
+    }
+    struct sluice_event ev = {.kind = SLUICE_EV_KEPT,
+                              .ticket = m->ticket,
+                              .kept = {.step = (uint16_t)step, .result = (uint8_t)result}};
+    runtime_drive(rt, &ev);
+}
+
+static void on_recorded(void *ctx, const struct sluice_journal_done *done)
+{
+    struct operation *op = ctx;
+    struct runtime *rt = op->rt;
+    struct inflight *m = operation_end(op);
+    if (m != NULL) {
+        fate_event(rt, SLUICE_EV_RECORDED, m, done->fate);
+    }
+}
+
+static void on_loaded(void *ctx, const struct sluice_journal_done *done)
+{
+    struct operation *op = ctx;
+    struct runtime *rt = op->rt;
+    struct inflight *m = operation_end(op);
+    if (m == NULL) {
+        return;
+    }
+    uint32_t count =
+        done->answers_count < SLUICE_JOURNALED_MAX ? done->answers_count : SLUICE_JOURNALED_MAX;
+    struct sluice_journaled ids[SLUICE_JOURNALED_MAX];
+    m->journaled = sluice_arena_alloc(&m->arena, count, sizeof *m->journaled);
+    m->journaled_count = m->journaled == NULL ? 0 : count;
+    for (uint32_t i = 0; i < m->journaled_count; i++) {
+        sluice_bytes bytes = done->answers[i].bytes;
+        ids[i] = done->answers[i].id;
+        m->journaled[i] =
+            (sluice_bytes){sluice_arena_copy(&m->arena, bytes.data, bytes.len), bytes.len};
+    }
+    if (m->arena.is_exhausted) {
+        m->journaled_count = 0;
+    }
+    struct sluice_event ev = {.kind = SLUICE_EV_LOADED,
+                              .ticket = m->ticket,
+                              .loaded = {.fate = (uint8_t)done->fate,
+                                         .answers_count = m->journaled_count,
+                                         .record = &done->record.numbers,
+                                         .answers = ids}};
+    if (done->fate == SLUICE_FATE_OK && done->record.text != NULL && m->reason[0] == '\0') {
+        (void)snprintf(m->reason, sizeof m->reason, "%s",
+                       done->record.text); /* of the last delivery */
+    }
+    runtime_drive(rt, &ev);
+}
+
+static struct sluice_http *http_of(const struct runtime *rt, const struct host_step *s)
+{
+    return rt->config.http[s->dependency - SLUICE_DEP_SERVICES];
+}
+
+void runtime_call_start(struct runtime *rt, struct inflight *m, uint32_t index)
+{
+    struct host_step *s = m->steps[index];
+    struct operation *op = operation_new(rt, m, index);
+    switch (s->kind) {
+    case STEP_LLM: {
+        struct sluice_llm_ask ask = {.model = s->model,
+                                     .system = s->system,
+                                     .user = s->user,
+                                     .schema_name = "answer",
+                                     .schema = s->schema,
+                                     .temperature = s->temperature,
+                                     .max_tokens = s->max_tokens,
+                                     .timeout_ms = s->timeout_ms,
+                                     .correlation_id = m->correlation_id,
+                                     .traceparent = sluice_header_find(m->delivery->headers,
+                                                                       m->delivery->headers_count,
+                                                                       "traceparent", 0),
+                                     .idempotency_key = s->idempotency_key};
+        s->call = rt->config.llm->ops->ask(rt->config.llm, &ask, on_llm, op);
+        break;
+    }
+    case STEP_HTTP: {
+        struct sluice_http_call call = {.method = s->method,
+                                        .url = s->url,
+                                        .headers = s->headers,
+                                        .headers_count = s->headers_count,
+                                        .body = s->body,
+                                        .timeout_ms = s->timeout_ms,
+                                        .answer_size_max = s->answer_size_max};
+        struct sluice_http *http = http_of(rt, s);
+        s->call = http->ops->call(http, &call, on_http, op);
+        break;
+    }
+    case STEP_FIND:
+        rt->config.store->ops->find(rt->config.store, s->collection, s->id, on_found, op);
+        break;
+    case STEP_OFFLOAD:
+        op->work.data = op;
+        op->out = NULL;
+        op->out_len = 0;
+        (void)uv_queue_work(rt->config.loop, &op->work, offload_run, on_offloaded);
+        break;
+    }
+}
+
+void runtime_call_cancel(struct runtime *rt, const struct inflight *m, uint32_t index)
+{
+    if (index >= m->steps_count) {
+        return;
+    }
+    const struct host_step *s = m->steps[index];
+    if (s->kind == STEP_LLM) {
+        rt->config.llm->ops->cancel(rt->config.llm, s->call);
+    } else if (s->kind == STEP_HTTP) {
+        struct sluice_http *http = http_of(rt, s);
+        http->ops->cancel(http, s->call);
+    }
+}
+
+void runtime_call_publish(struct runtime *rt, struct inflight *m, uint32_t index)
+{
+    const struct staged_output *o = &m->outputs[index];
+    const struct host_output *to = &rt->config.host->outputs[o->output];
+    const char *trace =
+        sluice_header_find(m->delivery->headers, m->delivery->headers_count, "traceparent", 0);
+    sluice_header headers[5] = {{"Nats-Msg-Id", o->message_id},
+                                {SLUICE_HEADER_PROTO, o->type},
+                                {"Content-Type", "application/x-protobuf"},
+                                {SLUICE_HEADER_CORRELATION, m->correlation_id},
+                                {"traceparent", trace}};
+    struct sluice_publication publication = {.subject = to->subject,
+                                             .headers = headers,
+                                             .headers_count = trace == NULL ? 4 : 5,
+                                             .body = o->body,
+                                             .expected_stream = to->stream};
+    rt->config.publisher->ops->publish(rt->config.publisher, &publication, on_published,
+                                       operation_new(rt, m, index));
+}
+
+void runtime_call_bury(struct runtime *rt, struct inflight *m, const struct sluice_effect *fx)
+{
+    uint32_t count = 0;
+    if (fx->failure == SLUICE_FAILURE_TIMEOUT) {
+        host_blame_time(m);
+    }
+    const char *reason = sluice_failure_name((enum sluice_failure)fx->failure);
+    sluice_header *headers =
+        dead_letter_headers(m, rt->config.consumer, reason, fx->failures, &count);
+    struct sluice_publication publication = {.subject = rt->config.subject_dead,
+                                             .headers = headers,
+                                             .headers_count = headers == NULL ? 0 : count,
+                                             .body = m->delivery->body,
+                                             .expected_stream = rt->config.stream_dead};
+    rt->config.publisher->ops->publish(rt->config.publisher, &publication, on_buried,
+                                       operation_new(rt, m, 0));
+}
+
+void runtime_call_record(struct runtime *rt, struct inflight *m,
+                         const struct sluice_record *numbers)
+{
+    struct sluice_journal_record record = {.numbers = *numbers,
+                                           .failure = "",
+                                           .step = m->failed_step == NULL ? "" : m->failed_step,
+                                           .text = m->reason};
+    rt->config.journal->ops->record_put(rt->config.journal, &m->journal_key, &record, on_recorded,
+                                        operation_new(rt, m, 0));
+}
+
+void runtime_call_keep(struct runtime *rt, struct inflight *m, const struct sluice_effect *fx)
+{
+    uint32_t count = 0;
+    const struct sluice_step_status *status = sluice_engine_steps(rt->engine, m->ticket, &count);
+    struct sluice_journaled id = {.hash = m->steps[fx->step]->hash,
+                                  .occurrence = fx->step < count ? status[fx->step].occurrence : 0,
+                                  .epoch = fx->epoch};
+    rt->config.journal->ops->answer_put(rt->config.journal, &m->journal_key, &id,
+                                        m->steps[fx->step]->journal_bytes, on_kept,
+                                        operation_new(rt, m, fx->step));
+}
+
+void runtime_call_store(struct runtime *rt, struct inflight *m)
+{
+    rt->config.store->ops->put(rt->config.store, m->docs, m->docs_count, on_stored,
+                               operation_new(rt, m, 0));
+}
+
+void runtime_call_load(struct runtime *rt, struct inflight *m)
+{
+    m->steps_count = 0;
+    rt->config.journal->ops->load(rt->config.journal, &m->journal_key, on_loaded,
+                                  operation_new(rt, m, 0));
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/runtime_state.h"
+
+#include "codec/header.h"
+#include "sluice/names.h"
+
+static void on_link(void *ctx, enum sluice_link_state state, const char *text)
+{
+    struct runtime *rt = ctx;
+    struct sluice_event ev = {.kind = state == SLUICE_LINK_UP ? SLUICE_EV_CONNECTED
+                                                              : SLUICE_EV_DISCONNECTED};
+    ev.connected.journal_in_use = rt->config.journal_in_use;
+    atomic_store(&rt->is_connected, state == SLUICE_LINK_UP);
+    if (state == SLUICE_LINK_UP) {
+        SLUICE_LOG(SLUICE_LOG_INFO, START, "nats.connected", "", SLUICE_F_TEXT("server", text));
+    } else if (state == SLUICE_LINK_DOWN) {
+        SLUICE_LOG(SLUICE_LOG_WARN, WARN, "nats.disconnected", text == NULL ? "" : text,
+                   SLUICE_F_TEXT("link", "pull"));
+    } else {
+        SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "nats.lost", text == NULL ? "" : text,
+                   SLUICE_F_TEXT("link", "pull"));
+        runtime_finish(rt, RUNTIME_FAILED);
+    }
+    runtime_drive(rt, &ev);
+}
+
+static void on_delivery(void *ctx, struct sluice_delivery *d)
+{
+    struct runtime *rt = ctx;
+    sluice_probe_update_last_seen(rt->config.probe, sluice_mono_ms()); /* before anything else */
+    rt->arriving = d;
+    struct sluice_event ev = {
+        .kind = SLUICE_EV_MESSAGE,
+        .message = {.sequence = d->sequence,
+                    .stored_ms = d->stored_unix_ns / 1000000,
+                    .horizon_ms = d->horizon_ms,
+                    .deliveries = d->deliveries,
+                    .size = d->size,
+                    .pull = d->pull,
+                    .is_replay = sluice_header_find(d->headers, d->headers_count, SLUICE_HEADER_KEY,
+                                                    0) != NULL}};
+    runtime_step(rt, &ev);
+    if (rt->arriving != NULL) { /* refused or taken over: not kept */
+        rt->source->ops->delivery_free(rt->source, rt->arriving);
+        rt->arriving = NULL;
+    }
+    runtime_run_all(rt);
+}
+
+static void on_pull(void *ctx, uint32_t pull, enum sluice_pull_status status, const char *text)
+{
+    struct runtime *rt = ctx;
+    if (status != SLUICE_PULL_ALIVE && status != SLUICE_PULL_ENDED) {
+        SLUICE_LOG(SLUICE_LOG_WARN, WARN, "pull.ended", text == NULL ? "" : text,
+                   SLUICE_F_NUMBER("pull", pull));
+    }
+    struct sluice_event ev = {.kind = SLUICE_EV_PULL,
+                              .pull = {.pull = pull, .status = (uint8_t)status}};
+    runtime_drive(rt, &ev);
+}
+
+static void on_settled(void *ctx, uint64_t op, int is_answered, int64_t sent_ms)
+{
+    struct runtime *rt = ctx;
+    if (op == UINT64_MAX) {
+        return; /* a refused delivery's NAK */
+    }
+    uint32_t slot = (uint32_t)(op >> 48);
+    const struct inflight *m = slot < rt->config.engine.max_in_flight ? rt->slots[slot] : NULL;
+    if (m == NULL || (m->ticket.generation & 0x3fff) != (op >> 34 & 0x3fff)) {
+        return;
+    }
+    struct sluice_event ev = {.kind = SLUICE_EV_SETTLED,
+                              .ticket = m->ticket,
+                              .settled = {.verb = (uint8_t)(op >> 32 & 3),
+                                          .is_answered = (uint8_t)is_answered,
+                                          .settle = (uint32_t)op,
+                                          .sent_ms = sent_ms}};
+    runtime_drive(rt, &ev);
+}
+
+static void on_consumer(void *ctx, int exists)
+{
+    struct runtime *rt = ctx;
+    if (exists == 0) {
+        SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "consumer.missing",
+                   "the consumer was deleted; `sluice init` creates it",
+                   SLUICE_F_TEXT("consumer", rt->config.consumer));
+        runtime_finish(rt, RUNTIME_FAILED);
+    }
+    struct sluice_event ev = {.kind = SLUICE_EV_CONSUMER, .consumer_exists = exists};
+    runtime_drive(rt, &ev);
+}
+
+static void on_stopped(void *ctx)
+{
+    struct sluice_event ev = {.kind = SLUICE_EV_INTAKE_STOPPED};
+    runtime_drive(ctx, &ev);
+}
+
+static void on_alive(void *ctx, int64_t mono_ms)
+{
+    struct runtime *rt = ctx;
+    sluice_probe_update_last_seen(rt->config.probe, mono_ms);
+}
+
+struct sluice_source_events runtime_source_events(void)
+{
+    return (struct sluice_source_events){.on_link = on_link,
+                                         .on_delivery = on_delivery,
+                                         .on_pull = on_pull,
+                                         .on_settled = on_settled,
+                                         .on_consumer = on_consumer,
+                                         .on_stopped = on_stopped,
+                                         .on_alive = on_alive};
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The runtime's inside, shared by runtime.c, runtime_calls.c, runtime_effects.c and
+ * runtime_events.c only. */
+#ifndef SLUICE_RUN_RUNTIME_STATE_H
+#define SLUICE_RUN_RUNTIME_STATE_H
+
+#include "run/log.h"
+#include "run/runtime.h"
+
+struct runtime {
+    struct runtime_config config;
+    struct sluice_engine *engine;
+    struct sluice_source *source;
+    struct inflight **slots; /* by ticket.slot */
+    struct sluice_effects effects;
+    struct host_verdict verdict;
+    struct sluice_ticket *runs; /* handlers to run when the effects have been performed */
+    uint32_t runs_head, runs_count, runs_capacity;
+    struct sluice_delivery *arriving; /* of the MESSAGE event that is being stepped */
+    struct operation *free_operations;
+    uv_timer_t timer, publisher;
+    uint32_t handles_open; /* of these two; the last one closed frees the rest */
+    int64_t timer_at;
+    uint64_t tokens_prompt, tokens_completion, outputs_duplicate;
+    uint64_t step_failures[PROBE_STEPS_COUNT];
+    _Atomic int end, is_connected;
+};
+
+/* A call of a port that will come back. */
+struct operation {
+    struct operation *next;
+    struct runtime *rt;
+    struct inflight *m;
+    uint32_t index; /* step or output */
+    uv_work_t work; /* OFFLOAD */
+    sluice_rc rc;
+    void *out;
+    size_t out_len;
+};
+
+/* In a queued slot: not a run but a replayed step, its index for generation. */
+#define RUNTIME_REPLAYED UINT32_C(0x80000000)
+
+/* What each line about a message names. */
+#define RUNTIME_MESSAGE_FIELDS(m)                                                                  \
+    SLUICE_F_NUMBER("seq", (m)->delivery->sequence),                                               \
+        SLUICE_F_NUMBER("deliveries", (m)->deliveries), SLUICE_F_KNOWN("message_id", (m)->key),    \
+        SLUICE_F_TEXT("correlation_id", (m)->correlation_id)
+
+/* Let the engine take one event, perform what it asks for. */
+void runtime_step(struct runtime *rt, struct sluice_event *ev);
+/* One event from outside: the step, then all handlers' runs that it led to. */
+void runtime_drive(struct runtime *rt, struct sluice_event *ev);
+/* The handlers' runs that wait, until none does. */
+void runtime_run_all(struct runtime *rt);
+void runtime_runs_push(struct runtime *rt, struct sluice_ticket ticket);
+void runtime_finish(struct runtime *rt, enum runtime_end end);
+
+/* runtime_effects.c */
+void runtime_perform(struct runtime *rt, const struct sluice_effect *fx);
+
+/* runtime_calls.c: the calls of ports, which come back as events. */
+void runtime_call_start(struct runtime *rt, struct inflight *m, uint32_t step);
+void runtime_call_cancel(struct runtime *rt, const struct inflight *m, uint32_t step);
+void runtime_call_store(struct runtime *rt, struct inflight *m);
+void runtime_call_publish(struct runtime *rt, struct inflight *m, uint32_t output);
+void runtime_call_bury(struct runtime *rt, struct inflight *m, const struct sluice_effect *fx);
+void runtime_call_load(struct runtime *rt, struct inflight *m);
+void runtime_call_keep(struct runtime *rt, struct inflight *m, const struct sluice_effect *fx);
+void runtime_call_record(struct runtime *rt, struct inflight *m,
+                         const struct sluice_record *numbers);
+/* When the engine has released it and no call will come back. */
+void runtime_inflight_free_if_done(struct runtime *rt, struct inflight *m);
+
+#endif

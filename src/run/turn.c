@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The small functions of the host's table: decode, key, memory, log. */
+#include "run/turn.h"
+
+#include "codec/header.h"
+#include "codec/proto_json.h"
+#include "codec/protobuf.h"
+#include "core/prng.h"
+#include <stdio.h>
+#include <string.h>
+
+#define FORMATTED_MAX (1024u * 1024u)
+
+sluice_rc turn_mistake(struct turn *t, sluice_rc rc, const char *what, const char *detail)
+{
+    if (t->fault == SLUICE_OK) {
+        t->fault = rc;
+        inflight_blame(t->m, "handler", "%s: %s", what, detail);
+    }
+    return rc;
+}
+
+sluice_rc turn_out_of_memory(struct turn *t)
+{
+    t->is_out_of_memory = 1;
+    return SLUICE_ERR_NOMEM;
+}
+
+const char *turn_text(struct inflight *m, const char *text)
+{
+    return text == NULL ? NULL : sluice_arena_text(&m->arena, text);
+}
+
+int is_collection_name(const char *name)
+{
+    size_t len = name == NULL ? 0 : strlen(name);
+    return len >= 1 && len <= SLUICE_NAME_MAX &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == len;
+}
+
+/* ---- Key ---- */
+
+static void key_take(struct turn *t, const struct ProtobufCMessage *message)
+{
+    struct inflight *m = t->m;
+    const char *own =
+        sluice_header_find(m->delivery->headers, m->delivery->headers_count, "Sluice-Key", 0);
+    if (own != NULL && own[0] != '\0' && strlen(own) <= SLUICE_KEY_MAX) {
+        m->key = own;
+        return;
+    }
+    if (message != NULL && t->key_field != NULL) {
+        const char *value = sluice_pb_field_text(message, t->key_field);
+        if (value != NULL && value[0] != '\0' && strlen(value) <= SLUICE_KEY_MAX) {
+            m->key = value;
+        }
+    }
+}
+
+const char *message_key(struct turn *t)
+{
+    struct inflight *m = t->m;
+    if (m->key == NULL) {
+        key_take(t, m->decoded);
+    }
+    if (m->key == NULL) { /* the fallback: nothing of the message identifies the request */
+        char text[SLUICE_KEY_MAX + 1];
+        (void)snprintf(text, sizeof text, "%.64s:%llu:%lld", m->delivery->stream,
+                       (unsigned long long)m->delivery->sequence,
+                       (long long)m->delivery->stored_unix_ns);
+        m->key = sluice_arena_text(&m->arena, text);
+    }
+    return m->key == NULL ? "" : m->key;
+}
+
+/* ---- Decode ---- */
+
+static int is_json(const struct inflight *m)
+{
+    const char *type =
+        sluice_header_find(m->delivery->headers, m->delivery->headers_count, "Content-Type", 0);
+    return type != NULL && strncmp(type, "application/json", 16) == 0;
+}
+
+sluice_rc turn_decode(sluice_turn *base, const sluice_msg *msg,
+                      const struct ProtobufCMessageDescriptor *type, void *out)
+{
+    struct turn *t = turn_enter(base, "decode");
+    struct inflight *m = t->m;
+    const void *nothing = NULL;
+    memcpy(out, &nothing, sizeof nothing);
+    if (m->decoded != NULL && m->decoded_type == type) {
+        memcpy(out, &m->decoded, sizeof m->decoded);
+        return SLUICE_OK;
+    }
+    struct sluice_err err = {.rc = SLUICE_OK};
+    struct ProtobufCMessage *message = NULL;
+    const char *declared =
+        sluice_header_find(m->delivery->headers, m->delivery->headers_count, "Sluice-Proto", 0);
+    sluice_rc rc;
+    if (declared != NULL && strcmp(declared, sluice_pb_type_name(type)) != 0) {
+        rc = sluice_err_set(&err, SLUICE_ERR_DECODE, "type %.128s, expected %s", declared,
+                            sluice_pb_type_name(type));
+    } else if (msg->body.len == 0) {
+        rc = sluice_err_set(&err, SLUICE_ERR_DECODE, "empty body, expected %s",
+                            sluice_pb_type_name(type));
+    } else if (is_json(m)) {
+        rc = sluice_proto_from_json(type, msg->body, 0, &m->arena, &message, &err);
+    } else {
+        rc = sluice_pb_decode(type, msg->body, NULL, &m->arena, &message, &err);
+    }
+    if (rc == SLUICE_ERR_NOMEM) {
+        return turn_out_of_memory(t);
+    }
+    if (rc != SLUICE_OK) {
+        inflight_blame(m, "parse", "message %llu (%zu bytes): %s",
+                       (unsigned long long)m->delivery->sequence, msg->body.len, err.text);
+        return SLUICE_REJECT;
+    }
+    m->decoded = message;
+    m->decoded_type = type;
+    key_take(t, message);
+    const void *found = message;
+    memcpy(out, &found, sizeof found);
+    return SLUICE_OK;
+}
+
+/* ---- Small ones ---- */
+
+sluice_rc turn_fail(sluice_turn *base, sluice_rc rc, const char *format, va_list arguments)
+{
+    struct turn *t = turn_of(base);
+    char text[SLUICE_ERR_TEXT_SIZE];
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    if (!t->is_suspended) {
+        inflight_blame(t->m, "handler", "%s", text);
+    }
+    return rc;
+}
+
+void *turn_alloc(sluice_turn *base, size_t count, size_t size)
+{
+    struct turn *t = turn_of(base);
+    void *p = sluice_arena_alloc(&t->host->scratch, count, size);
+    t->is_out_of_memory |= p == NULL;
+    return p;
+}
+
+char *turn_format(sluice_turn *base, const char *format, va_list arguments)
+{
+    static char nothing[1];
+    struct turn *t = turn_of(base);
+    va_list again;
+    va_copy(again, arguments);
+    int len = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    char *text = len < 0 || (unsigned)len > FORMATTED_MAX
+                     ? NULL
+                     : sluice_arena_alloc(&t->host->scratch, 1, (size_t)len + 1);
+    if (text == NULL) {
+        t->is_out_of_memory = 1;
+        return nothing;
+    }
+    (void)vsnprintf(text, (size_t)len + 1, format, arguments);
+    return text;
+}
+
+void turn_defer(sluice_turn *base, void (*fn)(void *), void *arg)
+{
+    struct turn *t = turn_of(base);
+    if (t->deferred_count == TURN_DEFERRED_MAX) {
+        (void)turn_mistake(t, SLUICE_ERR_TOO_LARGE, "defer", "more than 64 in one run");
+        fn(arg);
+        return;
+    }
+    t->deferred[t->deferred_count].fn = fn;
+    t->deferred[t->deferred_count++].arg = arg;
+}
+
+void *turn_self(sluice_turn *base)
+{
+    return turn_of(base)->host->self;
+}
+
+const char *turn_key(sluice_turn *base)
+{
+    return message_key(turn_of(base));
+}
+
+const char *turn_correlation_id(sluice_turn *base)
+{
+    return turn_of(base)->m->correlation_id;
+}
+
+const char *turn_header(sluice_turn *base, const sluice_msg *msg, const char *name, uint32_t index)
+{
+    (void)msg;
+    const struct sluice_delivery *d = turn_of(base)->m->delivery;
+    return sluice_header_find(d->headers, d->headers_count, name, index);
+}
+
+int64_t turn_now(sluice_turn *base)
+{
+    return turn_of(base)->m->delivery->stored_unix_ns / 1000000;
+}
+
+uint64_t turn_random(sluice_turn *base)
+{
+    struct turn *t = turn_of(base);
+    struct sluice_prng prng = {(uint64_t)t->m->delivery->stored_unix_ns ^
+                               t->m->delivery->sequence * 0x9e3779b97f4a7c15u ^
+                               ++t->randoms * 0xd1342543de82ef95u};
+    return sluice_prng_next(&prng);
+}
+
+void turn_log(sluice_turn *base, int32_t level, const char *event, const char *format,
+              va_list arguments)
+{
+    struct turn *t = turn_of(base);
+    if (t->is_suspended || ++t->lines <= t->m->lines_logged) {
+        return;
+    }
+    t->m->lines_logged = t->lines;
+    char text[1024];
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    if (t->host->log != NULL) {
+        t->host->log(t->host->log_ctx, t->m, level, event, text);
+    }
+}

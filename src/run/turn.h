@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the host functions share: one run of a handler. Inside src/run/host*.c only. */
+#ifndef SLUICE_RUN_TURN_H
+#define SLUICE_RUN_TURN_H
+
+#include "run/host.h"
+#include <stdatomic.h>
+
+#define TURN_DEFERRED_MAX 64u
+
+struct turn {
+    sluice_turn base; /* first: what the plug-in sees */
+    struct worker_host *host;
+    struct inflight *m;
+    const char *key_field;
+    uint32_t steps_seen; /* steps that this run has asked for */
+    uint32_t lines;
+    uint64_t randoms;
+    int is_suspended, is_out_of_memory;
+    sluice_rc fault;     /* a mistake of the handler that fails the message whatever it returns */
+    int16_t failed_step; /* the newest step whose error was handed out; -1: none */
+    sluice_rc failed_rc;
+    uint64_t awaited[4];
+    struct sluice_doc docs[SLUICE_EFFECTS_MAX];
+    uint32_t docs_count;
+    struct staged_output outputs[SLUICE_EFFECTS_MAX];
+    uint32_t outputs_count;
+    uint32_t llm_steps;
+    struct {
+        void (*fn)(void *);
+        void *arg;
+    } deferred[TURN_DEFERRED_MAX];
+    uint32_t deferred_count;
+};
+
+static inline struct turn *turn_of(sluice_turn *t)
+{
+    return (struct turn *)t;
+}
+
+/* Where the handler is, for watchdog and crash report. */
+static inline struct turn *turn_enter(sluice_turn *t, const char *step)
+{
+    struct turn *turn = turn_of(t);
+    atomic_store_explicit(&turn->host->running_step, step, memory_order_relaxed);
+    return turn;
+}
+
+/* A handler's mistake fails the message, never the process; the first one stands. Returns rc. */
+sluice_rc turn_mistake(struct turn *t, sluice_rc rc, const char *what, const char *detail);
+sluice_rc turn_out_of_memory(struct turn *t);
+/* A copy that lives as long as the message; NULL for NULL. */
+const char *turn_text(struct inflight *m, const char *text);
+/* The message's key, see design section 3; never NULL. */
+const char *message_key(struct turn *t);
+int is_collection_name(const char *name);
+/* A step that waits at once: known from an earlier run, or new. `out` is the step when it is OK. */
+sluice_rc turn_step_call(struct turn *t, struct host_step *step, struct host_step **out);
+
+void turn_idempotency_key(const struct turn *t, struct host_step *step);
+
+/* The functions of the table, each as worker.h describes it. */
+sluice_rc turn_decode(sluice_turn *, const sluice_msg *, const struct ProtobufCMessageDescriptor *,
+                      void *out);
+sluice_step turn_llm_start(sluice_turn *, const sluice_llm_request *, size_t size);
+sluice_rc turn_llm_await(sluice_turn *, sluice_step, const sluice_llm_reply **);
+sluice_rc turn_await_all(sluice_turn *, const sluice_step *, uint32_t count);
+sluice_rc turn_http(sluice_turn *, const char *name, const sluice_http_request *, size_t size,
+                    const sluice_http_reply **);
+sluice_rc turn_find(sluice_turn *, const char *collection, const char *id,
+                    const struct ProtobufCMessageDescriptor *, void *out);
+sluice_rc turn_offload(sluice_turn *, const char *name, sluice_offload_fn *, sluice_bytes in,
+                       sluice_bytes *out);
+sluice_rc turn_store(sluice_turn *, const char *collection, const char *id,
+                     const struct ProtobufCMessage *);
+sluice_rc turn_publish(sluice_turn *, const char *output, const struct ProtobufCMessage *);
+sluice_rc turn_fail(sluice_turn *, sluice_rc, const char *format, va_list);
+void *turn_alloc(sluice_turn *, size_t count, size_t size);
+char *turn_format(sluice_turn *, const char *format, va_list);
+void turn_defer(sluice_turn *, void (*fn)(void *), void *arg);
+void *turn_self(sluice_turn *);
+const char *turn_key(sluice_turn *);
+const char *turn_correlation_id(sluice_turn *);
+const char *turn_header(sluice_turn *, const sluice_msg *, const char *name, uint32_t index);
+int64_t turn_now(sluice_turn *);
+uint64_t turn_random(sluice_turn *);
+void turn_log(sluice_turn *, int32_t level, const char *event, const char *format, va_list);
+
+#endif

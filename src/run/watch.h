@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The watchdog on the loop, and the last words of a process that crashes in a handler. */
+#ifndef SLUICE_RUN_WATCH_H
+#define SLUICE_RUN_WATCH_H
+
+#include "run/host.h"
+#include "run/probe.h"
+
+struct sluice_watch {
+    struct sluice_probe *probe;
+    const struct worker_host *host;
+    int64_t limit_ms;
+};
+
+/* Installs the crash report too. Main thread. */
+void sluice_watch_open(struct sluice_watch *w, struct sluice_probe *probe,
+                       const struct worker_host *host, int64_t limit_ms);
+/* Ends the process with exit code 5 when a handler has blocked the loop for longer than the limit.
+ */
+void sluice_watch_look(const struct sluice_watch *w);
+int sluice_watch_is_moving(const struct sluice_watch *w);
+
+#endif

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The judges' history: what each event tells, and which effect goes to which judge. */
+#include "sim/check.h"
+
+#include "sim/world.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *sim_rule_name(enum sim_rule rule)
+{
+    static const char *const names[] = {
+#define SIM_RULE_NAME(name, text, about) text,
+        SIM_RULES(SIM_RULE_NAME)
+#undef SIM_RULE_NAME
+    };
+    return rule < SIM_RULE_COUNT ? names[rule] : "?";
+}
+
+const char *sim_rule_about(enum sim_rule rule)
+{
+    static const char *const abouts[] = {
+#define SIM_RULE_ABOUT(name, text, about) about,
+        SIM_RULES(SIM_RULE_ABOUT)
+#undef SIM_RULE_ABOUT
+    };
+    return rule < SIM_RULE_COUNT ? abouts[rule] : "?";
+}
+
+void sim_judge_init(struct sim_world *w)
+{
+    struct sim_judge *j = &w->judge;
+    j->has_failed = j->rule = j->journal_trouble = 0;
+    j->text[0] = '\0';
+    j->nak_delays = j->nak_delays_at_top = 0;
+    memset(j->histories, 0, (w->inputs_count + 1u) * sizeof j->histories[0]);
+}
+
+void sim_judge_fail(struct sim_world *w, enum sim_rule rule, const char *format, ...)
+{
+    struct sim_judge *j = &w->judge;
+    if (j->has_failed) {
+        return;
+    }
+    j->has_failed = 1;
+    j->rule = (uint8_t)rule;
+    j->failed_ms = w->now_ms;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(j->text, sizeof j->text, format, arguments);
+    va_end(arguments);
+    sim_trace_text(w, "VIOLATION %s: %s", sim_rule_name(rule), j->text);
+}
+
+struct sim_attempt *sim_judge_attempt(struct sim_watch *watch, struct sluice_ticket ticket)
+{
+    struct sim_attempt *a = ticket.slot < SIM_IN_FLIGHT_MAX ? &watch->attempts[ticket.slot] : NULL;
+    return a != NULL && ticket.generation != 0 && a->generation == ticket.generation ? a : NULL;
+}
+
+int sim_judge_is_late(const struct sim_attempt *a, int64_t mono_ms)
+{
+    return mono_ms > a->lease_end_ms;
+}
+
+/* ---- Processes */
+
+void sim_judge_start(struct sim_world *w, const struct sim_process *p)
+{
+    struct sim_watch *watch = &w->judge.watches[p->index];
+    memset(watch, 0, offsetof(struct sim_watch, attempts));
+    watch->connected_wall_ms = INT64_MIN;
+    watch->step_ms = INT64_MIN;
+    for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
+        watch->attempts[i].generation = watch->attempts[i].last_generation = 0;
+    }
+}
+
+/* Whoever ends or stops a process may leave marks of its messages behind, which are no proof. */
+static void excuse_marks(struct sim_world *w, const struct sim_process *p)
+{
+    struct sim_watch *watch = &w->judge.watches[p->index];
+    for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
+        const struct sim_attempt *a = &watch->attempts[i];
+        int is_marked = a->is_mark_asked || a->record_owed ||
+                        (a->generation != 0 && w->kv.entries[a->key].record.is_marked);
+        if (a->generation != 0 && is_marked) {
+            w->judge.histories[a->key].excuses++;
+        }
+    }
+}
+
+void sim_judge_end(struct sim_world *w, const struct sim_process *p)
+{
+    struct sim_watch *watch = &w->judge.watches[p->index];
+    /* An end by a handler is no excuse for burying its neighbours: it is what must not happen. */
+    if (!watch->has_drained && !watch->is_poisoned) {
+        excuse_marks(w, p);
+    }
+    for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
+        watch->attempts[i].generation = 0;
+    }
+    watch->live = 0;
+}
+
+void sim_judge_freeze(struct sim_world *w, const struct sim_process *p)
+{
+    excuse_marks(w, p);
+}
+
+void sim_judge_poisoned(struct sim_world *w, const struct sim_process *p, uint32_t key)
+{
+    struct sim_watch *watch = &w->judge.watches[p->index];
+    w->judge.histories[key].killings++;
+    watch->is_poisoned = 1;
+}
+
+void sim_judge_record_in_doubt(struct sim_world *w, uint32_t key)
+{
+    w->judge.histories[key].excuses++;
+}
+
+/* ---- Events */
+
+static void see_verdict(struct sim_world *w, const struct sim_process *p, struct sim_attempt *a,
+                        const struct sluice_event *ev)
+{
+    const struct sluice_ev_verdict *v = &ev->verdict;
+    /* Steps that an earlier run asked for may be forgotten (its verdict came after the lease), but
+     * not while they run. */
+    uint32_t steps_count = p->hosted[ev->ticket.slot].steps_served;
+    for (uint32_t i = steps_count; i < a->steps_count; i++) {
+        if (a->steps[i].state != SIM_SEEN_ASKED) {
+            sim_judge_fail(w, SIM_RULE_CONTRACT, "step %u of message %u was started and forgotten",
+                           i, a->sequence);
+        }
+    }
+    a->steps_count = (uint8_t)(steps_count < a->steps_count ? steps_count : a->steps_count);
+    a->run_owed = 0;
+    a->has_verdict = 1;
+    a->verdict_kind = v->kind;
+    a->decided_ms = v->kind == SLUICE_VERDICT_SUSPENDED ? 0 : ev->mono_ms;
+    a->has_own_error = v->kind == SLUICE_VERDICT_FAILED && v->failed_step < 0 &&
+                       v->failure != SLUICE_FAILURE_NO_MEMORY;
+    for (uint32_t i = 0; i < v->steps_count && a->steps_count < SIM_STEPS_MAX; i++) {
+        struct sim_seen *s = &a->steps[a->steps_count];
+        *s = (struct sim_seen){.id = {.hash = v->steps[i].hash},
+                               .dependency = v->steps[i].dependency,
+                               .is_paid = v->steps[i].is_paid};
+        for (uint32_t k = 0; k < a->steps_count; k++) {
+            s->id.occurrence += a->steps[k].id.hash.low == s->id.hash.low &&
+                                a->steps[k].id.hash.high == s->id.hash.high;
+        }
+        a->steps_count++;
+    }
+    if (v->kind == SLUICE_VERDICT_DONE) {
+        a->documents_count = v->documents_count;
+        a->outputs_count = v->outputs_count;
+        memcpy(a->outputs, v->outputs, v->outputs_count * sizeof a->outputs[0]);
+    }
+}
+
+static void see_loaded(struct sim_world *w, struct sim_attempt *a, const struct sluice_event *ev)
+{
+    const struct sluice_ev_loaded *l = &ev->loaded;
+    a->load_owed = 0;
+    a->load_failed = l->fate != SLUICE_FATE_OK;
+    if (a->load_failed) {
+        w->judge.histories[a->key].excuses++;
+        return;
+    }
+    a->was_loaded = 1;
+    a->base_failures = a->recorded_failures = l->record->failures;
+    a->slack = 0;
+    a->base_epoch = l->record->epoch;
+    a->base_stale = l->record->stale_marks + (l->record->is_marked ? 1u : 0u);
+    a->skippable_count = 0;
+    for (uint32_t i = 0; i < l->record->outputs_count && i < SIM_OUTPUTS_MAX; i++) {
+        a->skippable[a->skippable_count++] = l->record->outputs[i];
+    }
+}
+
+static void see_settled(struct sim_world *w, const struct sim_watch *watch, struct sim_attempt *a,
+                        const struct sluice_event *ev)
+{
+    const struct sluice_ev_settled *s = &ev->settled;
+    if (!s->is_answered) {
+        return;
+    }
+    a->answered_verbs |= (uint8_t)(1u << s->verb);
+    int64_t end = s->sent_ms + w->plan.engine.ack_wait_ms;
+    /* An answer proves that the server still counted this lease only while the engine, at its
+     * step before, had no reason to think that it was over. */
+    if (s->verb == SLUICE_VERB_PROGRESS && end > a->lease_end_ms &&
+        !sim_judge_is_late(a, watch->step_ms)) {
+        if (a->lease_end_ms - ev->mono_ms < w->plan.engine.ack_wait_ms / 3) {
+            a->was_short = 1;
+        }
+        a->lease_end_ms = end;
+    }
+}
+
+static void see_attempt(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
+                        struct sim_attempt *a, const struct sluice_event *ev)
+{
+    switch (ev->kind) {
+    case SLUICE_EV_VERDICT:
+        see_verdict(w, p, a, ev);
+        break;
+    case SLUICE_EV_STEP:
+        sim_judge_call_ended(w, watch, a, ev);
+        break;
+    case SLUICE_EV_KEPT:
+        a->steps[ev->kept.step].is_keep_owed = 0;
+        a->lost_race |= ev->kept.result == SLUICE_KEPT_LOST_RACE;
+        break;
+    case SLUICE_EV_LOADED:
+        see_loaded(w, a, ev);
+        break;
+    case SLUICE_EV_RECORDED:
+        a->record_owed = 0;
+        a->is_mark_confirmed = ev->fate == SLUICE_FATE_OK && a->is_mark_asked;
+        break;
+    case SLUICE_EV_STORED:
+        a->store_owed = 0;
+        a->was_stored = ev->fate == SLUICE_FATE_OK;
+        sim_judge_called(w, watch, a, SLUICE_DEP_STORE, a->store_period, ev->fate);
+        break;
+    case SLUICE_EV_PUBLISHED:
+        a->publish_owed &= ~(1u << ev->published.output);
+        if (ev->published.fate == SLUICE_FATE_OK) {
+            a->published |= 1u << ev->published.output;
+        }
+        sim_judge_called(w, watch, a, SLUICE_DEP_PUBLISH, a->publish_period[ev->published.output],
+                         ev->published.fate);
+        break;
+    case SLUICE_EV_BURIED:
+        a->bury_owed = 0;
+        a->was_buried |= ev->fate == SLUICE_FATE_OK;
+        break;
+    case SLUICE_EV_SETTLED:
+        see_settled(w, watch, a, ev);
+        break;
+    default:
+        break;
+    }
+}
+
+void sim_judge_event(struct sim_world *w, const struct sim_process *p,
+                     const struct sluice_event *ev)
+{
+    struct sim_watch *watch = &w->judge.watches[p->index];
+    watch->was_hungry |= p->heap.failing_per_mille > 0;
+    switch (ev->kind) {
+    case SLUICE_EV_CONNECTED:
+        watch->is_connected = 1;
+        if (ev->connected.journal_in_use) {
+            watch->connected_wall_ms = ev->wall_ms;
+        }
+        sim_judge_pull_event(w, watch, ev);
+        break;
+    case SLUICE_EV_DISCONNECTED:
+        watch->is_connected = 0;
+        sim_judge_pull_event(w, watch, ev);
+        break;
+    case SLUICE_EV_MESSAGE:
+    case SLUICE_EV_PULL:
+        sim_judge_pull_event(w, watch, ev);
+        break;
+    case SLUICE_EV_DRAIN:
+        watch->is_draining = 1;
+        break;
+    case SLUICE_EV_ABORT:
+        watch->is_aborted = 1;
+        break;
+    default: {
+        struct sim_attempt *a = sim_judge_attempt(watch, ev->ticket);
+        if (a != NULL) {
+            see_attempt(w, watch, p, a, ev);
+        }
+        break;
+    }
+    }
+}
+
+/* ---- Effects */
+
+static void judge_admit(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
+                        const struct sluice_effect *fx)
+{
+    uint32_t slot = fx->ticket.slot;
+    if (slot >= w->plan.engine.max_in_flight || fx->ticket.generation == 0 ||
+        watch->attempts[slot].generation != 0 ||
+        watch->attempts[slot].last_generation == fx->ticket.generation) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT, "ADMIT as %u.%u: the ticket is not free", slot,
+                       fx->ticket.generation);
+        return;
+    }
+    struct sim_attempt *a = &watch->attempts[slot];
+    const struct sluice_ev_message *m = &ev->message;
+    memset(a, 0, sizeof *a);
+    a->generation = a->last_generation = fx->ticket.generation;
+    a->sequence = (uint32_t)m->sequence;
+    a->key = w->inputs[m->sequence].key;
+    a->deliveries = m->deliveries;
+    a->size = m->size;
+    a->admitted_ms = ev->mono_ms;
+    a->lease_end_ms = m->horizon_ms + w->plan.engine.ack_wait_ms;
+    a->needs_load = w->plan.engine.journal &&
+                    (m->deliveries != 1 || m->is_replay || m->stored_ms < watch->connected_wall_ms);
+    watch->live++;
+    watch->live_bytes += m->size;
+}
+
+static void judge_rebind(struct sim_world *w, struct sim_watch *watch,
+                         const struct sluice_event *ev, const struct sluice_effect *fx)
+{
+    struct sim_attempt *a = sim_judge_attempt(watch, fx->ticket);
+    if (a == NULL || a->sequence != ev->message.sequence) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT, "REBIND of message %llu to %u.%u, which is another",
+                       (unsigned long long)ev->message.sequence, fx->ticket.slot,
+                       fx->ticket.generation);
+        return;
+    }
+    int64_t end = ev->message.horizon_ms + w->plan.engine.ack_wait_ms;
+    if (sim_judge_is_late(a, ev->mono_ms) || end > a->lease_end_ms) {
+        a->lease_end_ms = end;
+    }
+    a->has_gap |= ev->message.deliveries != a->deliveries + 1;
+    a->rebound_ms = w->now_ms;
+    a->deliveries = ev->message.deliveries;
+    a->was_rebound = 1;
+    a->verdict_verb = a->answered_verbs = 0;
+    a->was_short = a->misses_paid = 0;
+    a->slack = a->slack || a->has_recorded; /* it may fail once more, under the new delivery */
+    a->failed_fate = 0;
+    a->decided_ms = 0;
+}
+
+static int is_about_message(enum sluice_effect_kind kind)
+{
+    return kind == SLUICE_FX_ADMIT || kind == SLUICE_FX_REBIND || kind == SLUICE_FX_REFUSE;
+}
+
+static void judge_refuse(struct sim_world *w, const struct sluice_event *ev)
+{
+    if (ev->mono_ms > ev->message.horizon_ms + w->plan.engine.ack_wait_ms) {
+        sim_judge_fail(w, SIM_RULE_LEASE, "message %llu was refused (NAK) after its lease",
+                       (unsigned long long)ev->message.sequence);
+    }
+}
+
+static void judge_ticketed(struct sim_world *w, struct sim_watch *watch,
+                           const struct sim_process *p, const struct sluice_event *ev,
+                           const struct sluice_effect *fx)
+{
+    struct sim_attempt *a = sim_judge_attempt(watch, fx->ticket);
+    if (a == NULL) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT, "%s for %u.%u, which is not in flight",
+                       sluice_effect_name(fx->kind), fx->ticket.slot, fx->ticket.generation);
+        return;
+    }
+    switch (fx->kind) {
+    case SLUICE_FX_SETTLE:
+        sim_judge_settle(w, watch, a, ev, &fx->settle);
+        break;
+    case SLUICE_FX_LOAD:
+    case SLUICE_FX_KEEP:
+    case SLUICE_FX_RECORD:
+        sim_judge_journal(w, watch, a, ev, fx);
+        break;
+    case SLUICE_FX_RUN:
+        sim_judge_run(w, watch, a);
+        break;
+    case SLUICE_FX_START:
+    case SLUICE_FX_REPLAY:
+    case SLUICE_FX_CANCEL:
+        sim_judge_call(w, watch, p, a, ev, fx);
+        break;
+    case SLUICE_FX_RELEASE:
+        sim_judge_release(w, watch, a, ev, fx);
+        break;
+    default:
+        sim_judge_commit(w, watch, a, ev, fx);
+        break;
+    }
+}
+
+void sim_judge_effect(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
+                      const struct sluice_event *ev, const struct sluice_effect *fx)
+{
+    if (watch->has_drained) {
+        sim_judge_fail(w, SIM_RULE_DRAIN, "%s after DRAINED", sluice_effect_name(fx->kind));
+        return;
+    }
+    if (is_about_message(fx->kind) && ev->kind != SLUICE_EV_MESSAGE) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT, "%s without a message", sluice_effect_name(fx->kind));
+        return;
+    }
+    switch (fx->kind) {
+    case SLUICE_FX_PULL:
+        sim_judge_pull(w, watch, ev, &fx->pull);
+        break;
+    case SLUICE_FX_ABANDON:
+        sim_judge_abandon(w, watch, fx->pull.pull);
+        break;
+    case SLUICE_FX_CHECK:
+        break;
+    case SLUICE_FX_STOP:
+        if (watch->is_stopped || !watch->is_draining) {
+            sim_judge_fail(w, SIM_RULE_DRAIN, "STOP twice, or without DRAIN");
+        }
+        watch->is_stopped = 1;
+        break;
+    case SLUICE_FX_ADMIT:
+        judge_admit(w, watch, ev, fx);
+        break;
+    case SLUICE_FX_REBIND:
+        judge_rebind(w, watch, ev, fx);
+        break;
+    case SLUICE_FX_REFUSE:
+        judge_refuse(w, ev);
+        break;
+    case SLUICE_FX_DRAINED:
+        if (!watch->is_draining || watch->live != 0) {
+            sim_judge_fail(w, SIM_RULE_DRAIN, "DRAINED with %u messages in flight", watch->live);
+        }
+        watch->has_drained = 1;
+        break;
+    default:
+        judge_ticketed(w, watch, p, ev, fx);
+        break;
+    }
+}
+
+void sim_judge_step(struct sim_world *w, const struct sim_process *p, const struct sluice_event *ev,
+                    const struct sluice_effects *effects)
+{
+    struct sim_watch *watch = &w->judge.watches[p->index];
+    uint32_t received = 0;
+    for (uint32_t i = 0; i < effects->count && !w->judge.has_failed; i++) {
+        sim_judge_effect(w, watch, p, ev, &effects->items[i]);
+        received += (uint32_t)is_about_message(effects->items[i].kind);
+    }
+    /* What is read at the end of its lease may be dropped without a word: it will be delivered
+     * again. */
+    int64_t careful_ms = w->plan.engine.ack_wait_ms * 3 / 4;
+    int may_drop =
+        ev->kind == SLUICE_EV_MESSAGE && ev->mono_ms >= ev->message.horizon_ms + careful_ms;
+    if (ev->kind == SLUICE_EV_MESSAGE && received != 1 && !(received == 0 && may_drop)) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT,
+                       "message %llu was answered by %u of ADMIT, REBIND and REFUSE",
+                       (unsigned long long)ev->message.sequence, received);
+    }
+    sim_judge_bounds(w, watch, p, ev);
+    watch->step_ms = ev->mono_ms;
+}

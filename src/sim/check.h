@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The judges. They see what goes into each engine, what comes out of it, and what the world then
+ * holds, and keep their own history. They know the contract in core/engine.h and the promises of
+ * the product, and nothing of how the engine keeps them.
+ *
+ * An engine is judged by what it knew when it decided: effects are looked at as a step returns
+ * them, before the first of them is performed.
+ */
+#ifndef SLUICE_SIM_CHECK_H
+#define SLUICE_SIM_CHECK_H
+
+#include "core/engine.h"
+#include "sim/plan.h"
+#include "sim/script.h"
+
+/* X(name, text, what is broken). */
+#define SIM_RULES(X)                                                                               \
+    X(NONE, "none", "")                                                                            \
+    X(CONTRACT, "contract", "an effect that the engine's contract does not allow")                 \
+    X(ACK, "INV-1", "ACK before everything was durable and confirmed")                             \
+    X(LOSS, "INV-2", "a message is lost")                                                          \
+    X(ONCE, "INV-3", "an effect happened twice")                                                   \
+    X(DEAD, "INV-4", "TERM without a confirmed dead letter")                                       \
+    X(LEASE, "INV-5", "an attempt acted after its lease")                                          \
+    X(BOUNDS, "INV-6", "more in flight than allowed")                                              \
+    X(LIVENESS, "INV-7", "no end in sight without faults")                                         \
+    X(DRAIN, "INV-9", "shutdown")                                                                  \
+    X(PAID, "INV-14", "a journaled answer was paid for again")                                     \
+    X(RETRY, "INV-15", "retry discipline")                                                         \
+    X(POISON, "poison", "the wrong message was buried as the killer")                              \
+    X(VERDICT, "verdict", "more than one verdict for a delivery")
+
+enum sim_rule {
+#define SIM_RULE_ENUM(name, text, about) SIM_RULE_##name,
+    SIM_RULES(SIM_RULE_ENUM)
+#undef SIM_RULE_ENUM
+        SIM_RULE_COUNT
+};
+
+const char *sim_rule_name(enum sim_rule rule);
+const char *sim_rule_about(enum sim_rule rule);
+
+enum sim_seen_step { SIM_SEEN_ASKED, SIM_SEEN_RUNNING, SIM_SEEN_ENDED };
+
+/* A step of an attempt, as seen from outside. */
+struct sim_seen {
+    struct sluice_journaled id;
+    uint8_t state; /* enum sim_seen_step */
+    uint8_t fate, dependency, is_paid;
+    uint8_t was_started; /* its answer came from a call, not from the journal */
+    uint8_t was_cancelled;
+    uint8_t was_missed; /* its journaled answer could not be used */
+    uint8_t is_keep_owed, was_kept;
+    uint32_t period; /* of the breaker, when it was started */
+    int64_t keep_ms;
+};
+
+/* One admitted message of one engine. Times in the clock of its process. */
+struct sim_attempt {
+    uint32_t generation; /* 0: none */
+    uint32_t last_generation;
+    uint32_t sequence, key, deliveries, size;
+    int64_t lease_end_ms, admitted_ms;
+    uint8_t has_run, run_owed, has_verdict, verdict_kind;
+    uint8_t load_owed, record_owed, store_owed, bury_owed;
+    uint8_t needs_load, was_loaded, load_failed, was_rebound, lost_race;
+    uint8_t was_stored, was_buried;
+    uint8_t verdict_verb;   /* of this delivery: 0, or enum sluice_verb + 1 */
+    uint8_t answered_verbs; /* bit set, of this delivery */
+    uint8_t slack;          /* failures that it may have recorded before another delivery came */
+    uint8_t misses_paid;    /* calls because a journaled answer was of no use */
+    uint8_t nak_known;      /* the journal's count was known when the NAK was sent … */
+    uint32_t nak_base;      /* … and was this */
+    uint8_t was_short;      /* the lease came so near its end that a careful engine gave it up */
+    uint8_t failed_fate;    /* of the newest step that failed, 0 if none */
+    uint8_t documents_count, outputs_count, steps_count;
+    uint32_t publish_owed, published; /* bit sets */
+    uint32_t settle;                  /* newest number */
+    uint64_t outputs[SIM_OUTPUTS_MAX];
+    struct sim_seen steps[SIM_STEPS_MAX];
+    int64_t loaded_ms;  /* world time at which the journal was read */
+    int64_t rebound_ms; /* world time of the newest delivery that was taken over … */
+    uint8_t has_gap;    /* … when others have had deliveries in between */
+    uint32_t base_failures, base_epoch, base_stale;
+    uint32_t skippable_count; /* outputs that an earlier delivery confirmed */
+    uint64_t skippable[SIM_OUTPUTS_MAX];
+    uint32_t recorded_failures; /* newest RECORD of this delivery; base_failures before */
+    uint8_t has_recorded, is_mark_asked, is_mark_confirmed;
+    uint8_t has_own_error; /* its handler returned an error that is no step's */
+    uint32_t recorded_epoch;
+    uint32_t recorded_outputs; /* bit set of outputs that the newest RECORD lists */
+    int64_t nak_delay_ms, nak_ms;
+    int64_t retry_at_ms, retry_after_ms; /* rate limits that its steps were told: first, longest */
+    int64_t decided_ms; /* when the handler was through, or its calls were cancelled */
+    uint32_t store_period, publish_period[SIM_OUTPUTS_MAX];
+};
+
+struct sim_watched_pull {
+    uint32_t id, batch, received, bytes_left;
+    int64_t heard_ms, expires_ms;
+    uint8_t is_closed, is_abandoned;
+};
+
+#define SIM_WATCHED_PULLS 64u
+
+struct sim_watched_breaker {
+    uint8_t state; /* enum sluice_breaker_state as the engine reports it */
+    int64_t changed_ms;
+    uint32_t period;    /* grows with each change */
+    uint32_t running;   /* calls started in this period and not ended */
+    uint32_t failures;  /* in a row while closed */
+    uint32_t completed; /* since it was closed */
+    uint32_t sources_count;
+    uint32_t sources[SLUICE_BREAKER_SOURCES_MAX]; /* messages that failed, in this row */
+    int64_t limited_until_ms;
+};
+
+/* One process. */
+struct sim_watch {
+    uint32_t live;
+    uint64_t live_bytes;
+    int64_t step_ms;           /* of the step before */
+    int64_t connected_wall_ms; /* INT64_MIN: no connection with journal records before */
+    uint8_t is_connected, is_draining, is_aborted, is_stopped, has_drained, is_poisoned;
+    uint8_t was_hungry; /* allocations have failed: what could not be kept is excused */
+    struct sim_watched_pull pulls[SIM_WATCHED_PULLS];
+    uint32_t pulls_count;
+    struct sim_watched_breaker breakers[SLUICE_DEPENDENCIES_MAX];
+    struct sim_attempt attempts[SIM_IN_FLIGHT_MAX];
+};
+
+/* What is remembered of a message beyond its attempts. */
+struct sim_history {
+    uint32_t killings; /* its handler killed the process */
+    uint32_t excuses;  /* times a mark of it may have been left behind by something else */
+    uint8_t is_shared; /* a replay has the same journal: the marks of both are one */
+};
+
+struct sim_judge {
+    uint8_t has_failed;
+    uint8_t rule;            /* enum sim_rule */
+    uint8_t journal_trouble; /* the journal lost something */
+    int64_t failed_ms;
+    char text[240];
+    uint32_t nak_delays, nak_delays_at_top; /* counted NAK delays, those without any jitter */
+    struct sim_watch watches[SIM_WORKERS_MAX];
+    struct sim_history histories[SIM_INPUTS_MAX + 1]; /* by key */
+};
+
+struct sim_world;
+struct sim_process;
+
+void sim_judge_init(struct sim_world *w);
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+void sim_judge_fail(struct sim_world *w, enum sim_rule rule, const char *format, ...);
+
+/* A process starts, ends (killed or drained), is stopped, is killed by its handler. */
+void sim_judge_start(struct sim_world *w, const struct sim_process *p);
+void sim_judge_end(struct sim_world *w, const struct sim_process *p);
+void sim_judge_freeze(struct sim_world *w, const struct sim_process *p);
+void sim_judge_poisoned(struct sim_world *w, const struct sim_process *p, uint32_t key);
+/* A mark of this message may stay though nothing killed a process. */
+void sim_judge_record_in_doubt(struct sim_world *w, uint32_t key);
+/* Before a step, and after it with all that it asks for. */
+void sim_judge_event(struct sim_world *w, const struct sim_process *p,
+                     const struct sluice_event *ev);
+void sim_judge_step(struct sim_world *w, const struct sim_process *p, const struct sluice_event *ev,
+                    const struct sluice_effects *effects);
+void sim_judge_breaker(struct sim_world *w, const struct sim_process *p, uint32_t dependency,
+                       enum sluice_breaker_state to);
+/* The world: the journal was read; the server settled a message; an output was stored. */
+void sim_judge_loaded(struct sim_world *w, const struct sim_process *p, struct sluice_ticket ticket,
+                      uint32_t key);
+void sim_judge_settled(struct sim_world *w, uint32_t sequence, enum sluice_verb verb);
+void sim_judge_output(struct sim_world *w, uint32_t key, uint64_t id, uint32_t copies);
+/* How long an aborted engine may take, and how long the calm phase. */
+int64_t sim_judge_abort_bound_ms(const struct sim_world *w);
+int64_t sim_judge_calm_bound_ms(struct sim_world *w);
+/* At the end: nothing lost, everything finished. */
+void sim_judge_finish(struct sim_world *w, int is_finished);
+
+/* ---- Between the judges' own files */
+
+struct sim_attempt *sim_judge_attempt(struct sim_watch *watch, struct sluice_ticket ticket);
+void sim_judge_effect(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
+                      const struct sluice_event *ev, const struct sluice_effect *fx);
+/* Commit order and verdicts (check_commit.c). */
+void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                      const struct sluice_event *ev, const struct sluice_fx_settle *fx);
+void sim_judge_commit(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                      const struct sluice_event *ev, const struct sluice_effect *fx);
+void sim_judge_release(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                       const struct sluice_event *ev, const struct sluice_effect *fx);
+/* Calls, the journal, breakers (check_calls.c). */
+void sim_judge_call(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
+                    struct sim_attempt *a, const struct sluice_event *ev,
+                    const struct sluice_effect *fx);
+void sim_judge_journal(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                       const struct sluice_event *ev, const struct sluice_effect *fx);
+void sim_judge_call_ended(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                          const struct sluice_event *ev);
+/* A call to a dependency starts: the breaker's period; and it ends. */
+uint32_t sim_judge_may_call(struct sim_world *w, struct sim_watch *watch,
+                            const struct sim_attempt *a, uint8_t dependency,
+                            const struct sluice_event *ev);
+void sim_judge_called(struct sim_world *w, struct sim_watch *watch, const struct sim_attempt *a,
+                      uint8_t dependency, uint32_t period, uint8_t fate);
+/* Pulls and bounds (check_bounds.c). */
+void sim_judge_pull(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
+                    const struct sluice_fx_pull *fx);
+void sim_judge_abandon(struct sim_world *w, struct sim_watch *watch, uint32_t pull);
+void sim_judge_pull_event(struct sim_world *w, struct sim_watch *watch,
+                          const struct sluice_event *ev);
+void sim_judge_bounds(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
+                      const struct sluice_event *ev);
+/* Failures: delays, counts, burials (check_retry.c). */
+void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                   const struct sluice_effect *fx);
+void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                    const struct sluice_effect *fx);
+void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a);
+/* 1 while the lease is over for all that the engine can know. */
+int sim_judge_is_late(const struct sim_attempt *a, int64_t mono_ms);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Never more in flight than allowed, counting what was asked for and has not arrived: INV-6. */
+#include "sim/check.h"
+
+#include "sim/world.h"
+
+#define SILENCE_SLACK_MS 1000
+
+static struct sim_watched_pull *find(struct sim_watch *watch, uint32_t id)
+{
+    for (uint32_t i = 0; i < watch->pulls_count; i++) {
+        if (id != 0 && watch->pulls[i].id == id) {
+            return &watch->pulls[i];
+        }
+    }
+    return NULL;
+}
+
+/* Forget those that are over: ended, complete, or expired so long ago that nobody asks. */
+static void tidy(struct sim_watch *watch, int64_t mono_ms)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < watch->pulls_count; i++) {
+        const struct sim_watched_pull *p = &watch->pulls[i];
+        if (!p->is_closed && p->received < p->batch && mono_ms < p->expires_ms + 60000) {
+            watch->pulls[kept++] = *p;
+        }
+    }
+    watch->pulls_count = kept;
+}
+
+/* Can the server still deliver for it? */
+static int is_open(const struct sim_watched_pull *p, int64_t mono_ms)
+{
+    return p->id != 0 && !p->is_closed && p->received < p->batch && mono_ms < p->expires_ms;
+}
+
+void sim_judge_pull(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
+                    const struct sluice_fx_pull *fx)
+{
+    const struct sluice_engine_config *c = &w->plan.engine;
+    uint32_t credit = fx->batch, open_count = 1;
+    uint64_t bytes = fx->max_bytes;
+    tidy(watch, ev->mono_ms);
+    for (uint32_t i = 0; i < watch->pulls_count; i++) {
+        const struct sim_watched_pull *p = &watch->pulls[i];
+        if (is_open(p, ev->mono_ms)) {
+            credit += p->batch - p->received;
+            bytes += p->bytes_left;
+            open_count += !p->is_abandoned;
+        }
+    }
+    if (watch->is_draining) {
+        sim_judge_fail(w, SIM_RULE_DRAIN, "a pull after DRAIN");
+    } else if (fx->batch == 0 || find(watch, fx->pull) != NULL || fx->expires_ms == 0 ||
+               2 * fx->heartbeat_ms > fx->expires_ms) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT, "pull %u: batch %u, expires %u, heartbeat %u",
+                       fx->pull, fx->batch, fx->expires_ms, fx->heartbeat_ms);
+    } else if (watch->live + credit > c->max_in_flight) {
+        sim_judge_fail(w, SIM_RULE_BOUNDS, "%u in flight and %u asked for, with %u allowed",
+                       watch->live, credit, c->max_in_flight);
+    } else if (open_count > SLUICE_PULLS_MAX) {
+        sim_judge_fail(w, SIM_RULE_BOUNDS, "%u pulls open", open_count);
+    } else if (c->max_bytes > 0 &&
+               (fx->max_bytes < c->message_size_max || watch->live_bytes + bytes > c->max_bytes)) {
+        sim_judge_fail(w, SIM_RULE_BOUNDS,
+                       "%llu bytes in flight and %llu asked for, with %llu allowed",
+                       (unsigned long long)watch->live_bytes, (unsigned long long)bytes,
+                       (unsigned long long)c->max_bytes);
+    }
+    if (watch->pulls_count == SIM_WATCHED_PULLS) {
+        sim_judge_fail(w, SIM_RULE_BOUNDS, "%u pulls are kept", watch->pulls_count);
+        return;
+    }
+    watch->pulls[watch->pulls_count++] =
+        (struct sim_watched_pull){.id = fx->pull,
+                                  .batch = fx->batch,
+                                  .bytes_left = fx->max_bytes,
+                                  .heard_ms = ev->mono_ms,
+                                  .expires_ms = ev->mono_ms + fx->expires_ms};
+}
+
+void sim_judge_abandon(struct sim_world *w, struct sim_watch *watch, uint32_t pull)
+{
+    struct sim_watched_pull *p = find(watch, pull);
+    if (p == NULL || p->is_abandoned) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT, "ABANDON of pull %u, which is not open", pull);
+        return;
+    }
+    p->is_abandoned = 1;
+}
+
+void sim_judge_pull_event(struct sim_world *w, struct sim_watch *watch,
+                          const struct sluice_event *ev)
+{
+    (void)w;
+    if (ev->kind == SLUICE_EV_CONNECTED || ev->kind == SLUICE_EV_DISCONNECTED) {
+        for (uint32_t i = 0; i < watch->pulls_count; i++) {
+            watch->pulls[i].is_closed = 1;
+        }
+        return;
+    }
+    uint32_t id = ev->kind == SLUICE_EV_MESSAGE ? ev->message.pull : ev->pull.pull;
+    struct sim_watched_pull *p = find(watch, id);
+    if (p == NULL) {
+        return;
+    }
+    p->heard_ms = ev->mono_ms;
+    if (ev->kind == SLUICE_EV_PULL) {
+        p->is_closed |= ev->pull.status != SLUICE_PULL_ALIVE;
+        return;
+    }
+    p->received++;
+    p->bytes_left -= ev->message.size < p->bytes_left ? ev->message.size : p->bytes_left;
+}
+
+/* Two missed heartbeats: a pull that the server has lost must not be waited for. */
+static void judge_silence(struct sim_world *w, const struct sim_watch *watch,
+                          const struct sluice_event *ev)
+{
+    int64_t patience_ms = 2 * w->plan.engine.pull_heartbeat_ms + SILENCE_SLACK_MS;
+    if (!watch->is_connected || watch->is_draining) {
+        return;
+    }
+    for (uint32_t i = 0; i < watch->pulls_count; i++) {
+        const struct sim_watched_pull *p = &watch->pulls[i];
+        if (!p->is_abandoned && is_open(p, ev->mono_ms) &&
+            ev->mono_ms > p->heard_ms + patience_ms) {
+            sim_judge_fail(w, SIM_RULE_LIVENESS, "pull %u has been silent for %lld ms", p->id,
+                           (long long)(ev->mono_ms - p->heard_ms));
+            return;
+        }
+    }
+}
+
+void sim_judge_bounds(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
+                      const struct sluice_event *ev)
+{
+    const struct sluice_engine_metrics *m = sluice_engine_metrics(p->engine);
+    judge_silence(w, watch, ev);
+    if (watch->live > w->plan.engine.max_in_flight) {
+        sim_judge_fail(w, SIM_RULE_BOUNDS, "%u in flight, with %u allowed", watch->live,
+                       w->plan.engine.max_in_flight);
+    } else if (!w->judge.has_failed &&
+               (m->in_flight != watch->live || m->bytes_in_flight != watch->live_bytes)) {
+        sim_judge_fail(w, SIM_RULE_BOUNDS,
+                       "the engine counts %u in flight with %llu bytes, it holds %u with %llu",
+                       m->in_flight, (unsigned long long)m->bytes_in_flight, watch->live,
+                       (unsigned long long)watch->live_bytes);
+    }
+}

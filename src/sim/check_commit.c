@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Order of a message's commit, its one verdict, and how it leaves: INV-1, INV-4, INV-5. */
+#include "sim/check.h"
+
+#include "sim/world.h"
+
+static int is_skippable(const struct sim_attempt *a, uint64_t output)
+{
+    for (uint32_t i = 0; i < a->skippable_count; i++) {
+        if (a->skippable[i] == output) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void judge_ack(struct sim_world *w, const struct sim_attempt *a)
+{
+    if (!a->has_verdict || a->verdict_kind != SLUICE_VERDICT_DONE) {
+        sim_judge_fail(w, SIM_RULE_ACK, "ACK of message %u, whose handler has not finished",
+                       a->sequence);
+        return;
+    }
+    if (a->documents_count > 0 && !a->was_stored) {
+        sim_judge_fail(w, SIM_RULE_ACK, "ACK of message %u before its documents were confirmed",
+                       a->sequence);
+        return;
+    }
+    for (uint32_t i = 0; i < a->outputs_count; i++) {
+        int is_confirmed = (a->published >> i) & 1;
+        if (!is_confirmed && !is_skippable(a, a->outputs[i])) {
+            sim_judge_fail(w, SIM_RULE_ACK, "ACK of message %u before the PubAck of output %u",
+                           a->sequence, i);
+            return;
+        }
+        if (!sim_sink_has_output(w, a->key, a->outputs[i])) {
+            sim_judge_fail(w, SIM_RULE_ACK, "ACK of message %u, whose output %u is nowhere",
+                           a->sequence, i);
+            return;
+        }
+    }
+    if (!sim_sink_has_documents(w, a->key, a->documents_count)) {
+        sim_judge_fail(w, SIM_RULE_ACK, "ACK of message %u, whose documents are nowhere",
+                       a->sequence);
+    }
+}
+
+static void judge_term(struct sim_world *w, const struct sim_attempt *a)
+{
+    if (!a->was_buried || w->sink.sunk[a->sequence].dead_copies == 0) {
+        sim_judge_fail(w, SIM_RULE_DEAD, "TERM of message %u without the dead letter's PubAck",
+                       a->sequence);
+    }
+}
+
+/* Journaled answers are waited for before a message's next station, but not for ever. */
+static void judge_keeps(struct sim_world *w, const struct sim_watch *watch,
+                        const struct sim_attempt *a, const struct sluice_event *ev,
+                        const char *what)
+{
+    int64_t timeout_ms = w->plan.engine.journal_timeout_ms;
+    int is_short = a->lease_end_ms - ev->mono_ms < w->plan.engine.ack_wait_ms / 4;
+    int has_waited = a->decided_ms != 0 && ev->mono_ms >= a->decided_ms + timeout_ms;
+    if (watch->is_aborted || is_short || has_waited) {
+        return;
+    }
+    for (uint32_t i = 0; i < a->steps_count; i++) {
+        const struct sim_seen *s = &a->steps[i];
+        if (s->is_keep_owed && ev->mono_ms < s->keep_ms + timeout_ms) {
+            sim_judge_fail(w, SIM_RULE_PAID, "%s of message %u while an answer is being journaled",
+                           what, a->sequence);
+        }
+    }
+}
+
+void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                      const struct sluice_event *ev, const struct sluice_fx_settle *fx)
+{
+    static const char *const verbs[] = {"ACK", "NAK", "WPI", "TERM"};
+    if (fx->settle <= a->settle) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT, "settle number %u after %u", fx->settle, a->settle);
+        return;
+    }
+    a->settle = fx->settle;
+    if (fx->verb == SLUICE_VERB_PROGRESS) {
+        return;
+    }
+    if (a->verdict_verb != 0 && (a->verdict_verb != fx->verb + 1 || fx->verb == SLUICE_VERB_NAK)) {
+        sim_judge_fail(w, SIM_RULE_VERDICT, "%s of message %u, delivery %u, after %s",
+                       verbs[fx->verb & 3], a->sequence, a->deliveries,
+                       verbs[(a->verdict_verb - 1) & 3]);
+        return;
+    }
+    a->verdict_verb = fx->verb + 1;
+    if (fx->verb == SLUICE_VERB_ACK) {
+        judge_ack(w, a);
+        return;
+    }
+    if (sim_judge_is_late(a, ev->mono_ms)) {
+        sim_judge_fail(w, SIM_RULE_LEASE, "%s of message %u, %lld ms after its lease",
+                       verbs[fx->verb & 3], a->sequence,
+                       (long long)(ev->mono_ms - a->lease_end_ms));
+        return;
+    }
+    if (fx->verb == SLUICE_VERB_TERM) {
+        judge_term(w, a);
+        return;
+    }
+    w->totals.naks++;
+    a->nak_delay_ms = fx->delay_ms;
+    a->nak_ms = ev->mono_ms;
+    a->nak_known = !w->plan.engine.journal || a->was_loaded || !a->needs_load;
+    a->nak_base = a->base_failures;
+    judge_keeps(w, watch, a, ev, "NAK");
+}
+
+static void judge_store(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                        const struct sluice_event *ev)
+{
+    if (a->store_owed || a->was_stored) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT, "STORE of message %u twice", a->sequence);
+    }
+    judge_keeps(w, watch, a, ev, "STORE");
+    a->store_owed = 1;
+    a->store_period = sim_judge_may_call(w, watch, a, SLUICE_DEP_STORE, ev);
+}
+
+static void judge_publish(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                          const struct sluice_event *ev, uint32_t output)
+{
+    if (output >= a->outputs_count || ((a->publish_owed | a->published) >> output & 1)) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT, "PUBLISH of output %u of message %u: none or twice",
+                       output, a->sequence);
+        return;
+    }
+    if (a->documents_count > 0 && !a->was_stored) {
+        sim_judge_fail(w, SIM_RULE_ACK, "output %u of message %u before its documents", output,
+                       a->sequence);
+        return;
+    }
+    if (is_skippable(a, a->outputs[output])) {
+        sim_judge_fail(w, SIM_RULE_ONCE, "output %u of message %u again, though it was confirmed",
+                       output, a->sequence);
+        return;
+    }
+    a->publish_owed |= 1u << output;
+    a->publish_period[output] = sim_judge_may_call(w, watch, a, SLUICE_DEP_PUBLISH, ev);
+}
+
+void sim_judge_commit(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                      const struct sluice_event *ev, const struct sluice_effect *fx)
+{
+    if (sim_judge_is_late(a, ev->mono_ms)) {
+        sim_judge_fail(w, SIM_RULE_LEASE, "%s of message %u, %lld ms after its lease",
+                       sluice_effect_name(fx->kind), a->sequence,
+                       (long long)(ev->mono_ms - a->lease_end_ms));
+        return;
+    }
+    if (fx->kind == SLUICE_FX_BURY) {
+        sim_judge_bury(w, watch, a, fx);
+        return;
+    }
+    if (!a->has_verdict || a->verdict_kind != SLUICE_VERDICT_DONE || a->verdict_verb != 0) {
+        sim_judge_fail(w, SIM_RULE_ACK, "%s of message %u, which has no OK of its handler",
+                       sluice_effect_name(fx->kind), a->sequence);
+        return;
+    }
+    if (fx->kind == SLUICE_FX_STORE) {
+        judge_store(w, watch, a, ev);
+    } else {
+        judge_publish(w, watch, a, ev, fx->output);
+    }
+}
+
+/* Has it really left the way that the engine says? */
+static int is_true(const struct sim_world *w, const struct sim_watch *watch,
+                   const struct sim_attempt *a, const struct sluice_event *ev,
+                   enum sluice_outcome outcome)
+{
+    int has_answer = a->verdict_verb != 0 && ((a->answered_verbs >> (a->verdict_verb - 1)) & 1);
+    switch (outcome) {
+    case SLUICE_OUTCOME_ACKED:
+        return a->verdict_verb == SLUICE_VERB_ACK + 1 && has_answer;
+    case SLUICE_OUTCOME_NAKED:
+        return a->verdict_verb == SLUICE_VERB_NAK + 1;
+    case SLUICE_OUTCOME_DEAD:
+        return a->verdict_verb == SLUICE_VERB_TERM + 1 && has_answer;
+    case SLUICE_OUTCOME_ACK_LOST:
+        return a->verdict_verb == SLUICE_VERB_ACK + 1 && !has_answer;
+    case SLUICE_OUTCOME_TERM_LOST:
+        return a->verdict_verb == SLUICE_VERB_TERM + 1 && !has_answer;
+    case SLUICE_OUTCOME_LEASE_LOST:
+        return a->verdict_verb == SLUICE_VERB_NAK + 1 || !watch->is_connected || a->was_short ||
+               ev->mono_ms + w->plan.engine.ack_wait_ms / 3 >= a->lease_end_ms;
+    default:
+        return 0;
+    }
+}
+
+void sim_judge_release(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                       const struct sluice_event *ev, const struct sluice_effect *fx)
+{
+    enum sluice_outcome outcome = (enum sluice_outcome)fx->outcome;
+    if (!is_true(w, watch, a, ev, outcome)) {
+        sim_judge_fail(w, SIM_RULE_VERDICT,
+                       "message %u, delivery %u, released as %s, which is "
+                       "not what happened",
+                       a->sequence, a->deliveries, sluice_outcome_name(outcome));
+        return;
+    }
+    for (uint32_t i = 0; i < a->steps_count; i++) {
+        const struct sim_seen *s = &a->steps[i];
+        int is_paid =
+            s->is_paid && s->was_started && s->state == SIM_SEEN_ENDED && s->fate == SLUICE_FATE_OK;
+        if (w->plan.engine.journal && is_paid && !s->was_kept) {
+            sim_judge_fail(w, SIM_RULE_PAID, "message %u released, its answer %u never journaled",
+                           a->sequence, i);
+            return;
+        }
+    }
+    if (outcome == SLUICE_OUTCOME_NAKED) {
+        sim_judge_nak(w, watch, a, fx);
+    }
+    w->totals.acked += outcome == SLUICE_OUTCOME_ACKED;
+    a->generation = 0;
+    watch->live--;
+    watch->live_bytes -= a->size;
+}

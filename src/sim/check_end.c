@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the world holds: nothing lost, nothing twice, an end in sight: INV-2, INV-3, INV-7. */
+#include "sim/check.h"
+
+#include "sim/world.h"
+
+/* Everything that some version of the handler wants of a message is there. */
+static int is_complete(struct sim_world *w, uint32_t key)
+{
+    for (uint32_t version = 0; version <= w->version; version++) {
+        const struct sim_script *s = sim_world_script(w, key, version);
+        int has_outputs = 1;
+        for (uint32_t i = 0; i < s->outputs_count; i++) {
+            has_outputs &= sim_sink_has_output(w, key, s->outputs[i]);
+        }
+        if (has_outputs && sim_sink_has_documents(w, key, s->documents_count)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void sim_judge_settled(struct sim_world *w, uint32_t sequence, enum sluice_verb verb)
+{
+    uint32_t key = w->inputs[sequence].key;
+    if (verb == SLUICE_VERB_TERM && w->sink.sunk[sequence].dead_copies == 0) {
+        sim_judge_fail(w, SIM_RULE_LOSS, "message %u was TERMed and is no dead letter", sequence);
+    } else if (verb == SLUICE_VERB_ACK && !is_complete(w, key)) {
+        sim_judge_fail(w, SIM_RULE_LOSS, "message %u was ACKed and is not complete", sequence);
+    }
+}
+
+void sim_judge_output(struct sim_world *w, uint32_t key, uint64_t id, uint32_t copies)
+{
+    for (uint32_t version = 0; version < SIM_VERSIONS; version++) {
+        const struct sim_script *s = sim_world_script(w, key, version);
+        for (uint32_t i = 0; i < s->outputs_count; i++) {
+            if (s->outputs[i] == id) {
+                return;
+            }
+        }
+    }
+    sim_judge_fail(w, SIM_RULE_ONCE, "message %u has an output that no handler asked for (%u)", key,
+                   copies);
+}
+
+int64_t sim_judge_abort_bound_ms(const struct sim_world *w)
+{
+    int64_t longest = 0;
+    for (int target = SIM_TARGET_STORE; target < SIM_TARGET_COUNT; target++) {
+        int64_t timeout = w->plan.rates[target].timeout_ms;
+        longest = timeout > longest ? timeout : longest;
+    }
+    const struct sluice_engine_config *c = &w->plan.engine;
+    /* A commit under way may end in order: documents, outputs, ACK with its repetitions. */
+    return 4 * longest + c->ack_wait_ms + 2 * c->journal_timeout_ms + 4 * c->settle_timeout_ms +
+           10000;
+}
+
+/* How long the messages that cannot succeed may take, one after the other at worst. */
+static int64_t hopeless_ms(struct sim_world *w)
+{
+    const struct sluice_engine_config *c = &w->plan.engine;
+    int64_t failing = 0, killing = 0;
+    for (uint32_t key = 1; key <= w->inputs_count; key++) {
+        for (uint32_t version = 0; version <= w->version; version++) {
+            const struct sim_script *s = sim_world_script(w, key, version);
+            failing |= sim_script_is_hopeless(s) || s->kind == SIM_SCRIPT_FAILS_SOMETIMES;
+            killing += sim_script_is_poison(s);
+        }
+    }
+    int64_t deliveries = c->max_deliver > 0 ? c->max_deliver + 2 : 8;
+    int64_t attempt = c->nak_delay_max_ms + c->retry_after_max_ms + c->handler_timeout_ms;
+    int64_t death = 2 * c->ack_wait_ms + w->plan.restart_ms + c->handler_timeout_ms;
+    /* A message that waits for its redelivery keeps its place among those that may be pending. */
+    int64_t rounds = 1 + w->inputs_count / w->plan.ack_pending_max;
+    return failing * rounds * deliveries * attempt +
+           killing * (c->suspect_deliveries + 4 + deliveries) * death;
+}
+
+int64_t sim_judge_calm_bound_ms(struct sim_world *w)
+{
+    const struct sluice_engine_config *c = &w->plan.engine;
+    int64_t reset = 0, call = 0;
+    for (uint32_t i = 0; i < c->dependencies_count; i++) {
+        int64_t at = c->dependencies[i].reset_timeout_ms;
+        reset = at > reset ? at : reset;
+    }
+    for (int target = 0; target < SIM_TARGET_COUNT; target++) {
+        call += w->plan.rates[target].fast_ms;
+    }
+    /* An open breaker lets its trials through one after the other. */
+    int64_t serial = (int64_t)w->inputs_count * SIM_STEPS_MAX * (call + 4 * w->plan.link_ms + 40);
+    return 2 * (c->nak_delay_max_ms + c->retry_after_max_ms) + 4 * c->ack_wait_ms +
+           4 * c->handler_timeout_ms + 3 * reset + 2 * c->pull_expires_ms + w->plan.restart_ms +
+           serial + hopeless_ms(w) + 60000;
+}
+
+static void judge_message(struct sim_world *w, uint32_t sequence)
+{
+    const struct sim_stored *m = &w->js.stored[sequence];
+    const struct sim_sunk *s = &w->sink.sunk[sequence];
+    int is_dead = s->dead_copies > 0;
+    const struct sim_script *script = sim_world_script(w, w->inputs[sequence].key, 0);
+    if (m->state != SIM_STORED_SETTLED) {
+        sim_judge_fail(w, SIM_RULE_LIVENESS,
+                       "message %u (%s) is not finished %lld ms after the "
+                       "last fault; delivery %u",
+                       sequence, sim_script_kind_name((enum sim_script_kind)script->kind),
+                       (long long)(w->now_ms - w->plan.calm_at_ms), m->deliveries);
+    } else if (!is_dead && !is_complete(w, w->inputs[sequence].key)) {
+        sim_judge_fail(w, SIM_RULE_LOSS, "message %u is neither complete nor a dead letter",
+                       sequence);
+    } else if (sim_script_is_poison(script) && w->version == 0 && !is_dead) {
+        sim_judge_fail(w, SIM_RULE_POISON, "message %u kills every process, and is no dead letter",
+                       sequence);
+    }
+}
+
+void sim_judge_finish(struct sim_world *w, int is_finished)
+{
+    for (uint32_t sequence = 1; sequence <= w->inputs_count; sequence++) {
+        if (!w->plan.is_skipped[sequence]) {
+            judge_message(w, sequence);
+        }
+    }
+    if (!is_finished) {
+        sim_judge_fail(w, SIM_RULE_LIVENESS, "the run does not end");
+    }
+    for (uint32_t i = 0; i < w->plan.workers_count; i++) {
+        if (w->processes[i].is_running) {
+            sim_judge_fail(w, SIM_RULE_DRAIN, "w%u was told to drain and is still there", i);
+        }
+    }
+}

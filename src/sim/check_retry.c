@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Failures: how they are counted, how long a message waits, when and why it is buried. */
+#include "sim/check.h"
+
+#include "sim/world.h"
+
+#define FAILURE_COUNTS_BIT(name, text, counts) ((uint32_t)(counts) << SLUICE_FAILURE_##name) |
+static const uint32_t counting_failures = SLUICE_FAILURES(FAILURE_COUNTS_BIT) 0u;
+#undef FAILURE_COUNTS_BIT
+
+static int counts(uint8_t failure)
+{
+    return (counting_failures >> failure) & 1;
+}
+
+/* How many failures a NAK for `failure` has to name, given what was known when it was sent. */
+static uint32_t expected_failures(const struct sim_world *w, const struct sim_attempt *a,
+                                  uint8_t failure)
+{
+    if (!w->plan.engine.journal) {
+        return a->deliveries;
+    }
+    return a->nak_base + (counts(failure) ? 1u : 0u);
+}
+
+/* min(base × 2^(n−1), max) */
+static int64_t full_delay_ms(const struct sluice_engine_config *c, uint32_t failures)
+{
+    int64_t delay = c->nak_delay_ms;
+    for (uint32_t n = 1; n < failures && delay < c->nak_delay_max_ms; n++) {
+        delay *= 2;
+    }
+    return delay < c->nak_delay_max_ms ? delay : c->nak_delay_max_ms;
+}
+
+static void judge_delay(struct sim_world *w, const struct sim_attempt *a, uint32_t failures,
+                        uint8_t failure)
+{
+    const struct sluice_engine_config *c = &w->plan.engine;
+    int64_t full = full_delay_ms(c, failures);
+    int64_t highest = full_delay_ms(c, failures + a->slack);
+    int64_t limited = a->retry_at_ms - a->nak_ms;
+    int64_t most = highest > a->retry_after_ms ? highest : a->retry_after_ms;
+    if (a->nak_delay_ms < full / 2 || a->nak_delay_ms > most) {
+        sim_judge_fail(w, SIM_RULE_RETRY,
+                       "NAK of message %u for %s, failure %u, waits %lld ms, not %lld to %lld",
+                       a->sequence, sluice_failure_name((enum sluice_failure)failure), failures,
+                       (long long)a->nak_delay_ms, (long long)(full / 2), (long long)most);
+        return;
+    }
+    if (failure == SLUICE_FAILURE_RATE_LIMITED && a->nak_delay_ms < limited) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "NAK of message %u comes %lld ms before its Retry-After",
+                       a->sequence, (long long)(limited - a->nak_delay_ms));
+        return;
+    }
+    if (full >= 64 && a->retry_after_ms == 0 && full == highest) {
+        w->judge.nak_delays++;
+        w->judge.nak_delays_at_top += a->nak_delay_ms == full || a->nak_delay_ms == full / 2;
+        if (w->judge.nak_delays >= 12 && w->judge.nak_delays_at_top == w->judge.nak_delays) {
+            sim_judge_fail(w, SIM_RULE_RETRY, "%u NAK delays, none with any jitter",
+                           w->judge.nak_delays);
+        }
+    }
+}
+
+/* What the next delivery has to know was written before the NAK. */
+static void judge_record(struct sim_world *w, const struct sim_watch *watch,
+                         const struct sim_attempt *a, const struct sluice_effect *fx)
+{
+    if (!w->plan.engine.journal || watch->is_aborted || watch->was_hungry || !counts(fx->failure)) {
+        return;
+    }
+    if (!a->has_recorded) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "message %u is NAKed for %s, which is not recorded",
+                       a->sequence, sluice_failure_name((enum sluice_failure)fx->failure));
+    } else if (a->has_own_error && a->has_verdict && a->recorded_epoch == a->base_epoch) {
+        sim_judge_fail(w, SIM_RULE_PAID,
+                       "the handler of message %u failed, and its answers are not spent",
+                       a->sequence);
+    } else if (a->verdict_kind == SLUICE_VERDICT_DONE && a->has_verdict &&
+               (a->published & ~a->recorded_outputs) != 0) {
+        sim_judge_fail(w, SIM_RULE_ONCE,
+                       "message %u is NAKed, its confirmed outputs (%x) are not recorded (%x)",
+                       a->sequence, a->published, a->recorded_outputs);
+    }
+}
+
+void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                   const struct sluice_effect *fx)
+{
+    const struct sluice_engine_config *c = &w->plan.engine;
+    uint32_t expected = expected_failures(w, a, fx->failure);
+    if (fx->failure == SLUICE_FAILURE_NO_MEMORY) {
+        return; /* what it had read may have found no place */
+    }
+    /* Without a journal, or when the failure could not be written, it is not among the recorded. */
+    int is_true = fx->failures + 1 >= expected && fx->failures <= expected + a->slack;
+    if (a->nak_known && !is_true) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "NAK of message %u for %s names %u failures, not %u",
+                       a->sequence, sluice_failure_name((enum sluice_failure)fx->failure),
+                       fx->failures, expected);
+        return;
+    }
+    if (c->journal && !counts(fx->failure) && a->has_recorded && a->nak_known &&
+        a->recorded_failures > a->nak_base + a->slack) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "message %u: %s was recorded as a failure", a->sequence,
+                       sluice_failure_name((enum sluice_failure)fx->failure));
+        return;
+    }
+    if (a->nak_delay_ms < 0 ||
+        (a->nak_delay_ms > c->nak_delay_max_ms && a->nak_delay_ms > c->retry_after_max_ms)) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "NAK of message %u waits %lld ms", a->sequence,
+                       (long long)a->nak_delay_ms);
+        return;
+    }
+    if (!counts(fx->failure)) {
+        return;
+    }
+    judge_record(w, watch, a, fx);
+    uint32_t failures = a->nak_known ? expected : fx->failures;
+    judge_delay(w, a, failures, fx->failure);
+    if (c->max_deliver > 0 && failures >= c->max_deliver && !watch->is_aborted) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "message %u is NAKed after %u failures of %u",
+                       a->sequence, failures, c->max_deliver);
+    }
+}
+
+static void judge_killer(struct sim_world *w, const struct sim_attempt *a)
+{
+    const struct sim_history *h = &w->judge.histories[a->key];
+    const struct sluice_engine_config *c = &w->plan.engine;
+    if (!c->journal && c->max_deliver > 0 && a->deliveries >= c->max_deliver) {
+        return; /* without a journal, deliveries are all that there is to count */
+    }
+    if (h->killings + h->excuses < 2 && !h->is_shared) {
+        sim_judge_fail(w, SIM_RULE_POISON,
+                       "message %u is buried as the killer: it killed %u processes, and %u times "
+                       "something else may have left its mark",
+                       a->sequence, h->killings, h->excuses);
+    }
+}
+
+void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                    const struct sluice_effect *fx)
+{
+    const struct sluice_engine_config *c = &w->plan.engine;
+    (void)watch;
+    if (a->bury_owed || (a->was_buried && !a->was_rebound) || a->verdict_verb != 0) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT, "BURY of message %u twice, or too late", a->sequence);
+        return;
+    }
+    a->bury_owed = 1;
+    if (fx->failure == SLUICE_FAILURE_KILLER) {
+        judge_killer(w, a);
+        return;
+    }
+    if (fx->failure == SLUICE_FAILURE_REJECTED && c->bury_rejected) {
+        return;
+    }
+    uint32_t least = c->journal ? a->base_failures : a->deliveries;
+    int is_known = !c->journal || a->was_loaded || !a->needs_load;
+    int is_enough = c->max_deliver > 0 && fx->failures >= c->max_deliver;
+    int is_true = !is_known || (fx->failures >= least && fx->failures <= least + 1 + a->slack);
+    if (!is_enough || !is_true) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "message %u is buried for %s after %u failures of %u",
+                       a->sequence, sluice_failure_name((enum sluice_failure)fx->failure),
+                       fx->failures, c->max_deliver);
+    }
+}
+
+void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a)
+{
+    const struct sluice_engine_config *c = &w->plan.engine;
+    if (a->run_owed || a->load_owed || a->store_owed || a->publish_owed != 0 || a->bury_owed ||
+        a->verdict_verb != 0) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT, "RUN of message %u while something is owed to it",
+                       a->sequence);
+        return;
+    }
+    if (watch->is_draining && !a->has_run) {
+        sim_judge_fail(w, SIM_RULE_DRAIN, "message %u is started after DRAIN", a->sequence);
+        return;
+    }
+    uint32_t explained = a->base_failures + c->suspect_deliveries + 1u;
+    /* Deliveries that a living process takes over have not killed it. */
+    int is_suspect = c->journal && a->was_loaded && !a->was_rebound && a->deliveries > explained;
+    if (is_suspect && !a->is_mark_confirmed) {
+        sim_judge_fail(w, SIM_RULE_POISON, "suspect message %u, delivery %u, runs without a mark",
+                       a->sequence, a->deliveries);
+        return;
+    }
+    a->run_owed = a->has_run = 1;
+    a->has_verdict = 0;
+    a->was_stored = 0;
+    a->published = 0;
+}

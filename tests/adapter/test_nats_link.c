@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "adapter/nats_link.h"
+
+#include "adapter/nats_nkey.h"
+#include "nats_fixture.h"
+#include "nats_jwt.h"
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A link with all that it needs, and what it reported. */
+struct world {
+    struct nats_server server;
+    struct test_loop loop;
+    struct sluice_nats_box *box;
+    struct sluice_nats_link *link;
+    int ups, downs, losts;
+    char text[512];
+    atomic_int messages, released;
+    char last[256];
+};
+
+static void on_up(void *ctx)
+{
+    ((struct world *)ctx)->ups++;
+}
+
+static void on_down(void *ctx, const char *text)
+{
+    struct world *w = ctx;
+    w->downs++;
+    (void)snprintf(w->text, sizeof w->text, "%s", text);
+}
+
+static void on_lost(void *ctx, const char *text)
+{
+    struct world *w = ctx;
+    w->losts++;
+    (void)snprintf(w->text, sizeof w->text, "%s", text);
+}
+
+static const struct sluice_nats_link_events events = {on_up, on_down, on_lost};
+
+static void open_world(struct world *w, const char *extra)
+{
+    memset(w, 0, sizeof *w);
+    if (!nats_server_start(&w->server, extra)) {
+        (void)fprintf(stderr, "no nats-server on the PATH: skipped\n");
+        exit(77);
+    }
+    test_loop_init(&w->loop);
+    w->box = sluice_nats_box_create(&w->loop.mailbox);
+    assert_non_null(w->box);
+}
+
+static void open_link(struct world *w, struct sluice_nats_options options)
+{
+    struct sluice_err err = {0};
+    options.url = options.url == NULL ? w->server.url : options.url;
+    options.name = "sluice/test@here";
+    sluice_rc rc = sluice_nats_link_create(&options, w->box, &events, w, &w->link, &err);
+    if (rc != SLUICE_OK) {
+        fail_msg("%s", err.text);
+    }
+}
+
+static void close_world(struct world *w)
+{
+    assert_int_equal(sluice_nats_link_stop(w->link), 1);
+    sluice_nats_box_close(w->box);
+    sluice_nats_link_free(w->link);
+    test_loop_fini(&w->loop);
+    nats_server_stop(&w->server);
+}
+
+static int is_up_once(void *ctx)
+{
+    return ((struct world *)ctx)->ups == 1;
+}
+
+static int is_up_twice(void *ctx)
+{
+    return ((struct world *)ctx)->ups == 2;
+}
+
+static int is_down(void *ctx)
+{
+    return ((struct world *)ctx)->downs == 1;
+}
+
+static int is_lost(void *ctx)
+{
+    return ((struct world *)ctx)->losts == 1;
+}
+
+static void on_message(void *ctx, const struct sluice_nats_message *message)
+{
+    struct world *w = ctx;
+    (void)snprintf(w->last, sizeof w->last, "%s|%s|%.*s", message->subject, message->reply,
+                   (int)message->body_len, (const char *)message->body);
+    w->messages++;
+}
+
+static void on_released(void *ctx)
+{
+    ((struct world *)ctx)->released++;
+}
+
+static int has_message(void *ctx)
+{
+    return ((struct world *)ctx)->messages >= 1;
+}
+
+static int is_released(void *ctx)
+{
+    return ((struct world *)ctx)->released >= 1;
+}
+
+static void publishes_and_receives(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, NULL);
+    open_link(&w, (struct sluice_nats_options){0});
+    assert_int_equal(sluice_nats_link_publish(w.link, "a", NULL, NULL, 0, "x", 1),
+                     SLUICE_NATS_DOWN);
+    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    assert_true(sluice_nats_link_is_up(w.link));
+    assert_true(sluice_nats_link_payload_max(w.link) >= 1024 * 1024);
+    assert_string_equal(sluice_nats_link_server(w.link), w.server.url);
+    assert_non_null(sluice_nats_link_subscribe(w.link, "a.*", on_message, on_released, &w));
+    assert_int_equal(sluice_nats_link_publish(w.link, "a.b", "c", NULL, 0, "xyz", 3),
+                     SLUICE_NATS_SENT);
+    test_loop_for(&w.loop, 1);
+    test_wait_until(has_message, &w, "the message");
+    assert_string_equal(w.last, "a.b|c|xyz");
+    close_world(&w);
+    assert_int_equal(w.released, 1);
+    assert_int_equal(w.downs, 0);
+}
+
+static void refuses_what_would_break_the_protocol(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, "max_payload: 1000");
+    open_link(&w, (struct sluice_nats_options){0});
+    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    const sluice_header split = {"A", "b\r\nNats-Rollup: all"};
+    const sluice_header name = {"A: b\r\nC", "d"};
+    char large[1001] = {0};
+    assert_int_equal(sluice_nats_link_publish(w.link, "a", NULL, &split, 1, "x", 1),
+                     SLUICE_NATS_REFUSED);
+    assert_int_equal(sluice_nats_link_publish(w.link, "a", NULL, &name, 1, "x", 1),
+                     SLUICE_NATS_REFUSED);
+    assert_int_equal(sluice_nats_link_publish(w.link, "a b", NULL, NULL, 0, "x", 1),
+                     SLUICE_NATS_REFUSED);
+    assert_int_equal(sluice_nats_link_publish(w.link, "", NULL, NULL, 0, "x", 1),
+                     SLUICE_NATS_REFUSED);
+    assert_int_equal(sluice_nats_link_publish(w.link, "a", NULL, NULL, 0, large, 1001),
+                     SLUICE_NATS_TOO_LARGE);
+    const sluice_header header = {"A", "b"};
+    assert_int_equal(sluice_nats_link_publish(w.link, "a", NULL, &header, 1, large, 1000),
+                     SLUICE_NATS_TOO_LARGE);
+    assert_int_equal(sluice_nats_link_publish(w.link, "a", NULL, NULL, 0, large, 1000),
+                     SLUICE_NATS_SENT);
+    close_world(&w);
+}
+
+static void comes_back_after_the_server_was_killed(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, NULL);
+    open_link(&w, (struct sluice_nats_options){0});
+    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    char inbox[128];
+    (void)snprintf(inbox, sizeof inbox, "%s", sluice_nats_link_inbox(w.link));
+    assert_non_null(sluice_nats_link_subscribe(w.link, "a.*", on_message, on_released, &w));
+    nats_server_kill(&w.server);
+    test_loop_until(&w.loop, is_down, &w, "the loss");
+    assert_int_equal(sluice_nats_link_publish(w.link, "a.b", NULL, NULL, 0, "lost", 4),
+                     SLUICE_NATS_DOWN);
+    nats_server_restart(&w.server);
+    test_loop_until(&w.loop, is_up_twice, &w, "the second connect");
+    assert_string_not_equal(sluice_nats_link_inbox(w.link), inbox);
+    assert_int_equal(w.released, 1);
+    assert_non_null(sluice_nats_link_subscribe(w.link, "a.*", on_message, on_released, &w));
+    assert_int_equal(sluice_nats_link_publish(w.link, "a.b", NULL, NULL, 0, "new", 3),
+                     SLUICE_NATS_SENT);
+    test_wait_until(has_message, &w, "the message");
+    assert_string_equal(w.last, "a.b||new");
+    close_world(&w);
+    assert_int_equal(w.released, 2);
+}
+
+static void is_lost_when_the_attempts_are_used_up(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, NULL);
+    open_link(&w,
+              (struct sluice_nats_options){.reconnect_attempts_max = 3, .reconnect_wait_ms = 150});
+    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    nats_server_kill(&w.server);
+    test_loop_until(&w.loop, is_lost, &w, "the end of the attempts");
+    assert_non_null(strstr(w.text, "3 attempts to reconnect failed"));
+    assert_int_equal(w.downs, 1);
+    close_world(&w);
+}
+
+static void a_reset_makes_a_new_connection(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, NULL);
+    open_link(&w, (struct sluice_nats_options){0});
+    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    sluice_nats_link_reset(w.link, "for the test");
+    test_loop_until(&w.loop, is_up_twice, &w, "the second connect");
+    assert_int_equal(w.downs, 1);
+    assert_string_equal(w.text, "for the test");
+    close_world(&w);
+}
+
+static void draining_hands_over_what_was_sent(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, NULL);
+    open_link(&w, (struct sluice_nats_options){0});
+    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    struct sluice_nats_tap *tap =
+        sluice_nats_link_subscribe(w.link, "a.*", on_message, on_released, &w);
+    assert_non_null(tap);
+    for (int i = 0; i < 500; i++) {
+        assert_int_equal(sluice_nats_link_publish(w.link, "a.b", NULL, NULL, 0, "x", 1),
+                         SLUICE_NATS_SENT);
+    }
+    sluice_nats_tap_drain(tap, 5000);
+    test_wait_until(is_released, &w, "the end of the drain");
+    assert_int_equal(w.messages, 500);
+    close_world(&w);
+    assert_int_equal(w.released, 1);
+}
+
+static void stopping_while_the_server_is_gone_is_quick(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, NULL);
+    open_link(&w, (struct sluice_nats_options){0});
+    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    nats_server_kill(&w.server);
+    test_loop_until(&w.loop, is_down, &w, "the loss");
+    int64_t start = sluice_nats_now_ms();
+    close_world(&w);
+    assert_true(sluice_nats_now_ms() - start < 3000);
+}
+
+static void a_first_connect_that_fails_names_the_server_and_no_password(void **state)
+{
+    (void)state;
+    struct world w;
+    struct sluice_err err = {0};
+    open_world(&w, "authorization { user: \"u\", password: \"right\" }");
+    char url[128];
+    (void)snprintf(url, sizeof url, "nats://u:wrongsecret@127.0.0.1:%d", w.server.port);
+    struct sluice_nats_options options = {.url = url};
+    assert_int_equal(sluice_nats_link_create(&options, w.box, &events, &w, &w.link, &err),
+                     SLUICE_ERR_AUTH);
+    assert_non_null(strstr(err.text, "127.0.0.1"));
+    assert_null(strstr(err.text, "wrongsecret"));
+    options.url = w.server.url;
+    options.user = "u";
+    options.password = "right";
+    open_link(&w, options);
+    test_loop_until(&w.loop, is_up_once, &w, "the login");
+    close_world(&w);
+    open_world(&w, NULL);
+    nats_server_kill(&w.server);
+    options = (struct sluice_nats_options){.url = w.server.url};
+    assert_int_equal(sluice_nats_link_create(&options, w.box, &events, &w, &w.link, &err),
+                     SLUICE_ERR_CONNECTION);
+    assert_non_null(strstr(err.text, w.server.url));
+    close_world(&w);
+}
+
+static void settings_that_cannot_be_right_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        struct sluice_nats_options options;
+        const char *text;
+    } rows[] = {
+        {{.url = "http://a"}, "expected nats:// or tls://"},
+        {{.url = "nats://u:secret@h:99999"}, "nats://h:99999"},
+        {{.url = "nats://h,,nats://i"}, "empty"},
+        {{.url = "nats://:4222"}, "expected host"},
+        {{.user = "u", .token = "t"}, "more than one"},
+        {{.tls_cert = "c"}, "NATS_KEY"},
+        {{.nkey_file = "/nonexistent"}, "/nonexistent"},
+        {{.creds_file = "/nonexistent"}, "cannot connect"},
+        {{.tls_ca = "/nonexistent"}, "NATS connection settings"},
+    };
+    struct test_loop loop;
+    test_loop_init(&loop);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct sluice_err err = {0};
+        struct sluice_nats_link *link = NULL;
+        struct sluice_nats_options options = rows[i].options;
+        options.url = options.url == NULL ? "nats://127.0.0.1:1" : options.url;
+        struct sluice_nats_box *box = sluice_nats_box_create(&loop.mailbox);
+        assert_int_not_equal(sluice_nats_link_create(&options, box, &events, NULL, &link, &err),
+                             SLUICE_OK);
+        sluice_nats_box_close(box);
+        if (strstr(err.text, rows[i].text) == NULL || strstr(err.text, "secret") != NULL) {
+            fail_msg("row %d: %s", (int)i, err.text);
+        }
+    }
+    test_loop_fini(&loop);
+}
+
+/* A pair made with the nkeys library of the Go client. */
+#define SEED   "SUAKGBWJCRE2IRVEKMURVPQZ4AKSAB7XZHIGETT7FSSLZ6BO6ILS4NIAWQ"
+#define PUBLIC "UBRC6SG3NC2INI2IDNA5BPC6OZBI5R6ZMQLLVGNDXFQQWCL3LCU35Z4K"
+
+static void an_nkey_seed_logs_in(void **state)
+{
+    (void)state;
+    struct world w;
+    char public_key[SLUICE_NKEY_SIZE], path[128];
+    assert_int_equal(sluice_nkey_public(SEED "\n", strlen(SEED) + 1, public_key, NULL), SLUICE_OK);
+    assert_string_equal(public_key, PUBLIC);
+    open_world(&w, "authorization { users: [ { nkey: " PUBLIC " } ] }");
+    (void)snprintf(path, sizeof path, "%s/seed", w.server.folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    (void)fprintf(file, "%s\n", SEED);
+    (void)fclose(file);
+    open_link(&w, (struct sluice_nats_options){.nkey_file = path});
+    test_loop_until(&w.loop, is_up_once, &w, "the login by nkey");
+    close_world(&w);
+}
+
+static void a_credentials_file_logs_in(void **state)
+{
+    (void)state;
+    struct world w;
+    char path[128];
+    char *config = malloc(8192);
+    assert_non_null(config);
+    (void)snprintf(config, 8192, "operator: %s\nresolver: MEMORY\nresolver_preload: { %s: %s }",
+                   TEST_OPERATOR_JWT, TEST_ACCOUNT, TEST_ACCOUNT_JWT);
+    open_world(&w, config);
+    free(config);
+    (void)snprintf(path, sizeof path, "%s/user.creds", w.server.folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    (void)fputs(TEST_USER_CREDS, file);
+    (void)fclose(file);
+    open_link(&w, (struct sluice_nats_options){.creds_file = path});
+    test_loop_until(&w.loop, is_up_once, &w, "the login by credentials");
+    close_world(&w);
+}
+
+/* A CA, a server's and a client's certificate in `folder`; 0 without the openssl program. */
+static int make_certificates(const char *folder)
+{
+    char command[2048];
+    (void)snprintf(
+        command, sizeof command,
+        "cd '%s' && exec >/dev/null 2>&1 && "
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem "
+        "&& "
+        "printf 'subjectAltName=DNS:localhost,IP:127.0.0.1' >ext && for i in server client; do "
+        "openssl req -newkey rsa:2048 -nodes -subj /CN=$i -keyout $i.key -out $i.csr && "
+        "openssl x509 -req -days 2 -in $i.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile "
+        "ext "
+        "-out $i.pem || exit 1; done && "
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=other -keyout o.key -out "
+        "other.pem",
+        folder);
+    return system(command) == 0;
+}
+
+static void tls_in_both_directions(void **state)
+{
+    (void)state;
+    struct world w;
+    struct sluice_err err = {0};
+    char folder[] = "/tmp/sluice-tls-XXXXXX", config[512], url[64], ca[64], cert[64], key[64],
+         other[64];
+    assert_non_null(mkdtemp(folder));
+    if (!make_certificates(folder)) {
+        (void)fprintf(stderr, "no openssl program: TLS is not tested\n");
+        skip();
+    }
+    (void)snprintf(config, sizeof config,
+                   "tls { cert_file: \"%s/server.pem\", key_file: \"%s/server.key\", ca_file: "
+                   "\"%s/ca.pem\", verify: true }",
+                   folder, folder, folder);
+    (void)snprintf(ca, sizeof ca, "%s/ca.pem", folder);
+    (void)snprintf(cert, sizeof cert, "%s/client.pem", folder);
+    (void)snprintf(key, sizeof key, "%s/client.key", folder);
+    (void)snprintf(other, sizeof other, "%s/other.pem", folder);
+    open_world(&w, config);
+    (void)snprintf(url, sizeof url, "tls://localhost:%d", w.server.port);
+    struct sluice_nats_options options = {
+        .url = url, .tls_ca = other, .tls_cert = cert, .tls_key = key};
+    assert_int_equal(sluice_nats_link_create(&options, w.box, &events, &w, &w.link, &err),
+                     SLUICE_ERR_CONNECTION);
+    options.tls_ca = ca;
+    options.tls_cert = options.tls_key = NULL;
+    assert_int_not_equal(sluice_nats_link_create(&options, w.box, &events, &w, &w.link, &err),
+                         SLUICE_OK);
+    options.tls_cert = cert;
+    options.tls_key = key;
+    open_link(&w, options);
+    test_loop_until(&w.loop, is_up_once, &w, "the TLS connect");
+    assert_non_null(sluice_nats_link_subscribe(w.link, "a.*", on_message, on_released, &w));
+    assert_int_equal(sluice_nats_link_publish(w.link, "a.b", NULL, NULL, 0, "secret", 6),
+                     SLUICE_NATS_SENT);
+    test_wait_until(has_message, &w, "the message");
+    assert_string_equal(w.last, "a.b||secret");
+    close_world(&w);
+    (void)snprintf(config, sizeof config, "rm -rf '%s'", folder);
+    assert_int_equal(system(config), 0);
+}
+
+static void a_broken_seed_is_refused_without_showing_it(void **state)
+{
+    (void)state;
+    char out[SLUICE_NKEY_SIZE];
+    struct sluice_err err = {0};
+    char seed[] = SEED;
+    for (size_t i = 2; i < strlen(SEED); i++) {
+        memcpy(seed, SEED, sizeof seed);
+        seed[i] = seed[i] == 'A' ? 'B' : 'A';
+        assert_int_equal(sluice_nkey_public(seed, strlen(seed), out, &err), SLUICE_ERR_CONFIG);
+        assert_null(strstr(err.text, seed));
+    }
+    for (size_t len = 0; len < strlen(SEED); len++) {
+        assert_int_equal(sluice_nkey_public(SEED, len, out, &err), SLUICE_ERR_CONFIG);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(publishes_and_receives),
+        cmocka_unit_test(refuses_what_would_break_the_protocol),
+        cmocka_unit_test(comes_back_after_the_server_was_killed),
+        cmocka_unit_test(is_lost_when_the_attempts_are_used_up),
+        cmocka_unit_test(a_reset_makes_a_new_connection),
+        cmocka_unit_test(draining_hands_over_what_was_sent),
+        cmocka_unit_test(stopping_while_the_server_is_gone_is_quick),
+        cmocka_unit_test(a_first_connect_that_fails_names_the_server_and_no_password),
+        cmocka_unit_test(settings_that_cannot_be_right_are_refused),
+        cmocka_unit_test(an_nkey_seed_logs_in),
+        cmocka_unit_test(a_credentials_file_logs_in),
+        cmocka_unit_test(tls_in_both_directions),
+        cmocka_unit_test(a_broken_seed_is_refused_without_showing_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine_fixture.h"
+
+#include "core/assert.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void sluice_panic(const char *expression, const char *file, int line, const char *state)
+{
+    fprintf(stderr, "%s:%d: %s (%s)\n", file, line, expression, state);
+    abort();
+}
+
+static void *resize(void *ctx, void *p, size_t size)
+{
+    (void)ctx;
+    if (size == 0) {
+        free(p);
+        return NULL;
+    }
+    return realloc(p, size);
+}
+
+struct sluice_engine_config fixture_config(void)
+{
+    struct sluice_engine_config c = {.max_in_flight = 4,
+                                     .message_size_max = 1000,
+                                     .ack_wait_ms = 30000,
+                                     .handler_timeout_ms = 300000,
+                                     .nak_delay_ms = 1000,
+                                     .nak_delay_max_ms = 60000,
+                                     .retry_after_max_ms = 300000,
+                                     .settle_timeout_ms = 2000,
+                                     .journal_timeout_ms = 2000,
+                                     .pull_expires_ms = 5000,
+                                     .pull_heartbeat_ms = 1000,
+                                     .max_deliver = 3,
+                                     .suspect_deliveries = 3,
+                                     .journal = 1,
+                                     .dependencies_count = 3,
+                                     .seed = 1,
+                                     .allocator = {.resize = resize}};
+    c.dependencies[SLUICE_DEP_LLM] = sluice_breaker_service("llm");
+    c.dependencies[SLUICE_DEP_STORE] = sluice_breaker_service("store");
+    c.dependencies[SLUICE_DEP_PUBLISH] = sluice_breaker_publish("publish");
+    return c;
+}
+
+void fixture_open(struct fixture *f, const struct sluice_engine_config *config)
+{
+    memset(f, 0, sizeof *f);
+    f->now_ms = 1000000;
+    struct sluice_err err = {.rc = SLUICE_OK};
+    assert_int_equal(sluice_engine_create(config, f->now_ms, &f->engine, &err), SLUICE_OK);
+}
+
+void fixture_close(struct fixture *f)
+{
+    sluice_engine_destroy(f->engine);
+}
+
+static const char *const verbs[] = {"ack", "nak", "progress", "term"};
+
+static void print_one(struct fixture *f, const struct sluice_effect *fx, char *to, size_t size)
+{
+    const char *name = sluice_effect_name(fx->kind);
+    switch (fx->kind) {
+    case SLUICE_FX_PULL:
+        f->pull = fx->pull.pull;
+        (void)snprintf(to, size, "%s %u", name, fx->pull.batch);
+        break;
+    case SLUICE_FX_SETTLE:
+        f->settle = fx->settle.settle;
+        f->delay_ms = fx->settle.delay_ms;
+        (void)snprintf(to, size, "%s", verbs[fx->settle.verb]);
+        break;
+    case SLUICE_FX_RECORD:
+        f->record = *fx->record;
+        (void)snprintf(to, size, "%s failures=%u marked=%u", name, fx->record->failures,
+                       fx->record->is_marked);
+        break;
+    case SLUICE_FX_START:
+    case SLUICE_FX_REPLAY:
+    case SLUICE_FX_CANCEL:
+    case SLUICE_FX_KEEP:
+        (void)snprintf(to, size, "%s %u", name, fx->step);
+        break;
+    case SLUICE_FX_PUBLISH:
+        (void)snprintf(to, size, "%s %u", name, fx->output);
+        break;
+    case SLUICE_FX_BURY:
+        (void)snprintf(to, size, "%s %s", name,
+                       sluice_failure_name((enum sluice_failure)fx->failure));
+        break;
+    case SLUICE_FX_RELEASE:
+        (void)snprintf(to, size, "%s %s", name,
+                       sluice_outcome_name((enum sluice_outcome)fx->outcome));
+        break;
+    case SLUICE_FX_ADMIT:
+        f->ticket = fx->ticket;
+        (void)snprintf(to, size, "%s", name);
+        break;
+    default:
+        (void)snprintf(to, size, "%s", name);
+        break;
+    }
+}
+
+const char *fixture_step(struct fixture *f, struct sluice_event ev)
+{
+    ev.mono_ms = f->now_ms;
+    ev.wall_ms = f->now_ms;
+    sluice_engine_step(f->engine, &ev, &f->effects);
+    f->printed[0] = '\0';
+    for (uint32_t i = 0; i < f->effects.count; i++) {
+        char one[128];
+        print_one(f, &f->effects.items[i], one, sizeof one);
+        size_t used = strlen(f->printed);
+        (void)snprintf(f->printed + used, sizeof f->printed - used, "%s%s", i == 0 ? "" : "; ",
+                       one);
+    }
+    return f->printed;
+}
+
+const char *fixture_tick(struct fixture *f, int64_t later_ms)
+{
+    f->now_ms += later_ms;
+    return fixture_step(f, (struct sluice_event){.kind = SLUICE_EV_TICK});
+}
+
+const char *fixture_connect(struct fixture *f)
+{
+    return fixture_step(f, (struct sluice_event){.kind = SLUICE_EV_CONNECTED});
+}
+
+const char *fixture_deliver(struct fixture *f, uint64_t sequence, uint32_t deliveries)
+{
+    return fixture_step(f, (struct sluice_event){.kind = SLUICE_EV_MESSAGE,
+                                                 .message = {.sequence = sequence,
+                                                             .stored_ms = 5,
+                                                             .horizon_ms = f->now_ms,
+                                                             .deliveries = deliveries,
+                                                             .size = 100,
+                                                             .pull = f->pull}});
+}
+
+const char *fixture_suspend(struct fixture *f, struct sluice_ticket t, uint64_t hash, uint64_t step)
+{
+    struct sluice_step_request request = {
+        .hash = {hash, hash}, .dependency = SLUICE_DEP_LLM, .is_paid = 1};
+    return fixture_step(f, (struct sluice_event){.kind = SLUICE_EV_VERDICT,
+                                                 .ticket = t,
+                                                 .verdict = {.kind = SLUICE_VERDICT_SUSPENDED,
+                                                             .failed_step = -1,
+                                                             .steps_count = 1,
+                                                             .steps = &request,
+                                                             .awaited = {UINT64_C(1) << step}}});
+}
+
+const char *fixture_done(struct fixture *f, struct sluice_ticket t, uint8_t documents,
+                         uint8_t outputs)
+{
+    static const uint64_t ids[] = {11, 12, 13, 14};
+    return fixture_step(f, (struct sluice_event){.kind = SLUICE_EV_VERDICT,
+                                                 .ticket = t,
+                                                 .verdict = {.kind = SLUICE_VERDICT_DONE,
+                                                             .failed_step = -1,
+                                                             .documents_count = documents,
+                                                             .outputs_count = outputs,
+                                                             .outputs = ids}});
+}
+
+const char *fixture_failed(struct fixture *f, struct sluice_ticket t, enum sluice_failure failure,
+                           int step)
+{
+    return fixture_step(f, (struct sluice_event){.kind = SLUICE_EV_VERDICT,
+                                                 .ticket = t,
+                                                 .verdict = {.kind = SLUICE_VERDICT_FAILED,
+                                                             .failure = (uint8_t)failure,
+                                                             .failed_step = (int16_t)step}});
+}
+
+const char *fixture_answer(struct fixture *f, struct sluice_ticket t, enum sluice_event_kind kind,
+                           enum sluice_fate fate)
+{
+    struct sluice_event ev = {.kind = kind, .ticket = t};
+    switch (kind) {
+    case SLUICE_EV_STEP:
+        ev.step.fate = (uint8_t)fate;
+        break;
+    case SLUICE_EV_KEPT:
+        ev.kept.result = fate == SLUICE_FATE_OK ? SLUICE_KEPT_OK : SLUICE_KEPT_FAILED;
+        break;
+    case SLUICE_EV_PUBLISHED:
+        ev.published.fate = (uint8_t)fate;
+        break;
+    case SLUICE_EV_LOADED:
+        ev.loaded.fate = (uint8_t)fate;
+        break;
+    default:
+        ev.fate = (uint8_t)fate;
+        break;
+    }
+    return fixture_step(f, ev);
+}
+
+const char *fixture_settled(struct fixture *f, struct sluice_ticket t, enum sluice_verb verb)
+{
+    return fixture_step(f, (struct sluice_event){.kind = SLUICE_EV_SETTLED,
+                                                 .ticket = t,
+                                                 .settled = {.verb = (uint8_t)verb,
+                                                             .is_answered = 1,
+                                                             .settle = f->settle,
+                                                             .sent_ms = f->now_ms}});
+}

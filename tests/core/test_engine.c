@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine's decisions, one by one: events in, printed effects out. */
+#include "engine_fixture.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void open_with_one(struct fixture *f, const struct sluice_engine_config *config)
+{
+    fixture_open(f, config);
+    assert_string_equal(fixture_connect(f), "pull 4");
+    assert_string_equal(fixture_deliver(f, 7, 1), "admit; run");
+}
+
+/* To the point where the handler's one LLM answer has arrived and is kept. */
+static void answered(struct fixture *f)
+{
+    assert_string_equal(fixture_suspend(f, f->ticket, 1, 0), "start 0");
+    assert_string_equal(fixture_answer(f, f->ticket, SLUICE_EV_STEP, SLUICE_FATE_OK),
+                        "keep 0; run");
+}
+
+static void acks_only_after_documents_and_outputs(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    open_with_one(&f, &c);
+    answered(&f);
+    assert_string_equal(fixture_done(&f, f.ticket, 1, 2), ""); /* the journal has not answered */
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_KEPT, SLUICE_FATE_OK), "store");
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_STORED, SLUICE_FATE_OK),
+                        "publish 0; publish 1");
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_PUBLISHED, SLUICE_FATE_OK), "");
+    struct sluice_event second = {
+        .kind = SLUICE_EV_PUBLISHED, .ticket = f.ticket, .published = {.output = 1}};
+    assert_string_equal(fixture_step(&f, second), "ack");
+    assert_string_equal(fixture_settled(&f, f.ticket, SLUICE_VERB_ACK), "release acked; pull 1");
+    assert_int_equal(sluice_engine_metrics(f.engine)->in_flight, 0);
+    fixture_close(&f);
+}
+
+static void naks_with_growing_delay_and_buries_at_the_limit(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    open_with_one(&f, &c);
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1),
+                        "record failures=1 marked=0");
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK), "nak");
+    assert_in_range(f.delay_ms, 500, 1000);
+    assert_string_equal(fixture_settled(&f, f.ticket, SLUICE_VERB_NAK), "release naked; pull 1");
+    struct sluice_record record = {.failures = 2, .epoch = 1};
+    assert_string_equal(fixture_deliver(&f, 7, 3), "admit; load");
+    struct sluice_event loaded = {
+        .kind = SLUICE_EV_LOADED, .ticket = f.ticket, .loaded = {.record = &record}};
+    assert_string_equal(fixture_step(&f, loaded), "run");
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1), "bury handler");
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_BURIED, SLUICE_FATE_OK), "term");
+    assert_string_equal(fixture_settled(&f, f.ticket, SLUICE_VERB_TERM),
+                        "release dead_lettered; pull 1");
+    fixture_close(&f);
+}
+
+static void naks_when_the_dead_letter_finds_no_place(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    c.bury_rejected = 1;
+    open_with_one(&f, &c);
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_REJECTED, -1), "bury rejected");
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_BURIED, SLUICE_FATE_UNKNOWN), "nak");
+    fixture_close(&f);
+}
+
+static void sends_no_nak_after_the_lease_has_ended(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    open_with_one(&f, &c);
+    assert_string_equal(fixture_suspend(&f, f.ticket, 1, 0), "start 0");
+    f.now_ms += 40000; /* frozen: not one renewal was sent */
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_STEP, SLUICE_FATE_RETRY),
+                        "release lease_lost; pull 4");
+    fixture_close(&f);
+}
+
+static void renews_while_it_waits_and_counts_from_the_sending(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    open_with_one(&f, &c);
+    (void)fixture_suspend(&f, f.ticket, 1, 0);
+    int renewals = 0;
+    for (int i = 0; i < 100; i++) {
+        if (strstr(fixture_tick(&f, 1000), "progress") != NULL) {
+            renewals++;
+            (void)fixture_settled(&f, f.ticket, SLUICE_VERB_PROGRESS);
+        }
+    }
+    assert_in_range(renewals, 10, 14);
+    assert_int_equal(sluice_engine_state(f.engine, f.ticket), SLUICE_MSG_WAITING);
+    fixture_close(&f);
+}
+
+static void takes_journaled_answers_instead_of_paying_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    assert_string_equal(fixture_deliver(&f, 7, 2), "admit; load");
+    struct sluice_journaled answer = {.hash = {1, 1}};
+    struct sluice_event loaded = {.kind = SLUICE_EV_LOADED,
+                                  .ticket = f.ticket,
+                                  .loaded = {.answers_count = 1, .answers = &answer}};
+    assert_string_equal(fixture_step(&f, loaded), "run");
+    assert_string_equal(fixture_suspend(&f, f.ticket, 1, 0), "replay 0");
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_STEP, SLUICE_FATE_OK), "run");
+    assert_string_equal(fixture_suspend(&f, f.ticket, 2, 1), "start 1"); /* another request */
+    fixture_close(&f);
+}
+
+static void marks_a_suspect_and_runs_it_alone(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    (void)fixture_deliver(&f, 7, 4);
+    struct sluice_ticket suspect = f.ticket;
+    assert_string_equal(fixture_answer(&f, suspect, SLUICE_EV_LOADED, SLUICE_FATE_OK),
+                        "record failures=0 marked=1");
+    assert_string_equal(fixture_deliver(&f, 8, 1), "admit"); /* its neighbour waits */
+    assert_string_equal(fixture_answer(&f, suspect, SLUICE_EV_RECORDED, SLUICE_FATE_OK), "run");
+    assert_string_equal(fixture_suspend(&f, suspect, 1, 0), "record failures=0 marked=0; start 0");
+    assert_string_equal(fixture_answer(&f, suspect, SLUICE_EV_RECORDED, SLUICE_FATE_OK), "run");
+    fixture_close(&f);
+}
+
+static void buries_the_killer_at_the_second_stale_mark(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    (void)fixture_deliver(&f, 7, 6);
+    struct sluice_record record = {.is_marked = 1, .stale_marks = 1};
+    struct sluice_event loaded = {
+        .kind = SLUICE_EV_LOADED, .ticket = f.ticket, .loaded = {.record = &record}};
+    assert_string_equal(fixture_step(&f, loaded), "bury killed_the_process");
+    fixture_close(&f);
+}
+
+static void asks_for_exactly_the_free_slots(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    fixture_open(&f, &c);
+    assert_string_equal(fixture_connect(&f), "pull 4");
+    for (uint64_t i = 1; i <= 4; i++) {
+        assert_string_equal(fixture_deliver(&f, i, 1), "admit; run");
+    }
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_NO_MEMORY, -1), "nak");
+    assert_string_equal(fixture_settled(&f, f.ticket, SLUICE_VERB_NAK), "release naked; pull 1");
+    fixture_close(&f);
+}
+
+static void notices_a_silent_pull_and_reserves_its_slots(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    assert_string_equal(fixture_tick(&f, 2499), "");
+    assert_string_equal(fixture_tick(&f, 1), "abandon; check");
+    assert_string_equal(fixture_tick(&f, 3499), ""); /* it may still bring something */
+    assert_string_equal(fixture_tick(&f, 1), "pull 4");
+    fixture_close(&f);
+}
+
+static void opens_the_breaker_after_failures_of_three_messages(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    c.dependencies[SLUICE_DEP_LLM].minimum_sources = 3;
+    c.max_in_flight = 8;
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    struct sluice_ticket t[6];
+    for (uint64_t i = 0; i < 6; i++) {
+        (void)fixture_deliver(&f, i + 1, 1);
+        t[i] = f.ticket;
+        assert_string_equal(fixture_suspend(&f, t[i], 1, 0), "start 0");
+    }
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(sluice_engine_is_degraded(f.engine), 0);
+        (void)fixture_answer(&f, t[i], SLUICE_EV_STEP, SLUICE_FATE_RETRY);
+    }
+    assert_int_equal(sluice_engine_is_degraded(f.engine), 1);
+    (void)fixture_deliver(&f, 9, 1);
+    assert_string_equal(fixture_suspend(&f, f.ticket, 1, 0), ""); /* waits inside its lease */
+    fixture_close(&f);
+}
+
+static void drains_and_tells_when_nothing_is_left(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    open_with_one(&f, &c);
+    (void)fixture_suspend(&f, f.ticket, 1, 0);
+    assert_string_equal(fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_DRAIN}), "stop");
+    assert_string_equal(fixture_deliver(&f, 9, 1), "refuse");
+    (void)fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_INTAKE_STOPPED});
+    assert_string_equal(fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_ABORT}),
+                        "cancel 0; nak");
+    assert_string_equal(fixture_settled(&f, f.ticket, SLUICE_VERB_NAK),
+                        "cancel 0; release naked; drained");
+    fixture_close(&f);
+}
+
+static void names_every_state_and_effect(void **state)
+{
+    (void)state;
+    for (int i = 0; i < SLUICE_MSG_STATE_COUNT; i++) {
+        assert_string_not_equal(sluice_msg_state_name((enum sluice_msg_state)i), "unknown");
+    }
+    for (int i = 0; i < SLUICE_FX_COUNT; i++) {
+        assert_string_not_equal(sluice_effect_name((enum sluice_effect_kind)i), "unknown");
+    }
+    assert_string_equal(sluice_msg_state_name(SLUICE_MSG_STATE_COUNT), "unknown");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(acks_only_after_documents_and_outputs),
+        cmocka_unit_test(naks_with_growing_delay_and_buries_at_the_limit),
+        cmocka_unit_test(naks_when_the_dead_letter_finds_no_place),
+        cmocka_unit_test(sends_no_nak_after_the_lease_has_ended),
+        cmocka_unit_test(renews_while_it_waits_and_counts_from_the_sending),
+        cmocka_unit_test(takes_journaled_answers_instead_of_paying_again),
+        cmocka_unit_test(marks_a_suspect_and_runs_it_alone),
+        cmocka_unit_test(buries_the_killer_at_the_second_stale_mark),
+        cmocka_unit_test(asks_for_exactly_the_free_slots),
+        cmocka_unit_test(notices_a_silent_pull_and_reserves_its_slots),
+        cmocka_unit_test(opens_the_breaker_after_failures_of_three_messages),
+        cmocka_unit_test(drains_and_tells_when_nothing_is_left),
+        cmocka_unit_test(names_every_state_and_effect),
+    };
+    return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
+}

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands as a user types them: exit codes, what they print, what is left behind."""
+import inspect, json, os, re, shutil, signal, sqlite3, subprocess
+from stage import check, wait_for
+
+READY = "context.enrich.ready"
+
+
+def environment(s, **more):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("NATS_", "LLM_", "SLUICE_", "MONGODB_", "SERVICE_"))}
+    env.update({"NATS_URL": s.nats_server.url, "NATS_USER": s.nats_server.user, "NATS_PASSWORD": s.nats_server.password, "XDG_CONFIG_HOME": s.dir})
+    env.update(more)
+    return env
+
+
+def sluice(s, *words, expect=0, says="", body=None, **env):
+    """Run one command; its exit code and a text of its output have to be these. Returns its output."""
+    done = subprocess.run([s.sluice, *words], input=body, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
+                          env=environment(s, **env))
+    out = done.stdout.decode("utf-8", "replace")
+    check(done.returncode == expect and says in out,
+          f"sluice {' '.join(words)}: exit {done.returncode}, expected {expect} and \"{says}\":\n{out[-2000:]}")
+    return out
+
+
+def commands_tell_their_usage_and_refuse_what_they_do_not_know(s):
+    names = re.findall(r"^  (\S+)  +\S", sluice(s, "--help"), re.M)
+    check(len(names) >= 9, f"commands: {names}")
+    check(re.fullmatch(r"sluice \d+\.\d+\.\d+\S* \(worker ABI \d+\.\d+\)\n", sluice(s, "--version")), "the versions")
+    sluice(s, expect=2, says="usage: sluice COMMAND")
+    sluice(s, "no-such-command", expect=2, says='unknown command "no-such-command"')
+    for name in names:
+        check(sluice(s, name, "--help").startswith(f"usage: sluice {name}"), f"{name} --help")
+        sluice(s, name, "--no-such-flag", expect=2, says="" if name == "send" else "--no-such-flag")
+
+
+def bad_arguments_are_named(s):
+    for words, says in {
+            "send": "nothing to send", "send --samples": "--samples: needs a value", "send --samples 0": '--samples: "0"',
+            "send --count many --data x": '--count: "many", expected a whole number', "send --header x --data y": "NAME:VALUE",
+            "send /no/such/file": "/no/such/file: No such file", "send --data x word": "word: No such file",
+            "send --data x --no-such-flag": "--no-such-flag: unknown flag",
+            "tail --last 0": '--last: "0"', "tail --last": "--last: needs a value", "tail a b": "b: unknown flag",
+            "init word": "word: unknown flag", "init": "which consumer?",
+            "check --config": "--config: needs a value", "check --config /no/file": "/no/file: No such file",
+            "check --nats-password x": "secrets are not taken from the command line",
+            "run": "SLUICE_WORKER: not set", "run --llm-timeout soon": '"soon"', "run word": "word: unknown flag",
+            "healthcheck --port abc": 'port: "abc"', "healthcheck --port 0": 'port: "0"', "healthcheck word": '"word"',
+            "dev word": '"word"', "dev --messages 0": '--messages: "0"', "dev --messages": "--messages",
+            "llm-sim --port 70000": '--port: "70000"', "llm-sim --fail odd=3": '--fail: "odd=3"', "llm-sim word": '"word"',
+            "llm-sim --fail 500=101": '"101"', "sim word": '"word"'}.items():
+        sluice(s, *words.split(), expect=2, says=says)
+
+
+def init_send_tail_and_healthcheck(s):
+    plugin = {"SLUICE_WORKER": os.path.join(s.build, "workers/context-enricher.so")}
+    ack_wait = ["--runtime-ack-wait", "2"]  # as the worker of these tests has it
+    sluice(s, "init", "--check", *ack_wait, expect=3, says="consumer context-enricher does not exist", **plugin)
+    check(s.client().api("STREAM.NAMES")["total"] == 0, "init --check has made a stream")
+    made = sluice(s, "init", *ack_wait, says="created  consumer context-enricher", **plugin)
+    check(made.count("created") >= 4, made)
+    sluice(s, "init", *ack_wait, says="all is as it should be", **plugin)
+    lines = sluice(s, "init", "--check", "--json", "--runtime-ack-wait", "7", expect=3, **plugin).splitlines()
+    check(any(json.loads(line)["verb"] == "differs" for line in lines if line.startswith("{")), lines)
+
+    one = os.path.join(s.dir, "one.json")
+    with open(one, "w") as f:
+        json.dump({"request_id": "r-1", "query": "What about the lighthouse of Bari?"}, f)
+    sluice(s, "send", one, says="1 sent to context.enrich.request")
+    many = b"".join(b'{"request_id": "r-%d", "query": "What about harbour%d?"}\n' % (i, i) for i in (2, 3, 4))
+    sluice(s, "send", "-", "--lines", body=many, says="3 sent")
+    protobuf = b"\x0a\x03r-5\x22\x14What about the pump?"
+    sluice(s, "send", "-", "--type", "context.v1.ContextEnrichRequest", body=protobuf, says="1 sent")
+    text = '{"request_id": "r-6", "query": "What about the ferry?"}'
+    for _ in range(2):  # the second time the stream has it already
+        sluice(s, "send", "--data", text, "--id", "mine", says="1 sent")
+    check(s.left() == 6, f"{s.left()} requests in the stream, expected 6")
+
+    port = str(s.probe_port)
+    sluice(s, "healthcheck", "--port", port, expect=1, says="no answer from 127.0.0.1:" + port)
+    s.start_worker(SLUICE_CREATE_STREAMS="0")
+    s.ready()
+    sluice(s, "healthcheck", says="200 ", SERVICE_READINESS_PORT=port)
+    s.expect_done(6)
+    check("lighthouse" in s.documents()["r-1"]["summary"] and "pump" in s.documents()["r-5"]["summary"], "the summaries")
+    letters = [json.loads(line) for line in sluice(s, "tail", "--json", "--from", "1").splitlines()]
+    check(len(letters) == 6 and all(one["subject"] == READY for one in letters), letters)
+    sluice(s, "tail", "NOWHERE", expect=3, says="NOWHERE")
+    check(s.workers[-1].stop() == 0, "the worker did not end cleanly")
+    sluice(s, "healthcheck", "--port", port, expect=1)
+
+
+def check_shows_the_settings_or_all_errors(s):
+    secret = {"LLM_API_KEY": "sk-canary-0123456789", "LLM_MODEL": "sim-1", "LLM_BASE_URL": "http://127.0.0.1:9/v1"}
+    shown = sluice(s, "check", **secret)
+    as_json = json.loads(sluice(s, "check", "--json", **secret))
+    check("127.0.0.1:9" in shown and "127.0.0.1:9" in json.dumps(as_json), "a setting that was given is not shown")
+    check("sk-canary" not in shown and "sk-canary" not in json.dumps(as_json), "the API key is shown")
+    out = sluice(s, "check", expect=2, says="LLM_TIMEOUT", LLM_TIMEOUT="abc", SLUICE_STORE="paper")
+    check("SLUICE_STORE" in out and "2 errors" in out, out)
+    example = os.path.join(s.dir, "example.yaml")
+    with open(example, "w") as f:
+        f.write(sluice(s, "check", "--example"))
+    sluice(s, "check", "--config", example, **secret)
+    json.loads(sluice(s, "check", "--schema"))
+    sluice(s, "check", "--reference", says="LLM_TIMEOUT")
+    with open(example, "a") as f:
+        f.write("\nnowhere:\n  to_be: found\n")
+    sluice(s, "check", "--config", example, expect=2, says="nowhere", **secret)
+
+
+def started_from(folder):
+    """Processes that have this folder among their arguments or their environment."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        for name in ("cmdline", "environ"):
+            try:
+                with open(f"/proc/{pid}/{name}", "rb") as f:
+                    if os.fsencode(folder) + b"/" in f.read() and pid not in found:
+                        found.append(pid)
+            except OSError:
+                pass
+    return found
+
+
+def samples(root):
+    with open(os.path.join(root, "workers/context_enricher/samples.jsonl")) as f:
+        return {one["request_id"]: one for one in map(json.loads, f)}
+
+
+def dev_once_does_all_samples(s):
+    # What the user has set for another system must not reach into this one.
+    foreign = {"SLUICE_SUBJECT_REQUEST": "elsewhere", "NATS_PASSWORD": "x", "NATS_USER": "y", "SLUICE_DURABLE": "other"}
+    out = sluice(s, "dev", "--once", "--keep", **foreign)
+    check("20 requests in, 20 documents, 20 ContextEnrichReady out, 0 dead letters, 0 pending" in out, out[-1000:])
+    check(all(one in out for one in samples(s.root)), "a message's way is not shown")
+    folder = re.search(r"^kept: (\S+)$", out, re.M).group(1)
+    try:
+        check(not started_from(folder), "a child is left")
+        with sqlite3.connect(f"file:{folder}/store.db?mode=ro", uri=True) as db:
+            stored = {k: json.loads(v) for k, v in db.execute("SELECT _id, doc FROM context_packs")}
+    finally:
+        shutil.rmtree(folder)
+    check(sorted(stored) == sorted(samples(s.root)), f"documents {sorted(stored)}")
+    words = {k: set(re.findall(r"\w{4,}", one["query"].lower())) for k, one in samples(s.root).items()}
+    for k, document in stored.items():
+        own = words[k] - set().union(*(w for other, w in words.items() if other != k))
+        summary = document["summary"].lower()
+        check(any(word in summary for word in own), f"{k}: none of its own words {own} in: {summary}")
+
+
+def dev_ends_with_its_children(s):
+    for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -9)):
+        log = os.path.join(s.dir, f"dev-{number}.out")
+        with open(log, "wb") as out:
+            dev = subprocess.Popen([s.sluice, "dev", "--messages", "3"], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                   env=environment(s, SLUICE_TEST="1", TMPDIR=s.dir))
+        try:
+            wait_for("the samples are done", lambda: "Stays up until Ctrl-C" in open(log).read() or dev.poll() is not None, 60)
+            children = open(f"/proc/{dev.pid}/task/{dev.pid}/children").read().split()
+            check(len(children) == 3, f"{len(children)} children, expected nats-server, llm-sim and the worker:\n{open(log).read()}")
+            folder = next(word.split(b"=", 1)[1].decode().rsplit("/", 1)[0] for pid in children
+                          for word in open(f"/proc/{pid}/environ", "rb").read().split(b"\0")
+                          if word.startswith(b"SLUICE_SQLITE_PATH="))
+            check(started_from(folder), "this case does not see the children")
+            dev.send_signal(number)
+            check(dev.wait(30) == code, f"exit {dev.returncode} after signal {number}, expected {code}")
+            wait_for("the children have ended", lambda: not started_from(folder))
+            check(number == signal.SIGKILL or not os.path.exists(folder), f"{folder} is left")
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            dev.kill()
+            dev.wait()
+
+
+CASES = [f for f in list(globals().values())
+         if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
+for case in CASES:
+    case.once = "a store plays no part"

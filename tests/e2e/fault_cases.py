@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults at each step, made outside the worker: by the LLM simulator, by proxies in front of its servers, by signals."""
+import contextlib, inspect, random, sqlite3, threading
+from lib.proxy import NatsProxy, Proxy, is_publish, is_verdict
+from stage import check, wait_for
+
+READY = "context.enrich.ready"
+IS_JOURNALED = lambda f: f.subject.startswith("$KV.SLUICE_JOURNAL.") and ".a." in f.subject
+SWALLOW = lambda f: None
+
+
+# ---- kill -9 at a labelled step. Each: arm(stage, proxy) returns a function that is true when the step is reached;
+# the number of LLM calls in the end: 1 when the answer had been journaled.
+
+def asked(s, proxy):
+    s.llm_http("/control", {"latency-ms": 60000})
+    return lambda: s.llm_http("/ledger")["calls"] == 1
+
+
+def answered_not_journaled(s, proxy):
+    rule = proxy.on_request(IS_JOURNALED, SWALLOW, count=-1)
+    return lambda: rule.seen > 0
+
+
+def journaled_unconfirmed(s, proxy):
+    rule = proxy.on_answer(IS_JOURNALED, SWALLOW, count=-1)
+    return lambda: rule.seen > 0
+
+
+def stored_not_published(s, proxy):
+    rule = proxy.on_request(is_publish(READY), SWALLOW, count=-1)
+    return lambda: rule.seen > 0
+
+
+def published_unconfirmed(s, proxy):
+    rule = proxy.on_answer(is_publish(READY), SWALLOW, count=-1)
+    return lambda: rule.seen > 0
+
+
+def confirmed_not_acknowledged(s, proxy):
+    rule = proxy.on_request(is_verdict("+ACK"), SWALLOW, count=-1)
+    return lambda: rule.seen > 0
+
+
+def acknowledged_unconfirmed(s, proxy):
+    rule = proxy.on_answer(is_verdict("+ACK"), SWALLOW, count=-1)
+    return lambda: rule.seen > 0
+
+
+def store_unconfirmed(s, proxy):
+    return lambda: len(s.documents()) == 1  # the answer of the store is held by its own proxy
+
+
+KILL_POINTS = [(asked, 2), (answered_not_journaled, 2), (journaled_unconfirmed, 1), (store_unconfirmed, 1),
+               (stored_not_published, 1), (published_unconfirmed, 1), (confirmed_not_acknowledged, 1),
+               (acknowledged_unconfirmed, 1)]
+
+
+class HeldStore(Proxy):
+    """Answers of the store stop as soon as a write has passed."""
+
+    def pieces(self, link, way, reader):
+        for data in super().pieces(link, way, reader):
+            if way == "up" and (b"update" in data or b"insert" in data):
+                self.blackhole("down")
+            yield data
+
+
+def killed_at(s, point, calls):
+    proxy = s.nats_proxy()
+    through = {"NATS_URL": f"nats://127.0.0.1:{proxy.port}"}
+    if point is store_unconfirmed:
+        store = s.mongo_proxy(HeldStore)
+        through["MONGODB_URI"] = s.store.server.uri(store.port)
+    is_reached = point(s, proxy)
+    w = s.start_worker(**through)
+    s.ready()
+    s.send(1)
+    wait_for(point.__name__, is_reached)
+    w.kill()
+    s.llm_http("/control", {"latency-ms": 0})
+    s.start_worker()
+    s.ready()
+    s.expect_done(1)
+    check(s.pending() == 0, "the consumer still waits")
+    made = s.llm_http("/ledger")["calls"]
+    check(made == calls, f"{made} calls, expected {calls}")
+    w = s.workers[-1]
+    check(w.stop() == 0, "the worker did not end cleanly")
+
+
+def kill_case(point, calls):
+    def case(s):
+        killed_at(s, point, calls)
+    if point is store_unconfirmed:
+        case.only, case.why = "mongodb", "SQLite has no connection whose answer could be held"
+    case.__name__ = "a6_killed_when_" + point.__name__
+    return case
+
+
+# ---- thirty percent of everything
+
+class FlakyNats(NatsProxy):
+    """Of the outputs: some are dropped, of some the PubAck is swallowed, of some it is a refusal."""
+
+    def __init__(self, port, rng):
+        super().__init__(port)
+        self.rng, self.faults = rng, 0
+        self.inboxes = {}
+        self.hooks.append(self.act)
+
+    def act(self, way, frame):
+        if way == "up" and frame.subject == READY:
+            draw = self.rng.random()
+            if draw < 0.30:
+                self.faults += 1
+            if draw < 0.10:
+                return None
+            if draw < 0.30:
+                self.inboxes[frame.reply] = "swallow" if draw < 0.20 else "refuse"
+        if way == "down" and frame.subject in self.inboxes:
+            if self.inboxes.pop(frame.subject) == "swallow":
+                return None
+            return frame.with_body(b'{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"}}')
+        return frame
+
+
+class FlakyStore(Proxy):
+    """Of the writes: some connections are cut before the write passes, some before its answer."""
+
+    def __init__(self, port):
+        super().__init__(port)
+        self.rng, self.faults = random.Random(11), 0
+
+    def pieces(self, link, way, reader):
+        for data in super().pieces(link, way, reader):
+            if way == "up" and b"update" in data:
+                draw = self.rng.random()
+                if draw < 0.30:
+                    self.faults += 1
+                if draw < 0.15:
+                    link.end(reset=True)
+                    return
+                yield data
+                if draw < 0.30:
+                    link.end()
+                    return
+            else:
+                yield data
+
+
+class LockedStore(threading.Thread):
+    """Another process's long transactions: most of the time the file is locked, each time for longer than the store waits."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.faults, self.is_over = path, 0, threading.Event()
+
+    def run(self):
+        while not self.is_over.wait(1.0):
+            try:
+                with contextlib.closing(sqlite3.connect(self.path, timeout=5, isolation_level=None)) as db:
+                    db.execute("BEGIN EXCLUSIVE")
+                    self.faults += 1
+                    self.is_over.wait(5.5)
+                    db.execute("ROLLBACK")
+            except sqlite3.Error:
+                pass  # busy: the worker's own turn
+
+    def close(self):
+        self.is_over.set()
+        self.join()
+
+
+def start_as_a_supervisor_does(s, **settings):
+    """A store that is locked while it boots ends a worker: then it is started again."""
+    while True:
+        w = s.start_worker(**settings)
+        wait_for("the worker is ready, or has ended", lambda: not w.is_alive() or s.probe("/readyz")[0] == 200, 60)
+        if w.is_alive():
+            return
+        check(w.code == 3, f"the worker ended with {w.code}")
+
+
+def a7_thirty_percent_faults_in_each_step_and_kills(s):
+    rng = random.Random(30)
+    s.llm_http("/control", {"latency-ms": 20, "500": 10, "bad-json": 5, "refuse": 5, "reset": 5, "cut": 5})
+    nats = s.nats_proxy(FlakyNats, random.Random(13))
+    through = {"NATS_URL": f"nats://127.0.0.1:{nats.port}", "SLUICE_PUBLISH_TIMEOUT": 1,
+               "SLUICE_PUBLISH_BREAKER_RESET": 0.5, "MONGODB_BREAKER_RESET": 0.5, "LLM_BREAKER_RESET": 0.5,
+               "SLUICE_MAX_DELIVER": 0}
+    if s.store_kind == "mongodb":
+        store = s.mongo_proxy(FlakyStore)
+        through["MONGODB_URI"] = s.store.server.uri(store.port)
+    start_as_a_supervisor_does(s, **through)
+    if s.store_kind == "sqlite":
+        store = s.part(LockedStore(s.store.path))
+        store.start()
+    s.send(100)
+    lost = 0
+    for _ in range(5):
+        goal = min(100 - s.left() + rng.randint(3, 12), 100)
+        wait_for("some progress", lambda: 100 - s.left() >= goal, 120)
+        s.workers[-1].kill()
+        ledger = s.llm_http("/ledger")
+        lost = ledger["calls"] - ledger["failed"] - s.journaled()  # answered or running, and not journaled: paid in vain
+        start_as_a_supervisor_does(s, **through)
+    wait_for("no request is left", lambda: s.left() == 0, 180)
+    if s.store_kind == "sqlite":
+        store.close()
+    s.expect_done(100)
+    check(s.pending() == 0, "the consumer still waits")
+    ledger = s.llm_http("/ledger")
+    s.notes.append(f"{ledger['calls']} calls: 100 requests, {ledger['failed']} failed, {lost} not journaled at a kill; "
+          f"{store.faults} faults of the store, {nats.faults} of publishing")
+    check(store.faults > 0 and nats.faults > 20, "too few faults for the name of this case")
+    check(ledger["calls"] <= 100 + ledger["failed"] + lost, f"calls {ledger}, not journaled at kills {lost}")
+    c = s.client()
+    check(c.count("ENRICH_DEAD") == 0, "a dead letter")
+
+
+a7_thirty_percent_faults_in_each_step_and_kills.long = 60
+CASES = [kill_case(*point) for point in KILL_POINTS]
+CASES += [f for f in list(globals().values())
+          if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]

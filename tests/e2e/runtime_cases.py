@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runtime's promises to a handler, and how a worker process ends."""
+import inspect, json, os, signal, time
+from stage import check, wait_for
+
+
+def everything(s, **env):
+    return s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/everything.so"), **env)
+
+
+def a_handler_can_do_all_that_the_header_says(s):
+    everything(s)
+    s.ready()
+    c = s.client()
+    for i, before in ((1, "r-0"), (2, "r-1")):
+        body = json.dumps({"request_id": f"r-{i}", "query": f"harbour{i}", "entity_id": before}).encode()
+        c.js_publish("context.enrich.request", body, {"Content-Type": "application/json"})
+        wait_for(f"message {i} is done", lambda: s.left() == 0)
+    docs = s.documents()
+    check(sorted(docs) == ["own-r-1", "own-r-2", "r-1", "r-1/2", "r-2", "r-2/2"], f"ids {sorted(docs)}")
+    check(docs["r-2"]["summary"].startswith("2ruobrah | ") and "number2" in docs["r-2"]["summary"], docs["r-2"]["summary"])
+    check(docs["r-1"]["entity_id"] == "nothing before" and docs["r-2"]["entity_id"] == "r-1", "the look-up")
+    check(sorted(s.outputs()) == [f"everything:r-{i}:ready:{n}" for i in (1, 2) for n in (1, 2)], f"outputs {s.outputs()}")
+    check(s.llm_http("/ledger")["calls"] == 6, "three questions a message")
+    lines = [e["text"] for e in s.events() if e["event"] == "everything.begins"]
+    check(len(lines) == 2, f"the handler's first line was written {len(lines)} times for two messages, in all their runs")
+
+
+def a_handlers_mistakes_fail_its_message_alone(s):
+    s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/everything.so"), SLUICE_MAX_DELIVER=1,
+                   SLUICE_SUBJECT_REQUEST="context.>", SLUICE_SUBJECT_READY="ready.out", SLUICE_SUBJECT_DEAD="dead.out")
+    s.ready()
+    c = s.client()
+    expected = {"suspend": "nothing pending", "differ": "not deterministic", "prompt": "missing", "output": "nowhere",
+                "collection": "[A-Za-z0-9_-]", "many": "64 documents and outputs", "odd": "an odd code"}
+    for query in expected:
+        c.js_publish("context.mistake.x", json.dumps({"request_id": query, "query": query}).encode(), {"Content-Type": "application/json"})
+    c.js_publish("context.other.thing", b"{}", {"Content-Type": "application/json"})
+    s.send(1)
+    wait_for("no request is left", lambda: s.left() == 0)
+    letters = {json.loads(m.data).get("request_id", ""): m.headers["Sluice-Dead-Error"] for m in c.messages("ENRICH_DEAD")}
+    wrong = [f"{q}: {letters.get(q)}" for q, words in expected.items() if words not in letters.get(q, "")]
+    check(not wrong, "\n".join(wrong))
+    check("no handler for type" in letters[""] and "context.other.thing" in letters[""], letters[""])
+    check("r-1" in s.documents(), "the next message is not done")
+
+
+def streamed_answers_are_the_same(s):
+    s.start_worker(LLM_STREAM=1)
+    s.ready()
+    s.llm_http("/control", {"cut": 30})
+    s.send(20)
+    wait_for("some cut streams", lambda: s.llm_http("/ledger")["failed"] >= 3)
+    s.llm_http("/control", {"cut": 0})
+    s.expect_done(20)
+    docs = s.documents()
+    check(all(f"harbour{i}" in docs[f"r-{i}"]["summary"] for i in range(1, 21)), "a summary has no word of its request")
+    check(all(d["prompt_tokens"] > 0 and d["completion_tokens"] > 0 for d in docs.values()), "token usage")
+
+
+def a_connection_lost_for_good_ends_with_exit_1(s):
+    w = s.start_worker(NATS_MAX_RECONNECT_ATTEMPTS=3, NATS_RECONNECT_TIME_WAIT="0.2")
+    s.ready()
+    s.nats_server.kill()
+    check(w.p.wait(60) == 1, f"exit {w.p.returncode}, expected 1")
+    check(any(e["event"] == "nats.lost" for e in s.events()), "the log does not say why")
+    s.nats_server.start().wait_ready()
+    s.start_worker()
+    s.ready()
+    s.send(1)
+    s.expect_done(1)
+
+
+def an_exceeded_grace_ends_with_exit_4_and_gives_back(s):
+    s.llm_http("/control", {"latency-ms": 60000})
+    w = s.start_worker(SLUICE_SHUTDOWN_GRACE=1)
+    s.ready()
+    s.send(3)
+    wait_for("calls run", lambda: s.llm_http("/ledger")["calls"] == 3)
+    w.p.send_signal(signal.SIGTERM)
+    check(w.p.wait(30) == 4, f"exit {w.p.returncode}, expected 4")
+    s.llm_http("/control", {"latency-ms": 0})
+    s.start_worker()
+    s.ready()
+    s.expect_done(3)
+    check(s.client().count("ENRICH_DEAD") == 0, "a drain counted as a failure")
+
+
+def a_second_signal_ends_at_once(s):
+    s.llm_http("/control", {"latency-ms": 60000})
+    w = s.start_worker(SLUICE_SHUTDOWN_GRACE=3600)
+    s.ready()
+    s.send(1)
+    wait_for("a call runs", lambda: s.llm_http("/ledger")["calls"] == 1)
+    w.p.send_signal(signal.SIGTERM)
+    wait_for("draining", lambda: s.probe("/readyz")[0] == 503)
+    w.p.send_signal(signal.SIGTERM)
+    check(w.p.wait(30) == 4, f"exit {w.p.returncode}, expected 4")
+
+
+for case in (a_connection_lost_for_good_ends_with_exit_1, an_exceeded_grace_ends_with_exit_4_and_gives_back,
+             a_second_signal_ends_at_once):
+    case.once = "no store takes part"
+CASES = [f for f in list(globals().values())
+         if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the end-to-end cases act on: the world of tests/lib with its servers started, in short words."""
+import json, os
+
+from lib import wait
+from lib.nats import NatsError
+from lib.ports import free_port
+from lib.proxy import NatsProxy
+from lib.servers import BUILD, ROOT, SLUICE, http
+from lib.worker import Worker
+from lib.world import World
+
+
+class Failure(AssertionError):
+    pass
+
+
+def check(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+def wait_for(what, condition, seconds=30.0):
+    return wait.until(what, condition, seconds)
+
+
+# Where these cases differ from the other tests of tests/lib: they wait for redeliveries.
+SETTINGS = {"SLUICE_ACK_WAIT": "2", "SLUICE_NAK_DELAY": "0.05", "SLUICE_NAK_DELAY_MAX": "0.5", "SLUICE_LOG_LEVEL": "info",
+            "MONGODB_TIMEOUT": "2", "SLUICE_STALL_LIMIT": None, "SLUICE_HANDLER_TIMEOUT": None, "LLM_TIMEOUT": None,
+            "SERVICE_READINESS_TIME_OUT": None, "SLUICE_KEEPALIVE_INTERVAL": None, "NATS_RECONNECT_TIME_WAIT": None,
+            "NATS_CONNECT_TIMEOUT": None, "LLM_BREAKER_RESET": None, "SLUICE_SHUTDOWN_GRACE": None}
+
+
+class Running(Worker):
+    @property
+    def p(self):
+        return self.child
+
+    def alive(self):
+        return self.is_alive()
+
+
+class Stage(World):
+    """A world whose servers run; workers come as a case starts them, one at a time on one probe port."""
+
+    def __init__(self, store="sqlite"):
+        super().__init__(store)
+        self.build, self.root, self.sluice, self.dir = BUILD, ROOT, SLUICE, self.folder
+        self.probe_port = free_port()
+        self.workers = []
+        try:
+            self.start_nats()
+            self.start_llm("--quiet")
+            self.start_store()
+        except BaseException:
+            self.close()
+            raise
+
+    # ---- workers
+
+    def start_worker(self, arguments=(), **env):
+        settings = dict(self.surroundings(), **SETTINGS, SERVICE_READINESS_PORT=self.probe_port)
+        settings.update(env)
+        w = self.part(Running(self.folder, settings, f"worker{len(self.workers)}"))
+        w.argv += arguments
+        self.workers.append(w)
+        return w.start()
+
+    def ready(self):
+        w = self.workers[-1]
+        wait_for("the worker is ready, or has ended", lambda: not w.is_alive() or self.probe("/readyz")[0] == 200, 60)
+        check(w.is_alive(), f"the worker ended with {w.code}")
+
+    def probe(self, path):
+        """Status and text."""
+        return http("GET", f"http://127.0.0.1:{self.probe_port}{path}")
+
+    def log_text(self):
+        return "".join(w.log_text() for w in self.workers)
+
+    def events(self):
+        return [one for w in self.workers for one in w.log_lines()]
+
+    # ---- proxies between the worker and its servers; give their port to start_worker
+
+    def nats_proxy(self, kind=NatsProxy, *arguments):
+        return self.part(kind(self.nats_server.port, *arguments))
+
+    def mongo_proxy(self, kind):
+        return self.part(kind(self.store.own_server().port))
+
+    # ---- messages and counts
+
+    def client(self):
+        return self.part(self.nats_server.client())
+
+    def llm_http(self, path, body=None):
+        return self.llm.ask("GET" if body is None else "POST", path, body)
+
+    def send(self, count, first=1, query="What about shipment {i} to harbour{i}?"):
+        for i in range(first, first + count):
+            body = json.dumps({"request_id": f"r-{i}", "entity_id": f"e-{i}", "query": query.format(i=i)}).encode()
+            self.nats.js_publish_surely(self.names.request_subject, body, {"Content-Type": "application/json"})
+
+    def documents(self):
+        return self.store.documents(self.names.collection)
+
+    def outputs(self):
+        return [one.headers.get("Nats-Msg-Id") for one in self.nats.messages(self.names.ready)]
+
+    def left(self, stream="ENRICH_REQUESTS"):
+        return self.nats.count(stream)
+
+    def journaled(self):
+        """How many LLM answers the journal holds."""
+        info = self.nats.api("STREAM.INFO.KV_SLUICE_JOURNAL", {"subjects_filter": "$KV.SLUICE_JOURNAL.>"})
+        return sum(".a." in subject for subject in info["state"].get("subjects") or {})
+
+    def consumer(self, name="context-enricher"):
+        return self.nats.consumer_info(self.names.requests, name)
+
+    def pending(self):
+        """What the consumer has not delivered, or waits for."""
+        info = self.consumer()
+        return info["num_pending"] + info["num_ack_pending"]
+
+    def expect_done(self, count, seconds=120):
+        wait_for("no request is left", lambda: self.left() == 0, seconds)
+        docs, outs = self.documents(), self.outputs()
+        check(len(docs) == len(outs) == len(set(outs)) == count,
+              f"expected {count} documents and outputs, got {len(docs)}, {len(outs)} ({len(set(outs))} distinct)")

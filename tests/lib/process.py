@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A child process with its log kept: started, killed, frozen and waited for by its own pid, dead at the latest with us."""
+import os
+import shutil
+import signal
+import subprocess
+import threading
+
+from lib import wait
+
+
+class Process:
+    def __init__(self, name, argv, folder, env=None, cwd=None):
+        self.name, self.argv, self.env, self.cwd = name, argv, env, cwd or folder
+        self.log = os.path.join(folder, name + ".log")
+        self.child = None
+        self.starts = 0
+
+    def start(self):
+        # The kernel ends a child when the *thread* that made it ends: only the main thread lives long enough.
+        assert threading.current_thread() is threading.main_thread(), "start processes from the main thread"
+        assert not self.is_alive(), "%s is running already" % self.name
+        prefix = []
+        if shutil.which("setpriv"):
+            prefix = ["setpriv", "--pdeathsig", "KILL", "--"]
+        with open(self.log, "ab") as log:
+            log.write(b"---- start %d: %s\n" % (self.starts + 1, " ".join(self.argv).encode()))
+            log.flush()
+            self.child = subprocess.Popen(prefix + self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                          env=self.env, cwd=self.cwd, start_new_session=True)
+        self.starts += 1
+        return self
+
+    @property
+    def pid(self):
+        return self.child.pid
+
+    def is_alive(self):
+        return self.child is not None and self.child.poll() is None
+
+    @property
+    def code(self):
+        """Exit code, minus the signal's number for a killed process, None while it runs."""
+        return self.child.poll()
+
+    def signal(self, number):
+        if self.is_alive():
+            os.kill(self.child.pid, number)
+
+    def kill(self):
+        """kill -9, and wait until it is gone."""
+        if self.child is not None:
+            self.signal(signal.SIGKILL)
+            self.child.wait(30)
+
+    def terminate(self):
+        self.signal(signal.SIGTERM)
+
+    def stop(self, deadline=30.0):
+        """SIGTERM and wait; returns the exit code."""
+        self.terminate()
+        return self.wait_exit(deadline)
+
+    def freeze(self):
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.signal(signal.SIGCONT)
+
+    def wait_exit(self, deadline=15.0):
+        wait.until("%s to end" % self.name, lambda: not self.is_alive(), deadline)
+        return self.child.returncode
+
+    def log_text(self, start=None):
+        """Everything written so far, or since the n-th start (1 for the first)."""
+        try:
+            with open(self.log, "rb") as log:
+                text = log.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+        if start is not None:
+            _, _, text = text.partition("---- start %d:" % start)
+            text = text.partition("\n")[2].partition("---- start %d:" % (start + 1))[0]
+        return text
+
+    def close(self):
+        if self.is_alive():
+            self.signal(signal.SIGCONT)
+        self.kill()

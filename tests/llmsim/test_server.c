@@ -1,0 +1,639 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client.h"
+#include "llmsim/answer.h"
+#include "llmsim/server.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define CHAT "/v1/chat/completions"
+#define ASK(prompt)                                                                                \
+    "{\"model\":\"m-1\",\"messages\":[{\"role\":\"system\",\"content\":\"Be brief.\"},"            \
+    "{\"role\":\"user\",\"content\":\"" prompt "\"}]"
+#define PLAIN ASK("about glaciers") "}"
+#define STREAM                                                                                     \
+    ASK("about glaciers")                                                                          \
+    ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}"
+
+static const struct llmsim_config plain_config = {.host = "127.0.0.1", .model = "sim-1", .seed = 1};
+
+static struct llmsim *start(const struct llmsim_config *config)
+{
+    struct llmsim *s = NULL;
+    struct sluice_err err = {0};
+    if (llmsim_start(config, &s, &err) != SLUICE_OK) {
+        fail_msg("%s", err.text);
+    }
+    return s;
+}
+
+static struct reply chat(struct llmsim *s, const char *headers, const char *body)
+{
+    return client_call(llmsim_port(s), "POST", CHAT, headers, body);
+}
+
+static cJSON *ledger(struct llmsim *s, const char *path)
+{
+    struct reply r = client_call(llmsim_port(s), "GET", path, NULL, NULL);
+    assert_int_equal(r.status, 200);
+    cJSON *json = reply_json(&r);
+    reply_free(&r);
+    return json;
+}
+
+static int ledger_count(struct llmsim *s, const char *name)
+{
+    cJSON *json = ledger(s, "/ledger");
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
+    assert_true(cJSON_IsNumber(item));
+    int count = item->valueint;
+    cJSON_Delete(json);
+    return count;
+}
+
+/* The answer is counted when the server has closed it, a moment after the client has read it. */
+static void await_answered(struct llmsim *s, int wanted)
+{
+    time_t end = time(NULL) + 60;
+    int count;
+    while ((count = ledger_count(s, "answered")) != wanted) {
+        if (time(NULL) > end) {
+            fail_msg("the ledger says %d answered, awaited %d", count, wanted);
+        }
+    }
+}
+
+/* choices[0].message.NAME of an answer, or of it */
+static const cJSON *choice_of(const cJSON *json)
+{
+    const cJSON *choice = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(json, "choices"), 0);
+    assert_non_null(choice);
+    return choice;
+}
+
+static const cJSON *message_member(const cJSON *json, const char *name)
+{
+    return cJSON_GetObjectItemCaseSensitive(
+        cJSON_GetObjectItemCaseSensitive(choice_of(json), "message"), name);
+}
+
+static const char *text_of(const cJSON *json, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
+    assert_true(cJSON_IsString(item));
+    return item->valuestring;
+}
+
+static double usage_of(const cJSON *json, const char *name)
+{
+    return cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(json, "usage"), name)
+        ->valuedouble;
+}
+
+static void answers_as_the_protocol_has_it(void **state)
+{
+    (void)state;
+    struct llmsim *s = start(&plain_config);
+    struct reply r = chat(s, NULL, PLAIN);
+    assert_int_equal(r.status, 200);
+    assert_true(r.is_whole);
+    assert_string_equal(reply_header(&r, "Content-Type"), "application/json");
+    assert_non_null(reply_header(&r, "x-request-id"));
+    cJSON *json = reply_json(&r);
+    assert_string_equal(text_of(json, "object"), "chat.completion");
+    assert_string_equal(text_of(json, "model"), "m-1");
+    assert_string_equal(text_of(choice_of(json), "finish_reason"), "stop");
+    assert_true(cJSON_IsNull(message_member(json, "refusal")));
+    const char *content = message_member(json, "content")->valuestring;
+    assert_non_null(strstr(content, "glaciers"));
+    assert_true(usage_of(json, "prompt_tokens") == llmsim_tokens("about glaciers"));
+    assert_true(usage_of(json, "completion_tokens") == llmsim_tokens(content));
+    assert_true(usage_of(json, "total_tokens") ==
+                usage_of(json, "prompt_tokens") + usage_of(json, "completion_tokens"));
+    cJSON_Delete(json);
+    reply_free(&r);
+    llmsim_stop(s);
+}
+
+static void uses_its_own_model_when_none_is_asked_for(void **state)
+{
+    (void)state;
+    struct llmsim *s = start(&plain_config);
+    struct reply r = chat(s, NULL, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}");
+    cJSON *json = reply_json(&r);
+    assert_string_equal(text_of(json, "model"), "sim-1");
+    cJSON_Delete(json);
+    reply_free(&r);
+    r = client_call(llmsim_port(s), "GET", "/v1/models", NULL, NULL);
+    json = reply_json(&r);
+    assert_string_equal(
+        text_of(cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(json, "data"), 0), "id"),
+        "sim-1");
+    cJSON_Delete(json);
+    reply_free(&r);
+    llmsim_stop(s);
+}
+
+static void follows_the_schema_of_the_request(void **state)
+{
+    (void)state;
+    struct llmsim *s = start(&plain_config);
+    struct reply r =
+        chat(s, NULL,
+             ASK("about glaciers") ",\"response_format\":{\"type\":\"json_schema\","
+                                   "\"json_schema\":{\"name\":\"x\",\"schema\":{\"type\":"
+                                   "\"object\",\"properties\":{\"summary\":{\"type\":\"string\"},"
+                                   "\"score\":{\"type\":\"number\"}}}}}}");
+    cJSON *json = reply_json(&r);
+    cJSON *content = cJSON_Parse(message_member(json, "content")->valuestring);
+    assert_int_equal(cJSON_GetArraySize(content), 2);
+    assert_non_null(strstr(text_of(content, "summary"), "glaciers"));
+    assert_true(cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(content, "score")));
+    cJSON_Delete(content);
+    cJSON_Delete(json);
+    reply_free(&r);
+    llmsim_stop(s);
+}
+
+/* What a stream's events amount to. */
+struct streamed {
+    char content[4096], finish[32], refusal[64];
+    int has_usage, is_done, events;
+};
+
+static void event_read(struct streamed *out, const cJSON *json)
+{
+    const cJSON *choice = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(json, "choices"), 0);
+    const cJSON *delta = cJSON_GetObjectItemCaseSensitive(choice, "delta");
+    const cJSON *content = cJSON_GetObjectItemCaseSensitive(delta, "content");
+    const cJSON *refusal = cJSON_GetObjectItemCaseSensitive(delta, "refusal");
+    const cJSON *finish = cJSON_GetObjectItemCaseSensitive(choice, "finish_reason");
+    assert_string_equal(text_of(json, "object"), "chat.completion.chunk");
+    out->has_usage |= cJSON_GetObjectItemCaseSensitive(json, "usage") != NULL;
+    if (cJSON_IsString(content)) {
+        assert_true(strlen(out->content) + strlen(content->valuestring) < sizeof out->content);
+        (void)strcat(out->content, content->valuestring);
+    }
+    if (cJSON_IsString(refusal)) {
+        (void)snprintf(out->refusal, sizeof out->refusal, "%s", refusal->valuestring);
+    }
+    if (cJSON_IsString(finish)) {
+        (void)snprintf(out->finish, sizeof out->finish, "%s", finish->valuestring);
+    }
+}
+
+static struct streamed stream_read(const struct reply *r)
+{
+    struct streamed out = {.events = 0};
+    const char *end;
+    for (const char *at = r->body; (end = strstr(at, "\n\n")) != NULL; at = end + 2) {
+        assert_memory_equal(at, "data: ", 6);
+        if (strncmp(at + 6, "[DONE]", 6) == 0) {
+            out.is_done = 1;
+            continue;
+        }
+        assert_false(out.is_done);
+        cJSON *json = cJSON_ParseWithLength(at + 6, (size_t)(end - at - 6));
+        assert_non_null(json);
+        event_read(&out, json);
+        out.events++;
+        cJSON_Delete(json);
+    }
+    return out;
+}
+
+static void streams_the_same_content(void **state)
+{
+    (void)state;
+    struct llmsim *s = start(&plain_config);
+    struct reply whole = chat(s, NULL, PLAIN);
+    struct reply stream = chat(s, NULL, STREAM);
+    struct reply no_usage = chat(s, NULL, ASK("about glaciers") ",\"stream\":true}");
+    assert_string_equal(reply_header(&stream, "Content-Type"), "text/event-stream");
+    assert_true(stream.is_whole);
+    struct streamed read = stream_read(&stream);
+    cJSON *json = reply_json(&whole);
+    assert_string_equal(read.content, message_member(json, "content")->valuestring);
+    assert_string_equal(read.finish, "stop");
+    assert_true(read.is_done && read.has_usage && read.events > 4);
+    read = stream_read(&no_usage);
+    assert_true(read.is_done && !read.has_usage);
+    cJSON_Delete(json);
+    reply_free(&whole);
+    reply_free(&stream);
+    reply_free(&no_usage);
+    llmsim_stop(s);
+}
+
+static int status_of_fault(enum llmsim_fault fault)
+{
+    return fault == LLMSIM_f429   ? 429
+           : fault == LLMSIM_f500 ? 500
+           : fault == LLMSIM_f503 ? 503
+                                  : 200;
+}
+
+static void check_message_fault(enum llmsim_fault fault, const struct reply *r)
+{
+    cJSON *json = reply_json(r);
+    const cJSON *content = message_member(json, "content");
+    const char *finish = text_of(choice_of(json), "finish_reason");
+    assert_string_equal(finish, fault == LLMSIM_length ? "length" : "stop");
+    if (fault == LLMSIM_refuse) {
+        assert_true(cJSON_IsNull(content) && cJSON_IsString(message_member(json, "refusal")));
+    } else if (fault == LLMSIM_bad_json) {
+        assert_null(cJSON_Parse(content->valuestring));
+    }
+    cJSON_Delete(json);
+}
+
+static void check_fault(enum llmsim_fault fault, const struct reply *r)
+{
+    switch (fault) {
+    case LLMSIM_f429:
+    case LLMSIM_f500:
+    case LLMSIM_f503: {
+        assert_int_equal(r->status, status_of_fault(fault));
+        cJSON *json = reply_json(r);
+        assert_non_null(text_of(cJSON_GetObjectItemCaseSensitive(json, "error"), "message"));
+        cJSON_Delete(json);
+        break;
+    }
+    case LLMSIM_cut:
+        assert_true(r->status == 200 && !r->is_whole && r->len > 0);
+        break;
+    case LLMSIM_reset:
+        assert_true(!r->is_whole && r->len == 0);
+        break;
+    case LLMSIM_empty:
+        assert_true(r->status == 200 && r->len == 0);
+        break;
+    default:
+        assert_true(r->status == 200 && r->is_whole);
+        check_message_fault(fault, r);
+    }
+}
+
+static void check_streamed_fault(enum llmsim_fault fault, const struct reply *r)
+{
+    struct streamed read;
+    switch (fault) {
+    case LLMSIM_cut:
+        read = stream_read(r);
+        assert_true(r->status == 200 && !r->is_whole && !read.is_done && read.events > 0);
+        break;
+    case LLMSIM_refuse:
+        read = stream_read(r);
+        assert_true(read.is_done && read.content[0] == '\0' && read.refusal[0] != '\0');
+        break;
+    case LLMSIM_bad_json:
+        read = stream_read(r);
+        assert_true(read.is_done);
+        assert_null(cJSON_Parse(read.content));
+        break;
+    case LLMSIM_length:
+        read = stream_read(r);
+        assert_string_equal(read.finish, "length");
+        break;
+    default: /* looks the same as without a stream */
+        check_fault(fault, r);
+    }
+}
+
+/* Every fault but the one that never answers. */
+static void faults_can_be_asked_for_in_a_header(void **state)
+{
+    (void)state;
+    struct llmsim *s = start(&plain_config);
+    for (int i = 1; i < LLMSIM_FAULT_COUNT; i++) {
+        enum llmsim_fault fault = (enum llmsim_fault)i;
+        if (fault == LLMSIM_stall) {
+            continue;
+        }
+        char header[64];
+        (void)snprintf(header, sizeof header, "X-Sluice-Fault: %s\r\n", llmsim_fault_name(fault));
+        print_message("# %s\n", llmsim_fault_name(fault));
+        struct reply r = chat(s, header, PLAIN);
+        check_fault(fault, &r);
+        assert_null(reply_header(&r, "Retry-After"));
+        reply_free(&r);
+        r = chat(s, header, STREAM);
+        check_streamed_fault(fault, &r);
+        reply_free(&r);
+    }
+    struct reply r = chat(s, "X-Sluice-Fault: no-such-fault\r\n", PLAIN);
+    assert_int_equal(r.status, 200);
+    assert_true(r.is_whole);
+    reply_free(&r);
+    llmsim_stop(s);
+}
+
+static void faults_can_be_configured(void **state)
+{
+    (void)state;
+    for (int i = 1; i < LLMSIM_FAULT_COUNT; i++) {
+        enum llmsim_fault fault = (enum llmsim_fault)i;
+        if (fault == LLMSIM_stall) {
+            continue;
+        }
+        struct llmsim_config config = plain_config;
+        config.faults[i] = 100;
+        config.retry_after_s = 7;
+        struct llmsim *s = start(&config);
+        struct reply r = chat(s, NULL, PLAIN);
+        check_fault(fault, &r);
+        const char *after = reply_header(&r, "Retry-After");
+        if (fault == LLMSIM_f429 || fault == LLMSIM_f503) {
+            assert_string_equal(after, "7");
+        } else {
+            assert_null(after);
+        }
+        reply_free(&r);
+        assert_int_equal(ledger_count(s, "failed"), 1);
+        assert_int_equal(ledger_count(s, "answered"), 0);
+        llmsim_stop(s);
+    }
+}
+
+static void a_mark_in_the_prompt_fails_the_first_calls(void **state)
+{
+    (void)state;
+    struct llmsim *s = start(&plain_config);
+    static const int statuses[] = {500, 500, 200, 200};
+    for (size_t i = 0; i < 4; i++) {
+        struct reply r = chat(s, NULL, ASK("[[fault:500x2]] glaciers") "}");
+        assert_int_equal(r.status, statuses[i]);
+        reply_free(&r);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        struct reply r = chat(s, NULL, ASK("[[fault:429]] glaciers") "}");
+        assert_int_equal(r.status, 429);
+        reply_free(&r);
+    }
+    struct reply r = chat(s, NULL, ASK("[[fault:bad-jsonx1]] glaciers") "}");
+    check_fault(LLMSIM_bad_json, &r);
+    reply_free(&r);
+    r = chat(s, NULL, ASK("[[fault:") "}");
+    assert_int_equal(r.status, 200);
+    reply_free(&r);
+    llmsim_stop(s);
+}
+
+static void the_seed_decides_which_calls_fail(void **state)
+{
+    (void)state;
+    char drawn[3][65] = {"", "", ""};
+    for (size_t run = 0; run < 3; run++) {
+        struct llmsim_config config = plain_config;
+        config.faults[LLMSIM_f500] = 30;
+        config.faults[LLMSIM_f429] = 30;
+        config.seed = run == 2 ? 99 : 7;
+        struct llmsim *s = start(&config);
+        for (size_t i = 0; i < 64; i++) {
+            struct reply r = chat(s, NULL, PLAIN);
+            drawn[run][i] = r.status == 200 ? '.' : r.status == 500 ? '5' : '4';
+            reply_free(&r);
+        }
+        llmsim_stop(s);
+    }
+    assert_string_equal(drawn[0], drawn[1]);
+    assert_string_not_equal(drawn[0], drawn[2]);
+    assert_true(strchr(drawn[0], '.') && strchr(drawn[0], '5') && strchr(drawn[0], '4'));
+}
+
+static void a_stalled_call_gets_nothing_while_others_are_answered(void **state)
+{
+    (void)state;
+    char byte;
+    struct llmsim *s = start(&plain_config);
+    int fd = client_send(llmsim_port(s), "POST", CHAT, "X-Sluice-Fault: stall\r\n", PLAIN);
+    time_t end = time(NULL) + 60;
+    while (ledger_count(s, "calls") != 1) {
+        assert_true(time(NULL) < end);
+    }
+    struct reply r = chat(s, NULL, PLAIN);
+    assert_int_equal(r.status, 200);
+    reply_free(&r);
+    assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), -1);
+    assert_true(errno == EAGAIN || errno == EWOULDBLOCK);
+    llmsim_stop(s); /* ends while it sleeps */
+    (void)close(fd);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void answers_wait_as_long_as_asked(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *headers, *body;
+        int64_t least_ms;
+    } cases[] = {{"X-Sluice-Latency-Ms: 60\r\n", PLAIN, 60},
+                 {NULL, ASK("[[latency:80]] glaciers") "}", 80},
+                 {"X-Sluice-Latency-Ms: 100000\r\n", ASK("[[latency:40]]") "}", 40},
+                 {"X-Sluice-Latency-Ms: -5\r\n", PLAIN, 0},
+                 {NULL, STREAM, 20}};
+    struct llmsim_config config = plain_config;
+    config.latency_ms = 20;
+    config.jitter_ms = 5;
+    struct llmsim *s = start(&config);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int64_t begin = now_ms();
+        struct reply r = chat(s, cases[i].headers, cases[i].body);
+        assert_int_equal(r.status, 200);
+        assert_true(r.is_whole);
+        assert_true(now_ms() - begin >= cases[i].least_ms);
+        reply_free(&r);
+    }
+    llmsim_stop(s);
+}
+
+static void many_sleep_at_once_and_all_are_answered(void **state)
+{
+    (void)state;
+    enum { CALLS = 300 }; /* more than libmicrohttpd's 128 events at once */
+    int fds[CALLS];
+    char headers[64];
+    struct llmsim *s = start(&plain_config);
+    for (int i = 0; i < CALLS; i++) {
+        (void)snprintf(headers, sizeof headers, "X-Sluice-Latency-Ms: %d\r\n", 100 + i * 7 % 50);
+        fds[i] = client_send(llmsim_port(s), "POST", CHAT, headers, PLAIN);
+    }
+    for (int i = 0; i < CALLS; i++) {
+        struct reply r = client_receive(fds[i]);
+        assert_int_equal(r.status, 200);
+        assert_true(r.is_whole);
+        reply_free(&r);
+    }
+    await_answered(s, CALLS);
+    llmsim_stop(s);
+}
+
+static void the_ledger_counts_by_key(void **state)
+{
+    (void)state;
+    struct llmsim *s = start(&plain_config);
+    static const char *const headers[] = {"Idempotency-Key: k-1\r\n",
+                                          "Idempotency-Key: k-1\r\nX-Sluice-Fault: 503\r\n",
+                                          "Idempotency-Key: k-2\r\nX-Sluice-Fault: cut\r\n", NULL};
+    for (size_t i = 0; i < 4; i++) {
+        struct reply r = chat(s, headers[i], PLAIN);
+        reply_free(&r);
+    }
+    await_answered(s, 2);
+    cJSON *json = ledger(s, "/ledger?keys=1");
+    const cJSON *keys = cJSON_GetObjectItemCaseSensitive(json, "by_key");
+    const cJSON *one = cJSON_GetObjectItemCaseSensitive(keys, "k-1");
+    const cJSON *two = cJSON_GetObjectItemCaseSensitive(keys, "k-2");
+    assert_int_equal(cJSON_GetArraySize(keys), 3);
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(one, "calls")->valueint, 2);
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(one, "answered")->valueint, 1);
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(two, "calls")->valueint, 1);
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(two, "answered")->valueint, 0);
+    assert_memory_equal(cJSON_GetArrayItem(keys, 2)->string, "prompt-", 7);
+    cJSON_Delete(json);
+    struct reply r = client_call(llmsim_port(s), "POST", "/ledger/reset", NULL, NULL);
+    assert_int_equal(r.status, 200);
+    reply_free(&r);
+    assert_int_equal(ledger_count(s, "calls"), 0);
+    llmsim_stop(s);
+}
+
+static void control_changes_what_happens(void **state)
+{
+    (void)state;
+    struct llmsim *s = start(&plain_config);
+    struct reply r = client_call(llmsim_port(s), "POST", "/control", NULL,
+                                 "{\"503\":100,\"retry-after\":3,\"latency-ms\":-4,\"x\":1,"
+                                 "\"429\":\"much\",\"500\":-1}");
+    cJSON *json = reply_json(&r);
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(json, "503")->valueint, 100);
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(json, "500")->valueint, 0);
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(json, "429")->valueint, 0);
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(json, "latency-ms")->valueint, 0);
+    cJSON_Delete(json);
+    reply_free(&r);
+    r = chat(s, NULL, PLAIN);
+    assert_int_equal(r.status, 503);
+    assert_string_equal(reply_header(&r, "Retry-After"), "3");
+    reply_free(&r);
+    r = client_call(llmsim_port(s), "POST", "/control", NULL, "{\"503\":0");
+    reply_free(&r); /* no JSON: nothing changes */
+    r = client_call(llmsim_port(s), "GET", "/control", NULL, NULL);
+    json = reply_json(&r);
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(json, "503")->valueint, 100);
+    cJSON_Delete(json);
+    reply_free(&r);
+    llmsim_stop(s);
+}
+
+static void bad_requests_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *path, *body;
+        int status;
+    } cases[] = {{"POST", CHAT, "{\"messages\":", 400},
+                 {"POST", CHAT, "", 400},
+                 {"POST", CHAT, "{\"messages\":[{\"role\":\"system\",\"content\":\"x\"}]}", 400},
+                 {"POST", CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":5}]}", 400},
+                 {"GET", CHAT, NULL, 405},
+                 {"GET", "/v2/models", NULL, 404},
+                 {"GET", "/ledger/reset", NULL, 404},
+                 {"GET", "/health", NULL, 200}};
+    struct llmsim *s = start(&plain_config);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct reply r =
+            client_call(llmsim_port(s), cases[i].method, cases[i].path, NULL, cases[i].body);
+        assert_int_equal(r.status, cases[i].status);
+        assert_true(r.is_whole);
+        reply_free(&r);
+    }
+    size_t len = 9u << 20;
+    char *body = malloc(len + 1);
+    assert_non_null(body);
+    memset(body, ' ', len);
+    body[len] = '\0';
+    struct reply r = chat(s, NULL, body);
+    assert_int_equal(r.status, 413);
+    reply_free(&r);
+    free(body);
+    llmsim_stop(s);
+}
+
+static void a_key_is_asked_for_when_there_is_one(void **state)
+{
+    (void)state;
+    struct llmsim_config config = plain_config;
+    config.api_key = "sk-1";
+    struct llmsim *s = start(&config);
+    static const struct {
+        const char *header;
+        int status;
+    } cases[] = {{NULL, 401},
+                 {"Authorization: sk-1\r\n", 401},
+                 {"Authorization: Bearer sk-12\r\n", 401},
+                 {"Authorization: Bearer sk-1\r\n", 200}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct reply r = chat(s, cases[i].header, PLAIN);
+        assert_int_equal(r.status, cases[i].status);
+        reply_free(&r);
+    }
+    assert_int_equal(ledger_count(s, "calls"), 1); /* what was refused was not asked */
+    llmsim_stop(s);
+}
+
+static void a_start_that_fails_names_the_address(void **state)
+{
+    (void)state;
+    struct llmsim *s = start(&plain_config), *other = NULL;
+    struct llmsim_config config = plain_config;
+    struct sluice_err err = {0};
+    char address[64];
+    config.port = llmsim_port(s);
+    (void)snprintf(address, sizeof address, "127.0.0.1:%u", config.port);
+    assert_int_equal(llmsim_start(&config, &other, &err), SLUICE_ERR_CONFIG);
+    assert_non_null(strstr(err.text, address));
+    config.host = "no-address";
+    assert_int_equal(llmsim_start(&config, &other, &err), SLUICE_ERR_CONFIG);
+    assert_non_null(strstr(err.text, "no-address"));
+    assert_null(other);
+    llmsim_stop(s);
+    llmsim_stop(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_as_the_protocol_has_it),
+        cmocka_unit_test(uses_its_own_model_when_none_is_asked_for),
+        cmocka_unit_test(follows_the_schema_of_the_request),
+        cmocka_unit_test(streams_the_same_content),
+        cmocka_unit_test(faults_can_be_asked_for_in_a_header),
+        cmocka_unit_test(faults_can_be_configured),
+        cmocka_unit_test(a_mark_in_the_prompt_fails_the_first_calls),
+        cmocka_unit_test(the_seed_decides_which_calls_fail),
+        cmocka_unit_test(a_stalled_call_gets_nothing_while_others_are_answered),
+        cmocka_unit_test(answers_wait_as_long_as_asked),
+        cmocka_unit_test(many_sleep_at_once_and_all_are_answered),
+        cmocka_unit_test(the_ledger_counts_by_key),
+        cmocka_unit_test(control_changes_what_happens),
+        cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(a_key_is_asked_for_when_there_is_one),
+        cmocka_unit_test(a_start_that_fails_names_the_address),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
