@@ -7,6 +7,7 @@
 #include "adapter/nats_desk.h"
 #include "cli/children.h"
 #include "cli/dev_view.h"
+#include "run/option.h"
 #include "sluice/names.h"
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>
@@ -41,7 +42,7 @@ static const char help[] =
 struct dev {
     char scratch[64], self[PATH_MAX];
     char plugin[PATH_MAX + 64], data[PATH_MAX + 64]; /* the worker; its prompts and samples */
-    char url[64], database[128], llm_url[128];
+    char url[64], database[128], llm_url[2048];
     unsigned nats_port, probe_port;
     struct child nats, llm, worker;
     struct sluice_nats_desk *desk;
@@ -143,8 +144,10 @@ static int llm_start(struct dev *d)
 {
     const char *given = getenv("LLM_BASE_URL");
     if (given != NULL && given[0] != '\0') {
+        char shown[256];
         (void)snprintf(d->llm_url, sizeof d->llm_url, "%s", given);
-        dev_view_line(&d->view, "LLM", d->llm_url);
+        sluice_url_mask(given, shown, sizeof shown);
+        dev_view_line(&d->view, "LLM", shown);
         return 0;
     }
     char file[128];

@@ -284,15 +284,6 @@ void option_service_check(struct sluice_settings_box *box, struct sluice_report 
             sluice_report_add(report, "services.%s.url: not set, expected the service's base URL",
                               name);
         }
-        if (strpbrk(service->url, "?#") != NULL) {
-            char text[128];
-            option_mask(&sluice_service_rows[SERVICE_ROW_url], service->url, text, sizeof text);
-            sluice_report_add(
-                report,
-                "services.%s.url: \"%s\", expected neither ? nor #: the worker's path "
-                "is appended",
-                name, text);
-        }
         if (service->health_path[0] != '/' || has_control_character(service->health_path)) {
             sluice_report_add(report,
                               "services.%s.health_path: \"%.100s\", expected a path like "

@@ -52,8 +52,16 @@ static size_t secret_begin(const char *value, size_t from, size_t at, int is_url
     return colon == NULL ? begin : (size_t)(colon - value) + 1;
 }
 
+/* Does the query or the fragment of a URL begin at value[i]? */
+static int is_query(const char *value, size_t i, int is_url)
+{
+    return (value[i] == '?' || value[i] == '#') && (is_url || memmem(value, i, "://", 3) != NULL);
+}
+
 void option_mask(const struct option *o, const char *value, char *text, size_t size)
 {
+    int is_url = o->kind == OPTION_URL;
+    int has_query = 0;
     size_t from = 0;
     size_t len = 0;
     if (o->kind == OPTION_SECRET && value[0] != '\0') {
@@ -61,14 +69,15 @@ void option_mask(const struct option *o, const char *value, char *text, size_t s
     }
     for (const char *at = strchr(value, '@');; at = strchr(at + 1, '@')) {
         size_t end = at == NULL ? strlen(value) : (size_t)(at - value);
-        size_t secret = at == NULL ? end : secret_begin(value, from, end, o->kind == OPTION_URL);
-        for (size_t i = from; i < secret && len + 1 < size; i++) {
+        size_t secret = at == NULL ? end : secret_begin(value, from, end, is_url);
+        for (size_t i = from; i < secret && len + 1 < size && !has_query; i++) {
             text[len++] = (unsigned char)value[i] < 0x20 ? '?' : value[i];
+            has_query = is_query(value, i, is_url);
         }
-        for (int i = 0; i < 3 && secret < end && len + 1 < size; i++) {
+        for (int i = 0; i < 3 && (secret < end || has_query) && len + 1 < size; i++) {
             text[len++] = '*';
         }
-        if (at == NULL) {
+        if (at == NULL || has_query) {
             break;
         }
         if (len + 1 < size) {
@@ -77,6 +86,12 @@ void option_mask(const struct option *o, const char *value, char *text, size_t s
         from = end + 1;
     }
     text[len] = '\0';
+}
+
+void sluice_url_mask(const char *url, char *text, size_t size)
+{
+    static const struct option row = {.kind = OPTION_URL};
+    option_mask(&row, url, text, size);
 }
 
 void sluice_url_secrets(const char *text, void (*see)(const char *))
@@ -91,6 +106,10 @@ void sluice_url_secrets(const char *text, void (*see)(const char *))
         }
         free(copy);
         from = end + 1;
+    }
+    size_t query = strcspn(text, "?#");
+    if (text[query] != '\0') {
+        see(text + query + 1);
     }
 }
 
@@ -294,6 +313,17 @@ static int is_url_list(const char *value, int is_nats)
     }
 }
 
+/* A base URL gets a path behind it, so it can have neither query nor fragment. */
+static const char *url_fault(const char *value, int is_nats)
+{
+    if (!is_url_list(value, is_nats)) {
+        return "a URL like scheme://host:port";
+    }
+    return is_nats || strpbrk(value, "?#") == NULL
+               ? NULL
+               : "a base URL without ? and #: a path is appended to it";
+}
+
 /* NULL when the text is fine, else what was expected. */
 static const char *text_fault(const struct option *o, const char *value)
 {
@@ -312,9 +342,7 @@ static const char *text_fault(const struct option *o, const char *value)
         return sluice_subject_pattern_is_valid(value) ? NULL
                                                       : "a subject like a.b.c, a.*.c or a.>";
     case OPTION_URL:
-        return is_url_list(value, strncmp(o->key, "nats", 4) == 0)
-                   ? NULL
-                   : "a URL like scheme://host:port";
+        return url_fault(value, strncmp(o->key, "nats", 4) == 0);
     default:
         return NULL;
     }

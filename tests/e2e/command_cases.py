@@ -109,6 +109,14 @@ def check_shows_the_settings_or_all_errors(s):
     sluice(s, "check", "--config", example, expect=2, says="nowhere", **secret)
 
 
+def the_secret_of_a_url_never_shows(s):
+    given = {"LLM_MODEL": "m", "LLM_BASE_URL": "http://me:canary@127.0.0.1:1/v1?api_key=canary"}
+    plugin = {"SLUICE_WORKER": os.path.join(s.build, "workers/context-enricher.so")}
+    for words, code in (["check"], 2), (["run"], 2), (["dev", "--once"], 1):
+        out = sluice(s, *words, expect=code, says="http://me:***@127.0.0.1:1/v1?***", **given, **plugin)
+        check("canary" not in out, out)
+
+
 def started_from(folder):
     """Processes that have this folder among their arguments or their environment."""
     found = []

@@ -383,7 +383,7 @@ static void a_token_comes_from_a_file_and_never_shows(void **state)
     unlink(secret);
 }
 
-static void no_password_of_a_url_shows_in_any_form(void **state)
+static void no_secret_of_a_url_shows_in_any_form(void **state)
 {
     (void)state;
     static const struct option url = {.key = "u", .kind = OPTION_URL};
@@ -399,6 +399,14 @@ static void no_password_of_a_url_shows_in_any_form(void **state)
                  {&url, "nats://a:4222,nats://u:canary@b", "nats://a:4222,nats://u:***@b"},
                  {&url, "nats://u:canary@a,nats://canary@b", "nats://u:***@a,nats://***@b"},
                  {&url, "u:canary@a,canary@b", "u:***@a,***@b"},
+                 {&url, "http://a:80/v1?key=canary", "http://a:80/v1?***"},
+                 {&url, "http://a/v1#canary", "http://a/v1#***"},
+                 {&url, "a/v1?key=canary&b=c?d", "a/v1?***"},
+                 {&url, "http://u:can?ary@a/?b=canary", "http://u:***@a/?***"},
+                 {&url, "http://a/?b=canary:x@y", "http://a/?***"},
+                 {&url, "nats://a?b=canary,nats://c?d=canary", "nats://a?***"},
+                 {&text, "see http://a?canary", "see http://a?***"},
+                 {&text, "how?", "how?"},
                  {&text, "me@here", "me@here"},
                  {&text, "see http://u:canary@a", "see http://u:***@a"},
                  {&text, "a\033[31mb", "a?[31mb"}};
@@ -418,6 +426,39 @@ static void no_password_of_a_url_shows_in_any_form(void **state)
     expect_error(":3:5: services.crm.url: \"http://u:***@a b\"");
     expect_error(":5:3: nats.url: \"nats://u:***@:4222\"");
     assert_null(strstr(report.text, "canary"));
+}
+
+static void a_base_url_with_a_query_is_refused_without_showing_it(void **state)
+{
+    (void)state;
+    setenv("SLUICE_SERVICE_ERP_URL", "https://erp/#canary", 1);
+    setenv("OPENAI_BASE_URL", "h/v1?api_key=canary", 1);
+    assert_int_equal(load("services:\n  crm:\n    url: http://crm?key=canary\n"
+                          "llm:\n  base_url: http://h/v1?api_key=canary\n",
+                          0, NULL),
+                     SLUICE_ERR_CONFIG);
+    unsetenv("SLUICE_SERVICE_ERP_URL");
+    unsetenv("OPENAI_BASE_URL");
+    expect_error(":3:5: services.crm.url: \"http://crm?***\", expected a base URL without ? and #");
+    expect_error(":5:3: llm.base_url: \"http://h/v1?***\", expected a base URL without ? and #");
+    expect_error("SLUICE_SERVICE_ERP_URL: \"https://erp/#***\", expected a base URL without");
+    expect_error("OPENAI_BASE_URL: \"h/v1?***\", expected a URL like scheme://host:port");
+    assert_null(strstr(report.text, "canary"));
+}
+
+static char seen[256];
+
+static void see(const char *text)
+{
+    (void)snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s;", text);
+}
+
+static void what_the_log_must_not_show_of_a_url_is_found(void **state)
+{
+    (void)state;
+    seen[0] = '\0';
+    sluice_url_secrets("nats://u:one@a,nats://two@b?three=3", see);
+    assert_string_equal(seen, "one;two;three=3;");
 }
 
 /* ---- The file ---- */
@@ -652,7 +693,9 @@ int main(void)
         cmocka_unit_test(a_worker_may_spell_its_service_as_variables_do),
         cmocka_unit_test(variables_of_kubernetes_are_not_ours),
         cmocka_unit_test(a_token_comes_from_a_file_and_never_shows),
-        cmocka_unit_test(no_password_of_a_url_shows_in_any_form),
+        cmocka_unit_test(no_secret_of_a_url_shows_in_any_form),
+        cmocka_unit_test(a_base_url_with_a_query_is_refused_without_showing_it),
+        cmocka_unit_test(what_the_log_must_not_show_of_a_url_is_found),
         cmocka_unit_test(a_refused_value_does_not_hide_what_follows),
         cmocka_unit_test(empty_sections_are_fine),
         cmocka_unit_test(a_worker_is_not_its_own_customer),
