@@ -62,7 +62,7 @@ class Stage(World):
         settings = dict(self.surroundings(), **SETTINGS, SERVICE_READINESS_PORT=self.probe_port)
         settings.update(env)
         w = self.part(Running(self.folder, settings, f"worker{len(self.workers)}"))
-        w.argv += arguments
+        w.argv = [self.sluice, "run", *arguments]
         self.workers.append(w)
         return w.start()
 

@@ -5,24 +5,37 @@
 usage: tests/faults/run.py [--quick] [--campaign NAME…] [--store sqlite|mongodb] [--messages N] [--kills N] [--seed N]
                            [--build FOLDER] [--record FOLDER] [--json]
 """
-import argparse, datetime, inspect, json, os, random, re, signal, socket, subprocess, sys, time
+import argparse, datetime, json, os, random, subprocess, sys, time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.abspath(os.path.join(HERE, "../.."))
 sys.path[:0] = [HERE, os.path.join(ROOT, "tests/e2e"), os.path.join(ROOT, "tests")]
-from cluster import ClusterStage, cluster_program, play
-from stage import Failure, Nats, Process, Stage, free_port, mongo_program, parse_headers, wait_for
 
-REQUEST, READY = "context.enrich.request", "context.enrich.ready"
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--quick", action="store_true", help="the small version of each campaign, for CI")
+    p.add_argument("--campaign", action="append", metavar="NAME", help="only this one; repeatable")
+    p.add_argument("--store", choices=("sqlite", "mongodb"), default="sqlite")
+    p.add_argument("--messages", type=int)
+    p.add_argument("--kills", type=int)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--build", default=os.path.join(ROOT, "build"))
+    p.add_argument("--record", metavar="FOLDER", help="write each result as a JSON file there")
+    p.add_argument("--json", action="store_true")
+    return p.parse_args()
+
+
+if __name__ == "__main__":
+    ARGUMENTS = arguments()
+    os.environ["SLUICE_BUILD"] = os.path.abspath(ARGUMENTS.build)  # before tests/lib looks for the programs
+
+from cluster import ClusterStage, play  # noqa: E402
+from lib.runner import run_one  # noqa: E402
+from lib.servers import Skip  # noqa: E402
+from stage import Stage, check, wait_for  # noqa: E402
+
+REQUEST = "context.enrich.request"
 ACK_WAIT = 2.0
-
-
-class Skip(Exception):
-    pass
-
-
-def check(condition, text):
-    if not condition:
-        raise Failure(text)
 
 
 class Progress:
@@ -49,65 +62,39 @@ def percentile(values, p):
 
 def publish_many(s, first, count):
     """All in one burst, then the stream is asked how many it has."""
-    c = s.client()
-    before = c.api("STREAM.INFO.ENRICH_REQUESTS")["state"]["last_seq"]
-    for start in range(first, first + count, 500):
-        out = b""
-        for i in range(start, min(start + 500, first + count)):
-            head = b"NATS/1.0\r\nContent-Type: application/json\r\n\r\n"
-            body = json.dumps({"request_id": f"r-{i}", "query": f"What about shipment {i} to harbour{i}?"}).encode()
-            out += f"HPUB {REQUEST} {len(head)} {len(head) + len(body)}\r\n".encode() + head + body + b"\r\n"
-        c.s.settimeout(60)
-        c.s.sendall(out)
+    before = s.nats.stream_state("ENRICH_REQUESTS")["last_seq"]
+    for i in range(first, first + count):
+        body = json.dumps({"request_id": f"r-{i}", "query": f"What about shipment {i} to harbour{i}?"})
+        s.nats.publish(REQUEST, body, {"Content-Type": "application/json"})
     wait_for("all requests in the stream",
-             lambda: c.api("STREAM.INFO.ENRICH_REQUESTS")["state"]["last_seq"] == before + count, 120)
-    c.close()
+             lambda: s.nats.stream_state("ENRICH_REQUESTS")["last_seq"] == before + count, 120)
 
 
 def stream_ids(s, stream, header):
-    """A header of all messages of a stream, with the time of storing, by a consumer of the test's own."""
-    c = s.client()
-    total = c.count(stream)
-    name = c.api(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": {
+    """A header of all messages of a stream, by a consumer of the test's own."""
+    total = s.left(stream)
+    name = s.nats.api(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": {
         "ack_policy": "none", "deliver_policy": "all", "mem_storage": True, "inactive_threshold": 30 * 10**9}})["name"]
     out = []
-    c.s.sendall(b"SUB ids.%d 9\r\n" % os.getpid())
     while len(out) < total:
-        batch = min(1000, total - len(out))
-        ask = json.dumps({"batch": batch, "expires": 10 * 10**9}).encode()
-        c.s.sendall(f"PUB $JS.API.CONSUMER.MSG.NEXT.{stream}.{name} ids.{os.getpid()} {len(ask)}\r\n".encode() + ask + b"\r\n")
-        for _ in range(batch):
-            c.s.settimeout(15)
-            subject, headers, _ = c._read()
-            if headers.get("status", "").strip():
-                break
-            out.append(headers.get(header))
-    c.close()
+        some = s.nats.pull(stream, name, batch=min(1000, total - len(out)), expires=10)
+        check(some, f"{stream}: {len(out)} of {total} messages read, then none came")
+        out += [one.headers.get(header) for one in some]
     return out
 
 
-def journaled_sequences(s):
-    """Sequences of the requests whose answer the journal holds."""
-    c = s.client()
-    info = c.api("STREAM.INFO.KV_SLUICE_JOURNAL", {"subjects_filter": "$KV.SLUICE_JOURNAL.*.*.*.*.a.>"})
-    c.close()
-    return {subject.split(".")[4] for subject in info["state"].get("subjects") or {}}
-
-
-def journaled_count(client):
+def journaled_count(s):
     """How many answers the journal holds; a consumer's answer counts them on the server."""
-    made = client.api("CONSUMER.CREATE.KV_SLUICE_JOURNAL", {"stream_name": "KV_SLUICE_JOURNAL", "config": {
+    made = s.nats.api("CONSUMER.CREATE.KV_SLUICE_JOURNAL", {"stream_name": "KV_SLUICE_JOURNAL", "config": {
         "ack_policy": "none", "deliver_policy": "all", "mem_storage": True, "inactive_threshold": 10**9,
         "filter_subject": "$KV.SLUICE_JOURNAL.*.*.*.*.a.>"}})
-    client.api(f"CONSUMER.DELETE.KV_SLUICE_JOURNAL.{made['name']}")
+    s.nats.consumer_delete("KV_SLUICE_JOURNAL", made["name"])
     return made["num_pending"]
 
 
 def verdict(s, count):
     """published = documents = distinct outputs = acked + dead; nothing orphaned, nothing twice."""
-    c = s.client()
-    dead = c.count("ENRICH_DEAD")
-    c.close()
+    dead = s.left("ENRICH_DEAD")
     documents = set(s.documents())
     ids = stream_ids(s, "ENRICH_READY", "Nats-Msg-Id")
     keys = {i.split(":")[1] for i in ids}
@@ -124,11 +111,11 @@ def assert_clean(v):
     check(not bad and v["documents"] == v["messages"] == v["distinct_outputs"], f"{', '.join(bad) or 'counts'}: {v}")
 
 
-def undelivered(s):
-    c = s.client()
-    info = c.api("CONSUMER.INFO.ENRICH_REQUESTS.context-enricher")
-    c.close()
-    return info["num_pending"]
+def start_beside(s, **env):
+    """One more worker, without a probe; returned when it pulls."""
+    worker = s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, **dict({"SERVICE_READINESS_PORT": 0}, **env))
+    wait_for("the worker pulls", lambda: '"state":"RUNNING"' in worker.log_text())
+    return worker
 
 
 # ---- campaigns: each takes the stage and the arguments, and returns its figures
@@ -138,31 +125,27 @@ def kills(s, a):
     rng = random.Random(a.seed)
     messages, wanted = a.messages or (3000 if a.quick else 100000), a.kills or (50 if a.quick else 1000)
     s.llm_http("/control", {"latency-ms": 5})
-    s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, SLUICE_LOG_LEVEL="warn")
+    worker = s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, SLUICE_LOG_LEVEL="warn")
     s.ready()
     publish_many(s, 1, messages)
-    c = s.client()
     done, unjournaled, largest = 0, 0, 0
     per_kill = max(1, messages // (wanted + 1))
     for kill in range(wanted):
         goal = min(done + rng.randint(1, 2 * per_kill - 1) if per_kill > 1 else done + 1, messages - 1)
-        wait_for(f"progress before kill {kill + 1}", lambda: messages - c.count("ENRICH_REQUESTS") >= goal
-                 or messages - c.count("ENRICH_REQUESTS") >= messages - 300, 120)
-        s.workers[-1].kill()
+        wait_for(f"progress before kill {kill + 1}", lambda: messages - s.left() >= min(goal, messages - 300), 120)
+        worker.kill()
         ledger = s.llm_http("/ledger")
         # What the journal has not is the sum over all kills so far: only the last one needs to be exact, and that is slow.
         is_last = kill == wanted - 1
-        kept = journaled_count(c) if is_last else c.count("KV_SLUICE_JOURNAL")
+        kept = journaled_count(s) if is_last else s.left("KV_SLUICE_JOURNAL")
         open_now = ledger["calls"] - ledger["failed"] - kept
         largest = max(largest, open_now - unjournaled)
         unjournaled = max(unjournaled, open_now)
-        done = messages - c.count("ENRICH_REQUESTS")
+        done = messages - s.left()
         progress(f"kills: {kill + 1}/{wanted} kills, {done}/{messages} messages, {ledger['calls']} calls, {unjournaled} of them "
                  f"not journaled at a kill")
-        s.workers[-1].file.close()
-        os.unlink(s.workers[-1].log)
-        s.workers.clear()
-        s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, SLUICE_LOG_LEVEL="warn")
+        os.unlink(worker.log)
+        worker.start()
     s.ready()
     wait_for("no request is left", lambda: s.left() == 0 and s.pending() == 0, 600)
     v = verdict(s, messages)
@@ -180,20 +163,15 @@ def failover(s, a):
     rounds = 5 if a.quick else 60
     s.llm_http("/control", {"latency-ms": 300})
     first, times = 1, []
-    s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT)
-    s.ready()
+    victim = start_beside(s)
     for n in range(rounds):
-        other = s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, SERVICE_READINESS_PORT=0)
-        wait_for("the other worker pulls", lambda: '"state":"RUNNING"' in open(other.log).read())
+        other = start_beside(s)
         calls = s.llm_http("/ledger")["calls"]
         publish_many(s, first, 40)
         wait_for("all calls run", lambda: s.llm_http("/ledger")["calls"] >= calls + 40)
-        (other if n % 2 else s.workers[-2]).kill()
+        victim.kill()
         start = time.monotonic()
-        if n % 2 == 0:
-            s.workers.remove(s.workers[-2])
-        else:
-            s.workers.pop()
+        victim = other
         first += 40
         wait_for("all outputs", lambda: s.left("ENRICH_READY") >= first - 1, 60)
         times.append(time.monotonic() - start)
@@ -218,8 +196,7 @@ def servers(s, a):
         if n % 2 == 0:
             s.send(20, first=total + 1)
             total += 20
-        s.nats.kill()
-        s.start_nats()
+        s.nats_server.restart()
         s.send(1, first=total + 1)
         total += 1
         start = time.monotonic()
@@ -230,7 +207,7 @@ def servers(s, a):
     # of messages that the stream has no more: neither is delivered again. So the results count, and what nobody has had.
     wait_for("all documents and outputs", lambda: len(s.documents()) == total and s.left("ENRICH_READY") >= total, 60)
     v = verdict(s, total)
-    v["pending_after_server_kills"], v["pending"] = v["pending"], undelivered(s)
+    v["pending_after_server_kills"], v["pending"] = v["pending"], s.consumer()["num_pending"]
     v.update(server_kills=rounds, pulling_again_p50_s=round(percentile(times, 50), 2),
              pulling_again_p99_s=round(percentile(times, 99), 2), pulling_again_max_s=round(max(times), 2))
     assert_clean(v)
@@ -243,20 +220,17 @@ def freeze(s, a):
     rounds = 3 if a.quick else 30
     rng = random.Random(a.seed)
     s.llm_http("/control", {"latency-ms": 100})
-    s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT)
-    s.ready()
-    s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, SERVICE_READINESS_PORT=0)
-    wait_for("the other worker pulls", lambda: '"state":"RUNNING"' in open(s.workers[-1].log).read())
+    two = [start_beside(s), start_beside(s)]
     first = 1
     for n in range(rounds):
         publish_many(s, first, 60)
         wait_for("some calls run", lambda: s.llm_http("/ledger")["calls"] >= first + rng.randint(1, 50))
-        frozen = s.workers[n % 2].p
-        frozen.send_signal(signal.SIGSTOP)
+        frozen = two[n % 2]
+        frozen.freeze()
         first += 60
         end = time.monotonic() + ACK_WAIT + 1.5
         wait_for("the lease is over", lambda: time.monotonic() > end, 10)
-        frozen.send_signal(signal.SIGCONT)
+        frozen.thaw()
         wait_for("all done", lambda: s.left() == 0 and s.pending() == 0, 60)
         progress(f"freeze: {n + 1}/{rounds}")
     v = verdict(s, first - 1)
@@ -269,18 +243,14 @@ def rolling(s, a):
     """Three workers, restarted one after the other by SIGTERM, under load: nothing fails, nobody is killed."""
     rounds = 2 if a.quick else 20
     s.llm_http("/control", {"latency-ms": 50})
-    running = []
-    for i in range(3):
-        running.append(s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, **({} if i == 0 else {"SERVICE_READINESS_PORT": 0})))
-        wait_for("worker is up", lambda: '"state":"RUNNING"' in open(running[-1].log).read())
+    running = [start_beside(s) for _ in range(3)]
     total, exits = 0, []
     for n in range(rounds):
         for i in range(3):
             publish_many(s, total + 1, 100)
             total += 100
             exits.append(running[i].stop())
-            running[i] = s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, **({} if i == 0 else {"SERVICE_READINESS_PORT": 0}))
-            wait_for("worker is up", lambda: '"state":"RUNNING"' in open(running[i].log).read())
+            running[i] = start_beside(s)
             progress(f"rolling: {len(exits)} restarts, {total} messages")
     wait_for("all done", lambda: s.left() == 0 and s.pending() == 0, 60)
     v = verdict(s, total)
@@ -320,19 +290,11 @@ def outages(s, a):
 
     s.llm_http("/control", {"503": 100})
     during("llm", lambda: s.llm_http("/control", {"503": 0}))
-    c = s.client()
-    config = c.api("STREAM.INFO.ENRICH_READY")["config"]
-    kept = stream_ids(s, "ENRICH_READY", "Nats-Msg-Id")
-    config["max_msgs"], config["discard"] = len(kept), "new"  # full: each publish is refused
-    c.api("STREAM.UPDATE.ENRICH_READY", config)
-
-    def widen():
-        config["max_msgs"] = -1
-        c.api("STREAM.UPDATE.ENRICH_READY", config)
-    during("output stream", widen)
-    if s.store == "mongodb":
-        s.mongo.kill()
-        during("mongodb", s.start_mongo)
+    s.nats.stream_update("ENRICH_READY", max_msgs=s.left("ENRICH_READY"), discard="new")  # full: each publish is refused
+    during("output stream", lambda: s.nats.stream_update("ENRICH_READY", max_msgs=-1))
+    if s.store_kind == "mongodb":
+        s.store.own_server().kill()
+        during("mongodb", s.store.start)
     v = verdict(s, total)
     v.update(outage_s=seconds, drained_s=drained)
     assert_clean(v)
@@ -341,15 +303,15 @@ def outages(s, a):
 
 def disk_full(s, a):
     """SQLite on a small file system that is full for a while: NAKs, then everything is done."""
-    if s.store != "sqlite":
+    if s.store_kind != "sqlite":
         raise Skip("only for SQLite")
     folder = os.path.join(s.dir, "small")
     os.makedirs(folder)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder], capture_output=True).returncode != 0:
         raise Skip("no right to mount a tmpfs")
     try:
-        s.db = os.path.join(folder, "store.db")
-        s.start_worker(SLUICE_SQLITE_PATH=s.db, MONGODB_BREAKER_RESET=0.5)
+        s.store.path = os.path.join(folder, "store.db")
+        s.start_worker(MONGODB_BREAKER_RESET=0.5)
         s.ready()
         s.send(20)
         s.expect_done(20)
@@ -377,7 +339,7 @@ def cluster(s, a):
     """Three servers, three copies: leaders step down, are killed, are frozen: how long until a new message is done."""
     rounds = a.kills or (8 if a.quick else 105)
     s.llm_http("/control", {"latency-ms": 10})
-    s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, NATS_URL=s.urls)
+    s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT)
     s.ready()
     s.replicate()
     total, times = play(s, rounds, a.quick, progress)
@@ -396,61 +358,44 @@ def cluster(s, a):
 
 
 cluster.stage = ClusterStage
-cluster.lacks = lambda: None if cluster_program(ROOT) else "no nats-server of tests/servers/build"
 CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, outages, disk_full, cluster)}
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--quick", action="store_true", help="the small version of each campaign, for CI")
-    p.add_argument("--campaign", action="append", choices=sorted(CAMPAIGNS), help="only this one; repeatable")
-    p.add_argument("--store", choices=("sqlite", "mongodb"), default="sqlite")
-    p.add_argument("--messages", type=int)
-    p.add_argument("--kills", type=int)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--build", default=os.path.join(ROOT, "build"))
-    p.add_argument("--record", metavar="FOLDER", help="write each result as a JSON file there")
-    p.add_argument("--json", action="store_true")
-    a = p.parse_args()
-    passed = failed = skipped = 0
-    for name in a.campaign or CAMPAIGNS:
-        if a.store == "mongodb" and not mongo_program(ROOT):
-            print(f"skipped  {a.store:7} {name}: no MongoDB server (tests/servers/build)", flush=True)
-            skipped += 1
-            continue
-        lacks = getattr(CAMPAIGNS[name], "lacks", lambda: None)()
-        if lacks:
-            print(f"skipped  {a.store:7} {name}: {lacks}", flush=True)
-            skipped += 1
-            continue
-        s = getattr(CAMPAIGNS[name], "stage", Stage)(a.build, a.store)
+def run(name, a):
+    """Verdict as of run_one, and the figures of a campaign that passed."""
+    figures = {}
+
+    def act(s):
         start = time.monotonic()
-        try:
-            figures = CAMPAIGNS[name](s, a)
-            figures["seconds"] = round(time.monotonic() - start, 1)
-            passed += 1
+        figures.update(CAMPAIGNS[name](s, a))
+        figures["seconds"] = round(time.monotonic() - start, 1)
+
+    verdict, text = run_one(act, a.store, 300 if a.quick else 7200, sys.stdout, getattr(CAMPAIGNS[name], "stage", Stage))
+    return verdict, text, {"name": f"{name}-{a.store}", "date": datetime.date.today().isoformat(), "commit": commit(),
+                           "command": "tests/faults/run.py " + " ".join(x for x in sys.argv[1:] if not x.startswith("--rec")),
+                           "figures": figures}
+
+
+def main(a):
+    for name in a.campaign or ():
+        if name not in CAMPAIGNS:
+            sys.exit(f"run.py: --campaign {name}: expected one of {', '.join(CAMPAIGNS)}")
+    counts = {"ok": 0, "FAIL": 0, "skip": 0}
+    for name in a.campaign or CAMPAIGNS:
+        verdict, text, result = run(name, a)
+        counts[verdict] += 1
+        figures = result["figures"]
+        if verdict == "ok":
             progress(f"{name}: done in {figures['seconds']} s", True)
-            result = {"name": f"{name}-{a.store}", "date": datetime.date.today().isoformat(), "commit": commit(),
-                      "command": "tests/faults/run.py " + " ".join(x for x in sys.argv[1:] if not x.startswith("--rec")),
-                      "figures": figures}
-            print(json.dumps(result) if a.json else
-                  f"passed   {a.store:7} {name}: " + ", ".join(f"{k} {v}" for k, v in figures.items()), flush=True)
+            text = json.dumps(result) if a.json else ", ".join(f"{k} {v}" for k, v in figures.items())
             if a.record:
                 with open(os.path.join(a.record, result["name"] + ".json"), "w") as f:
                     json.dump(result, f, indent=1)
                     f.write("\n")
-        except Skip as reason:
-            skipped += 1
-            print(f"skipped  {a.store:7} {name}: {reason}", flush=True)
-        except Failure as error:
-            failed += 1
-            print(f"FAILED   {a.store:7} {name}: {error}", flush=True)
-            for w in s.workers[-2:]:
-                print(f"---- {w.log}", *open(w.log, errors="replace").read().splitlines()[-12:], sep="\n")
-        finally:
-            s.close()
-    print(f"faults: {passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+        word = {"ok": "passed", "FAIL": "FAILED", "skip": "skipped"}[verdict]
+        print(text if a.json and verdict == "ok" else f"{word:8} {a.store:7} {name}: {text}", flush=True)
+    print(f"faults: {counts['ok']} passed, {counts['FAIL']} failed, {counts['skip']} skipped")
+    return 1 if counts["FAIL"] else 0
 
 
 def commit():
@@ -459,4 +404,4 @@ def commit():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(ARGUMENTS))

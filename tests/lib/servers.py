@@ -123,13 +123,14 @@ class NatsServer(Process):
 class NatsCluster:
     """Three servers; clients are not told of the others, so that a proxy stays in the way."""
 
-    def __init__(self, folder, pinned=False, size=3):
+    def __init__(self, folder, pinned=False, size=3, user=None, password=None):
+        self.user, self.password = user, password
         routes = [free_port() for _ in range(size)]
         self.servers = []
         for i in range(size):
             extra = "cluster { name: test, host: 127.0.0.1, port: %d, no_advertise: true, routes: [%s] }" % (
                 routes[i], ", ".join("nats-route://127.0.0.1:%d" % port for port in routes))
-            self.servers.append(NatsServer(folder, "nats%d" % (i + 1), pinned, extra))
+            self.servers.append(NatsServer(folder, "nats%d" % (i + 1), pinned, extra, user, password))
 
     @property
     def url(self):
@@ -139,6 +140,9 @@ class NatsCluster:
         for server in self.servers:
             server.start()
         return self
+
+    def is_alive(self):
+        return any(server.is_alive() for server in self.servers)
 
     def wait_ready(self, deadline=40.0):
         for server in self.servers:

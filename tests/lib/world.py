@@ -82,7 +82,7 @@ class World:
     def surroundings(self, nats_port=None, llm_port=None):
         """The environment variables that lead a worker to these servers."""
         environment = {
-            "NATS_URL": "nats://127.0.0.1:%d" % (nats_port or self.nats_server.port),
+            "NATS_URL": "nats://127.0.0.1:%d" % nats_port if nats_port else self.nats_server.url,
             "NATS_USER": self.nats_server.user, "NATS_PASSWORD": self.nats_server.password,
             "LLM_BASE_URL": "http://127.0.0.1:%d/v1" % (llm_port or self.llm.port),
         }

@@ -3,53 +3,63 @@
 ends by itself at SIGTERM) or ends with exit code 2 or 3 and says why; it never dies of a signal and never hangs.
 
 usage: boot.py PROGRAM BUILD KINDS [STRIDE]    KINDS: 1 memory, 2 calls, 3 both; STRIDE: of the calls only each so manieth"""
-import http.client, os, shutil, subprocess, sys
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../e2e"))
-from stage import Failure, Stage, wait_for
-
+import http.client, os, sys
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "../e2e"), os.path.join(HERE, "..")]
 program, build, kinds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 stride = int(sys.argv[4]) if len(sys.argv) > 4 else 1
-if not shutil.which("nats-server"):
-    print("skipped: no nats-server on the PATH")
-    sys.exit(77)
+os.environ["SLUICE_BUILD"] = build  # before tests/lib looks for the programs
+
+from lib.servers import Skip  # noqa: E402
+from stage import Failure, Stage, wait_for  # noqa: E402
 
 
-def ended_or_running(stage, worker):
+def ended_or_running(worker):
     """By its log, because without memory the probe cannot answer; or by the probe, because without memory for a secret the log
     shows no text."""
-    with open(worker.log, encoding="utf-8", errors="replace") as log:
-        if not worker.alive() or '"state":"RUNNING"' in log.read():
-            return True
+    if not worker.is_alive() or '"state":"RUNNING"' in worker.log_text(worker.starts):
+        return True
     try:
         return stage.probe("/readyz")[0] == 200
     except http.client.HTTPException:
         return False
 
 
-def boot(stage, nth, on):
+def start(**env):
+    """One worker, started again and again."""
+    if not stage.workers:
+        return stage.start_worker(**env)
+    return stage.workers[0].set(**env).start()
+
+
+def boot(nth, on):
     """(exit code, calls made, name of the call that failed)"""
     told = os.path.join(stage.dir, "failing")
     if os.path.exists(told):
         os.remove(told)
-    worker = stage.start_worker(SLUICE_FAILING=f"{kinds} {nth} {on} {told}", NATS_CONNECT_TIMEOUT=1, NATS_MAX_RECONNECT_ATTEMPTS=2,
-                                NATS_RECONNECT_TIME_WAIT=0.1, SLUICE_SHUTDOWN_GRACE=5,
-                                LSAN_OPTIONS=f"suppressions={suppressions}:print_suppressions=0")
+    worker = start(SLUICE_FAILING=f"{kinds} {nth} {on} {told}", NATS_CONNECT_TIMEOUT=1, NATS_MAX_RECONNECT_ATTEMPTS=2,
+                   NATS_RECONNECT_TIME_WAIT=0.1, SLUICE_SHUTDOWN_GRACE=5,
+                   LSAN_OPTIONS=f"suppressions={suppressions}:print_suppressions=0")
+    disturbed = f"failing, {'and all after it' if on else 'alone'}"
     try:
-        wait_for("RUNNING or ended", lambda: ended_or_running(stage, worker), 60)
+        wait_for("RUNNING or ended", lambda: ended_or_running(worker), 60)
         code = worker.stop(60)
-    except (Failure, subprocess.TimeoutExpired) as e:
-        broken.append(f"call {nth} failing, {'and all after it' if on else 'alone'}: {e}\n{open(worker.log, errors='replace').read()[-1500:]}")
+    except AssertionError as e:
+        broken.append(f"call {nth} {disturbed}: {e}\n{worker.log_text(worker.starts)[-1500:]}")
         worker.kill()
         code = WEDGED
-    with open(worker.log, encoding="utf-8", errors="replace") as log:
-        text = log.read()
+    text = worker.log_text(worker.starts)
     name, _, calls = open(told, encoding="utf-8").read().partition("\n") if os.path.exists(told) else ("?", "", "")
     if code != WEDGED and (code not in (0, 1, 2, 3, 4) or (code != 0 and not text.strip()) or "AddressSanitizer" in text or "runtime error" in text):
-        broken.append(f"call {nth} ({name}) failing, {'and all after it' if on else 'alone'}: exit code {code}\n{text[-1500:]}")
+        broken.append(f"call {nth} ({name}) {disturbed}: exit code {code}\n{text[-1500:]}")
     return code, int(calls or 0), name
 
 
-stage = Stage(build)
+try:
+    stage = Stage()
+except Skip as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
 # A connection whose thread could not be started stays in its mailbox until the process ends: it is known to.
 suppressions = os.path.join(stage.dir, "lsan")
 with open(suppressions, "w", encoding="utf-8") as f:
@@ -58,13 +68,13 @@ stage.sluice = os.path.abspath(program)
 WEDGED = -99
 codes, names, broken = {}, {}, []
 try:
-    code, calls, _ = boot(stage, 0, 0)
+    code, calls, _ = boot(0, 0)
     if code != 0 or broken:
         raise Failure(f"undisturbed: exit code {code}\n" + "\n".join(broken))
     for on in (0, 1):
         nth = 1
         while nth <= calls:
-            code, _, name = boot(stage, nth, on)
+            code, _, name = boot(nth, on)
             codes[code] = codes.get(code, 0) + 1
             names.setdefault(name, set()).add(code)
             nth += stride * (1 if not on else 3)
