@@ -24,7 +24,7 @@
  *
  * Changes
  *  1.0  2026-11-21  first version
- *  1.1  2026-11-21  sluice_worker.services
+ *  1.1  2026-11-21  sluice_worker.services, sluice_worker.prompts
  */
 #ifndef SLUICE_WORKER_H
 #define SLUICE_WORKER_H
@@ -512,6 +512,9 @@ typedef struct sluice_worker {
     /* ---- 1.1 */
     /* Names of services that the configuration must have, NULL at the end; may be NULL. */
     const char *const *services;
+    /* Names of prompt files, without their suffix, that have to be there and to be right when the
+     * worker starts; NULL at the end, at most 64; may be NULL. */
+    const char *const *prompts;
 } sluice_worker;
 
 typedef const sluice_worker *sluice_worker_entry_fn(void);

@@ -41,7 +41,7 @@ static const char help[] =
 
 struct dev {
     char scratch[64], self[PATH_MAX];
-    char plugin[PATH_MAX + 64], data[PATH_MAX + 64]; /* the worker; its prompts and samples */
+    char plugin[PATH_MAX + 64], data[PATH_MAX + 64]; /* the worker; its samples */
     char url[64], database[128], llm_url[2048];
     unsigned nats_port, probe_port;
     struct child nats, llm, worker;
@@ -80,7 +80,7 @@ static unsigned free_port(void)
     return port;
 }
 
-/* Worker, prompts and samples: of the build folder that this program stands in, else as installed. */
+/* Worker and samples: of the build folder that this program stands in, else as installed. */
 static int places_find(struct dev *d)
 {
     ssize_t n = readlink("/proc/self/exe", d->self, sizeof d->self - 1);
@@ -185,16 +185,13 @@ static int llm_start(struct dev *d)
 static int worker_start(struct dev *d)
 {
     d->probe_port = free_port();
-    char prompts[PATH_MAX + 128];
     char port[16];
-    (void)snprintf(prompts, sizeof prompts, "%s/prompts", d->data);
     (void)snprintf(port, sizeof port, "%u", d->probe_port);
     const char *model = getenv("LLM_MODEL");
     const char *const env[][2] = {{"NATS_URL", d->url},
                                   {"LLM_BASE_URL", d->llm_url},
                                   {"LLM_MODEL", model == NULL ? "sim-1" : model},
                                   {"SLUICE_WORKER", d->plugin},
-                                  {"SLUICE_PROMPT_DIR", prompts},
                                   {"SLUICE_STORE", "sqlite"},
                                   {"SLUICE_SQLITE_PATH", d->database},
                                   {"SLUICE_CREATE_STREAMS", "1"},

@@ -6,6 +6,7 @@
 #include "run/boot.h"
 #include "run/loader.h"
 #include "run/log.h"
+#include "run/prompts.h"
 #include "run/state.h"
 #include "run/worker_config.h"
 #include <stdio.h>
@@ -33,7 +34,8 @@ static int32_t level_of(const char *name)
     return level;
 }
 
-/* What the worker's description asks of the configuration goes into the report, which has the
+/* What the worker's description asks of the configuration and misses of its prompts goes into the
+ * report, which has the
  * other errors already. NULL without a worker, or when it cannot be loaded: `err` says why. */
 static struct sluice_config *worker_look(const struct sluice_settings *s,
                                          struct sluice_report *report, struct sluice_err *err)
@@ -49,6 +51,7 @@ static struct sluice_config *worker_look(const struct sluice_settings *s,
     if (sluice_plugin_load(s->worker, s->worker_dir, &plugin, err) != SLUICE_OK) {
         return NULL;
     }
+    sluice_prompts_check(s, &plugin, report);
     return sluice_worker_config_create(s, &plugin.worker, report);
 }
 

@@ -2,6 +2,7 @@
 #include "run/boot.h"
 
 #include "run/boot_state.h"
+#include "run/heap.h"
 #include "run/log.h"
 #include "run/watch.h"
 #include <signal.h>
@@ -13,16 +14,6 @@
 
 #define TICK_MS        100  /* how often the supervising thread looks */
 #define ABORT_LIMIT_MS 3000 /* for the NAKs at the end of the grace */
-
-static void *resize(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    if (size == 0) {
-        free(p);
-        return NULL;
-    }
-    return realloc(p, size);
-}
 
 void boot_state_enter(struct boot *b, enum sluice_run_state state)
 {
@@ -268,7 +259,7 @@ int sluice_worker_run(const struct sluice_settings *settings)
 {
     static struct boot b; /* the crash report looks into it */
     b.settings = settings;
-    b.allocator.resize = resize;
+    b.allocator = sluice_heap;
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;

@@ -38,7 +38,7 @@ struct boot {
     struct runtime *runtime;
     struct sluice_nats_facts facts;
     struct sluice_nats_target target;
-    char durable[80], prompts[4096];
+    char durable[80];
     pthread_t thread;
     int has_thread;
     struct sluice_mail order; /* to the loop thread */

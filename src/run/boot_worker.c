@@ -3,6 +3,7 @@
 #include "run/boot_state.h"
 
 #include "run/log.h"
+#include "run/prompts.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,13 +27,14 @@ static int outputs_set(struct boot *b)
     return *names == NULL;
 }
 
-/* All that the worker's description finds wrong with the configuration, a line each. */
+/* All that the worker finds wrong with its configuration and its prompts, a line each. */
 static sluice_rc worker_config_step(struct boot *b)
 {
     static struct sluice_report report;
     report = (struct sluice_report){.count = 0};
     b->worker_config = sluice_worker_config_create(b->settings, &b->plugin.worker, &report);
     sluice_worker_config_secrets(b->worker_config, sluice_log_redact);
+    sluice_prompts_load(&b->host, b->settings, &report);
     if (report.count == 0) {
         return SLUICE_OK;
     }
@@ -69,9 +71,6 @@ sluice_rc boot_worker(struct boot *b)
         return rc;
     }
     const sluice_worker *w = &b->plugin.worker;
-    if ((rc = worker_config_step(b)) != SLUICE_OK) {
-        return rc;
-    }
     b->host = (struct worker_host){.plugin = &b->plugin,
                                    .table = host_table(),
                                    .allocator = &b->allocator,
@@ -84,14 +83,9 @@ sluice_rc boot_worker(struct boot *b)
                                    .log = host_log};
     memcpy(b->host.services, b->services, sizeof b->services);
     sluice_arena_init(&b->host.scratch, &b->allocator, 16384, 256u * 1024 * 1024);
-    const char *slash = strrchr(b->plugin.path, '/');
-    (void)snprintf(b->prompts, sizeof b->prompts, "%.*s/prompts", (int)(slash - b->plugin.path),
-                   b->plugin.path);
-    const char *prompts = s->prompt_dir[0] != '\0' ? s->prompt_dir : b->prompts;
     (void)snprintf(b->durable, sizeof b->durable, "%s",
                    s->durable[0] != '\0' ? s->durable : w->name);
-    if ((rc = host_prompts_load(&b->host, prompts, &b->err)) != SLUICE_OK) {
-        b->is_misconfigured = rc == SLUICE_ERR_CONFIG;
+    if ((rc = worker_config_step(b)) != SLUICE_OK) {
         return rc;
     }
     if (!outputs_set(b)) {

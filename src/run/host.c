@@ -240,3 +240,12 @@ void host_run(struct worker_host *host, struct inflight *m, struct host_verdict 
     }
     sluice_arena_reset(&host->scratch);
 }
+
+void host_fini(struct worker_host *host)
+{
+    for (uint32_t i = 0; i < host->prompts_count; i++) {
+        sluice_prompt_destroy(host->prompts[i].prompt);
+    }
+    host->prompts_count = 0;
+    sluice_arena_fini(&host->scratch);
+}

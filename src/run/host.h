@@ -56,11 +56,7 @@ struct worker_host {
     _Atomic(const char *) running_step; /* the host function it called last; "start" before the first */
 };
 
-/* Read all *.prompt and *.md files of a directory into host->prompts. ERR_CONFIG with
- * file:line:column. */
-SLUICE_MUST_CHECK
-sluice_rc host_prompts_load(struct worker_host *host, const char *directory,
-                            struct sluice_err *err);
+/* Free prompts and scratch memory. */
 void host_fini(struct worker_host *host);
 
 /* The table that turns begin with. */

@@ -13,6 +13,7 @@
 #define MAJORS_LOOKED_FOR 16u
 #define OUTPUTS_MAX       16u
 #define SERVICES_MAX      13u /* as many as a configuration can have */
+#define PROMPTS_MAX       64u /* as many as a host loads */
 
 static sluice_rc path_find(const char *worker, const char *directory, char *path, size_t size,
                            struct sluice_err *err)
@@ -106,7 +107,7 @@ static int is_name(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
 }
 
-/* A list of the description: names as outputs and services have them, none twice. */
+/* A list of the description: names as outputs, services and prompts have them, none twice. */
 static sluice_rc list_check(const sluice_worker *w, const char *path, const char *what,
                             const char *const *names, uint32_t max, struct sluice_err *err)
 {
@@ -151,7 +152,10 @@ static sluice_rc description_check(const sluice_worker *w, const char *path, str
                               w->name, w->kind);
     }
     sluice_rc rc = list_check(w, path, "outputs", w->outputs, OUTPUTS_MAX, err);
-    return rc != SLUICE_OK ? rc : list_check(w, path, "services", w->services, SERVICES_MAX, err);
+    if (rc == SLUICE_OK) {
+        rc = list_check(w, path, "services", w->services, SERVICES_MAX, err);
+    }
+    return rc != SLUICE_OK ? rc : list_check(w, path, "prompts", w->prompts, PROMPTS_MAX, err);
 }
 
 sluice_rc sluice_plugin_load(const char *worker, const char *directory, struct sluice_plugin *out,

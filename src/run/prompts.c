@@ -1,23 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loading a folder of prompt files. */
-#include "run/host.h"
+#include "run/prompts.h"
 
+#include "run/heap.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-static sluice_rc file_load(struct worker_host *host, const char *directory, const char *file,
+void sluice_prompts_folder(const struct sluice_settings *settings,
+                           const struct sluice_plugin *plugin, const char *datadir, char *path,
+                           size_t size)
+{
+    char installed[4096];
+    const char *slash = strrchr(plugin->path, '/');
+    (void)snprintf(installed, sizeof installed, "%s/%s/prompts", datadir, plugin->worker.name);
+    (void)snprintf(path, size, "%.*s/prompts", (int)(slash - plugin->path), plugin->path);
+    if (settings->prompt_dir[0] != '\0') {
+        (void)snprintf(path, size, "%s", settings->prompt_dir);
+    } else if (access(path, F_OK) != 0 && access(installed, F_OK) == 0) {
+        (void)snprintf(path, size, "%s", installed);
+    }
+}
+
+static sluice_rc file_load(struct worker_host *host, const char *path, const char *name,
                            size_t name_len, struct sluice_err *err)
 {
     if (host->prompts_count == HOST_PROMPTS_MAX || name_len > SLUICE_NAME_MAX) {
         return sluice_err_set(err, SLUICE_ERR_CONFIG,
-                              "%s/%s: expected at most %u prompts with names of at most 64 bytes",
-                              directory, file, HOST_PROMPTS_MAX);
+                              "%s: expected at most %u prompts with names of at most 64 bytes",
+                              path, HOST_PROMPTS_MAX);
     }
-    char path[4096];
-    (void)snprintf(path, sizeof path, "%s/%s", directory, file);
     FILE *in = fopen(path, "re");
     char *text = malloc(SLUICE_PROMPT_SIZE_MAX + 1);
     sluice_rc rc;
@@ -30,7 +44,7 @@ static sluice_rc file_load(struct worker_host *host, const char *directory, cons
                         : sluice_prompt_parse(path, (sluice_bytes){text, len}, host->allocator,
                                               &p->prompt, err);
         if (rc == SLUICE_OK) {
-            (void)snprintf(p->name, sizeof p->name, "%.*s", (int)name_len, file);
+            (void)snprintf(p->name, sizeof p->name, "%.*s", (int)name_len, name);
             host->prompts_count++;
         }
     }
@@ -41,31 +55,56 @@ static sluice_rc file_load(struct worker_host *host, const char *directory, cons
     return rc;
 }
 
-sluice_rc host_prompts_load(struct worker_host *host, const char *directory, struct sluice_err *err)
+/* All files of the folder, which need not be there. */
+static void folder_load(struct worker_host *host, const char *folder, struct sluice_report *report)
 {
-    DIR *dir = opendir(directory);
+    DIR *dir = opendir(folder);
     if (dir == NULL) {
-        return errno == ENOENT ? SLUICE_OK /* a worker needs no prompt files */
-                               : sluice_err_set(err, SLUICE_ERR_CONFIG, "prompts: %s: %s",
-                                                directory, strerror(errno));
+        if (errno != ENOENT) {
+            sluice_report_add(report, "prompts: %s: %s", folder, strerror(errno));
+        }
+        return;
     }
-    sluice_rc rc = SLUICE_OK;
     const struct dirent *entry;
-    while (rc == SLUICE_OK && (entry = readdir(dir)) != NULL) {
+    while ((entry = readdir(dir)) != NULL) {
+        struct sluice_err err = {.rc = SLUICE_OK};
+        char path[4400];
         const char *dot = strrchr(entry->d_name, '.');
-        if (dot != NULL && dot != entry->d_name && strcmp(dot, ".prompt") == 0) {
-            rc = file_load(host, directory, entry->d_name, (size_t)(dot - entry->d_name), err);
+        if (dot == NULL || dot == entry->d_name || strcmp(dot, ".prompt") != 0) {
+            continue;
+        }
+        (void)snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (file_load(host, path, entry->d_name, (size_t)(dot - entry->d_name), &err) !=
+            SLUICE_OK) {
+            sluice_report_add(report, "%s", err.text);
         }
     }
     (void)closedir(dir);
-    return rc;
 }
 
-void host_fini(struct worker_host *host)
+void sluice_prompts_load(struct worker_host *host, const struct sluice_settings *settings,
+                         struct sluice_report *report)
 {
-    for (uint32_t i = 0; i < host->prompts_count; i++) {
-        sluice_prompt_destroy(host->prompts[i].prompt);
+    const sluice_worker *w = &host->plugin->worker;
+    char folder[4096];
+    sluice_prompts_folder(settings, host->plugin, SLUICE_DATADIR, folder, sizeof folder);
+    folder_load(host, folder, report);
+    for (const char *const *name = w->prompts; name != NULL && *name != NULL; name++) {
+        char path[4200];
+        (void)snprintf(path, sizeof path, "%s/%s.prompt", folder, *name);
+        if (access(path, F_OK) != 0) { /* one that is there was loaded, or its fault was told */
+            sluice_report_add(report,
+                              "worker %s: prompt \"%s\": no file %s.prompt in %s, expected there "
+                              "or in the folder that SLUICE_PROMPT_DIR names",
+                              w->name, *name, *name, folder);
+        }
     }
-    host->prompts_count = 0;
-    sluice_arena_fini(&host->scratch);
+}
+
+void sluice_prompts_check(const struct sluice_settings *settings,
+                          const struct sluice_plugin *plugin, struct sluice_report *report)
+{
+    struct worker_host host = {.plugin = plugin, .allocator = &sluice_heap};
+    sluice_prompts_load(&host, settings, report);
+    host_fini(&host);
 }

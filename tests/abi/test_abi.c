@@ -35,6 +35,8 @@ AT(sluice_worker, options, 80);
 AT(sluice_worker, create, 88);
 AT(sluice_worker, destroy, 96);
 AT(sluice_worker, services, 104); /* 1.1 */
+AT(sluice_worker, prompts, 112);
+_Static_assert(sizeof(void *) != 8 || sizeof(sluice_worker) == 120, "size of 1.1");
 
 AT(sluice_host, struct_size, 0);
 AT(sluice_host, abi_major, 4);
@@ -139,6 +141,7 @@ static void a_worker_of_this_version_loads(void **state)
     }
     assert_string_equal(plugin.worker.name, "variant");
     assert_string_equal(plugin.worker.services[0], "crm");
+    assert_string_equal(plugin.worker.prompts[0], "question");
     assert_int_equal(plugin.path[0], '/');
 }
 
@@ -153,6 +156,7 @@ static void a_worker_of_an_older_minor_loads(void **state)
     assert_int_equal(plugin.worker.struct_size, offsetof(sluice_worker, services));
     assert_string_equal(plugin.worker.outputs[0], "ready");
     assert_null(plugin.worker.services); /* what it does not know is zero */
+    assert_null(plugin.worker.prompts);
 }
 
 static void each_refusal_tells_path_reason_and_remedy(void **state)
@@ -178,7 +182,8 @@ static void each_refusal_tells_path_reason_and_remedy(void **state)
         {"bad_output", SLUICE_ERR_VALIDATION, "outputs: \"not a name\", expected at most 16"},
         {"output_twice", SLUICE_ERR_VALIDATION,
          "outputs: \"ready\", expected at most 16 different"},
-        {"bad_service", SLUICE_ERR_VALIDATION, "services: \"\", expected at most 13"}};
+        {"bad_service", SLUICE_ERR_VALIDATION, "services: \"\", expected at most 13"},
+        {"bad_prompt", SLUICE_ERR_VALIDATION, "prompts: \"a/b\", expected at most 64"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char path[128];
         (void)snprintf(path, sizeof path, "abi_%s.so", cases[i].name);

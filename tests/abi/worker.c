@@ -19,6 +19,7 @@
 #define BAD_SERVICE  13
 #define NO_ANSWER    14
 #define OTHER_ENTRY  15
+#define BAD_PROMPT   16
 
 static sluice_rc nothing(sluice_turn *t, const sluice_msg *in)
 {
@@ -40,6 +41,7 @@ static const char *const services[] = {
     "",
 #endif
     "crm", NULL};
+static const char *const prompts[] = {"question", VARIANT == BAD_PROMPT ? "a/b" : NULL, NULL};
 #endif
 static const sluice_route routes[] = {{.on_message = nothing}, {.on_message = NULL}};
 
@@ -57,6 +59,7 @@ static const sluice_worker worker = {
     .outputs = outputs,
 #if VARIANT != OLD
     .services = services,
+    .prompts = prompts,
 #endif
 };
 

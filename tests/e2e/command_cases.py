@@ -117,6 +117,23 @@ def the_secret_of_a_url_never_shows(s):
         check("canary" not in out, out)
 
 
+def a_missing_prompt_ends_the_boot_with_exit_2(s):
+    plugin = {"SLUICE_WORKER": os.path.join(s.build, "workers/context-enricher.so"), "LLM_MODEL": "m"}
+    empty = os.path.join(s.dir, "empty")
+    os.mkdir(empty)
+    sluice(s, "check", says="context-enricher.so", **plugin)  # the build has put the prompts beside it
+    for command in "check", "run":
+        out = sluice(s, command, expect=2, says="1 error", SLUICE_PROMPT_DIR=empty, **plugin)
+        check(f'worker context-enricher: prompt "context": no file context.prompt in {empty}, expected' in out, out)
+
+
+def the_prompts_beside_the_plugin_are_found(s):
+    s.start_worker(SLUICE_PROMPT_DIR=None)
+    s.ready()
+    s.send(1)
+    s.expect_done(1)
+
+
 def started_from(folder):
     """Processes that have this folder among their arguments or their environment."""
     found = []

@@ -2,7 +2,7 @@
 /* What is read at the start, with each allocation and each call on a file failing in turn: the
  * report says so, nothing crashes, and no value is half there. */
 #include "failing.h"
-#include "run/host.h"
+#include "run/prompts.h"
 #include "run/option.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -102,17 +102,19 @@ static void *resize(void *ctx, void *p, size_t size)
 static int prompting(void *ctx)
 {
     static const struct sluice_allocator allocator = {.resize = resize};
-    struct worker_host host = {.allocator = &allocator};
-    struct sluice_err err = {0};
+    static const struct sluice_plugin plugin; /* that needs none by name */
+    static struct sluice_report report;
+    struct worker_host host = {.plugin = &plugin, .allocator = &allocator};
     char path[128];
+    const struct sluice_settings settings = {.prompt_dir = path};
     (void)ctx;
     (void)snprintf(path, sizeof path, "%s/prompts", folder);
     sluice_arena_init(&host.scratch, &allocator, 64, 0);
-    sluice_rc rc = host_prompts_load(&host, path, &err);
-    assert_true(rc != SLUICE_OK || host.prompts_count == 2);
-    assert_true(rc == SLUICE_OK || err.text[0] != '\0');
+    report = (struct sluice_report){.count = 0};
+    sluice_prompts_load(&host, &settings, &report);
+    assert_true(report.count > 0 || host.prompts_count == 2);
     host_fini(&host);
-    return rc == SLUICE_OK;
+    return report.count == 0;
 }
 
 static void prompts_report_what_failed(void **state)

@@ -57,6 +57,8 @@ static sluice_rc enrich(sluice_turn *t, const sluice_msg *in)
     return sluice_publish(t, "ready", &ready.base);
 }
 
+static const char *const prompts[] = {"context", NULL};
+
 SLUICE_WORKER(.name = "context-enricher", .version = "1.0",
               .input = &context__v1__context_enrich_request__descriptor, .key_field = "request_id",
-              .on_message = enrich);
+              .on_message = enrich, .prompts = prompts);
