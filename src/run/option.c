@@ -18,6 +18,8 @@ static void value_set(struct sluice_settings_box *box, size_t i, const char *val
 {
     if (option_set(&sluice_option_rows[i], value, &box->settings, &box->texts[i], s)) {
         box->layers[i] = (uint8_t)layer;
+    } else {
+        box->refused[i] = 1;
     }
 }
 
@@ -80,6 +82,8 @@ static void secret_from_file(struct sluice_settings_box *box, size_t i, const ch
 {
     if (option_set_from_file(&sluice_option_rows[i], path, &box->settings, &box->texts[i], s)) {
         box->layers[i] = (uint8_t)layer;
+    } else {
+        box->refused[i] = 1;
     }
 }
 
@@ -227,7 +231,8 @@ static void settings_check(struct sluice_settings_box *box, struct sluice_report
     if (s->store[0] == '\0') {
         s->store = s->mongodb_uri[0] != '\0' ? "mongodb" : "sqlite";
     }
-    if (strcmp(s->store, "mongodb") == 0 && s->mongodb_uri[0] == '\0') {
+    if (strcmp(s->store, "mongodb") == 0 && s->mongodb_uri[0] == '\0' &&
+        !box->refused[ROW_mongodb_uri]) {
         sluice_report_add(report, "MONGODB_URI: not set, expected with SLUICE_STORE=mongodb");
     }
 }

@@ -38,7 +38,8 @@ struct service_origin {
 struct sluice_settings_box {
     struct sluice_settings settings;
     uint8_t layers[OPTIONS_COUNT];
-    char *texts[OPTIONS_COUNT]; /* as given; owned */
+    uint8_t refused[OPTIONS_COUNT]; /* a value was given and refused */
+    char *texts[OPTIONS_COUNT];     /* as given; owned */
     struct service_origin services[SLUICE_SERVICES_MAX];
 };
 

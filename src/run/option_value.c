@@ -313,6 +313,30 @@ static int is_url_list(const char *value, int is_nats)
     }
 }
 
+/* mongodb://user:password@host:port,host:port/… or mongodb+srv://…host/…; what stands behind the
+ * hosts is libmongoc's to judge. */
+static int is_mongodb_uri(const char *value)
+{
+    int is_service = strncmp(value, "mongodb+srv://", 14) == 0;
+    if (!is_service && strncmp(value, "mongodb://", 10) != 0) {
+        return 0;
+    }
+    const char *host = value + (is_service ? 14 : 10);
+    const char *end = host + strcspn(host, "/?#");
+    const char *at = memrchr(host, '@', (size_t)(end - host));
+    for (host = at == NULL ? host : at + 1;; host++) {
+        const char *comma = memchr(host, ',', (size_t)(end - host));
+        size_t len = (size_t)((comma == NULL ? end : comma) - host);
+        if (len == 0 || !is_host(host, len) || strcspn(host, " \t\r\n") < len) {
+            return 0;
+        }
+        host += len;
+        if (host == end) {
+            return 1;
+        }
+    }
+}
+
 /* A base URL gets a path behind it, so it can have neither query nor fragment. */
 static const char *url_fault(const char *value, int is_nats)
 {
@@ -341,6 +365,10 @@ static const char *text_fault(const struct option *o, const char *value)
     case OPTION_PATTERN:
         return sluice_subject_pattern_is_valid(value) ? NULL
                                                       : "a subject like a.b.c, a.*.c or a.>";
+    case OPTION_SECRET:
+        return strcmp(o->key, "store.mongodb_uri") != 0 || is_mongodb_uri(value)
+                   ? NULL
+                   : "a URI like mongodb://host:port or mongodb+srv://host";
     case OPTION_URL:
         return url_fault(value, strncmp(o->key, "nats", 4) == 0);
     default:

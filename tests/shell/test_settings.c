@@ -258,10 +258,12 @@ static void missing_and_oversize_files_are_named(void **state)
 static void secrets_come_from_files_and_never_show(void **state)
 {
     (void)state;
+    static const char value_given[] = "mongodb://u:canary-123@host"; /* good for all of them */
     char secret[] = "/tmp/sluice-secret-XXXXXX";
-    int fd = mkstemp(secret);
-    assert_int_equal(write(fd, "canary-123\n", 11), 11);
-    close(fd);
+    FILE *file_given = fdopen(mkstemp(secret), "w");
+    assert_non_null(file_given);
+    fprintf(file_given, "%s\n", value_given);
+    fclose(file_given);
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
         const struct option *o = &sluice_option_rows[i];
         if (o->kind != OPTION_SECRET) {
@@ -273,7 +275,7 @@ static void secrets_come_from_files_and_never_show(void **state)
         assert_int_equal(load(NULL, 0, NULL), SLUICE_OK);
         const char *value;
         memcpy(&value, (const char *)sluice_settings_of(box) + o->offset, sizeof value);
-        assert_string_equal(value, "canary-123");
+        assert_string_equal(value, value_given);
         for (int as_json = 0; as_json < 2; as_json++) {
             char *text = NULL;
             size_t len = 0;
@@ -311,6 +313,53 @@ static void passwords_in_urls_do_not_show(void **state)
     assert_non_null(strstr(text, "nats://me:***@host:4222"));
     free(text);
     unsetenv("NATS_URL");
+}
+
+static void a_mongodb_uri_has_its_scheme_and_a_host(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *uri;
+        int is_good;
+    } cases[] = {{"mongodb://h", 1},
+                 {"mongodb://h:27017/db?replicaSet=r", 1},
+                 {"mongodb://u:canary@a:1,b,[::1]:2/?tls=true", 1},
+                 {"mongodb+srv://u:canary@cluster.example/db", 1},
+                 {"mongodb://%2Ftmp%2Fmongodb.sock/db", 1},
+                 {"mongodb:/u:canary@h", 0},
+                 {"mongo://u:canary@h", 0},
+                 {"http://u:canary@h", 0},
+                 {"canary", 0},
+                 {"mongodb://", 0},
+                 {"mongodb+srv://", 0},
+                 {"mongodb://u:canary@", 0},
+                 {"mongodb://u:canary@/db", 0},
+                 {"mongodb:///canary", 0},
+                 {"mongodb://?canary@h", 0},
+                 {"mongodb://h:canary", 0},
+                 {"mongodb://h:65536", 0},
+                 {"mongodb://u:canary@a,", 0},
+                 {"mongodb://u:canary@a,,b", 0},
+                 {"mongodb://u:canary@a b", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        setenv("MONGODB_URI", cases[i].uri, 1);
+        sluice_rc rc = load(NULL, 0, NULL);
+        if ((rc == SLUICE_OK) != cases[i].is_good) {
+            fail_msg("%s: %s %s", cases[i].uri, sluice_status_name(rc), report.text);
+        }
+        if (!cases[i].is_good) {
+            assert_int_equal(report.count, 1);
+            expect_error("environment: MONGODB_URI: \"***\", expected a URI like mongodb://host");
+        }
+        assert_null(strstr(report.text, "canary"));
+    }
+    setenv("SLUICE_STORE", "mongodb", 1); /* one that was refused is not missing as well */
+    setenv("LLM_TIMEOUT", "soon", 1);
+    assert_int_equal(load(NULL, 0, NULL), SLUICE_ERR_CONFIG);
+    assert_int_equal(report.count, 2);
+    unsetenv("LLM_TIMEOUT");
+    unsetenv("SLUICE_STORE");
+    unsetenv("MONGODB_URI");
 }
 
 /* ---- What no single value shows ---- */
@@ -500,6 +549,7 @@ int main(void)
         cmocka_unit_test(missing_and_oversize_files_are_named),
         cmocka_unit_test(secrets_come_from_files_and_never_show),
         cmocka_unit_test(passwords_in_urls_do_not_show),
+        cmocka_unit_test(a_mongodb_uri_has_its_scheme_and_a_host),
         cmocka_unit_test(values_that_contradict_each_other_are_refused),
         cmocka_unit_test(a_default_stall_limit_follows_a_short_ack_wait),
         cmocka_unit_test(services_come_from_file_and_environment),
