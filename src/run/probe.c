@@ -17,7 +17,8 @@
 
 #define CONNECTIONS_MAX       32
 #define IDLE_SECONDS          10
-#define MEMORY_PER_CONNECTION (12 * 1024) /* request line and headers above 8 KiB do not fit */
+#define HEAD_SIZE_MAX         8192        /* request line and headers together */
+#define MEMORY_PER_CONNECTION (12 * 1024) /* such a head and an answer's; much above is MHD's 4xx */
 
 struct sluice_probe {
     struct MHD_Daemon *daemon;
@@ -288,6 +289,13 @@ static enum MHD_Result reply(struct MHD_Connection *connection, const struct ans
     return result;
 }
 
+static int is_oversize(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info == NULL || info->header_size > HEAD_SIZE_MAX;
+}
+
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *path,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **request)
@@ -310,7 +318,11 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     a->type = "application/json";
     const char *allow = NULL;
     const char *accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
-    if (!path_answer(ctx, path, accept, a)) {
+    if (is_oversize(connection)) {
+        a->status = 431;
+        a->len = (size_t)snprintf(a->body, sizeof a->body,
+                                  "{\"error\":\"request line and headers over 8 KiB\"}\n");
+    } else if (!path_answer(ctx, path, accept, a)) {
         a->status = 404;
         a->len = (size_t)snprintf(a->body, sizeof a->body, "{\"error\":\"no such path\"}\n");
     } else if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
