@@ -12,7 +12,7 @@ struct option {
     enum option_kind kind;
     const char *default_value;
     double min, max;
-    const char *help; /* of a WORD: the words, separated by | */
+    const char *help; /* of a WORD: the words, separated by |; more behind a ; */
     size_t offset;
 };
 

@@ -46,7 +46,7 @@ X(create_streams, "runtime.create_streams", "SLUICE_CREATE_STREAMS", FLAG, "0", 
 X(worker, "worker.path", "SLUICE_WORKER", TEXT, "", 0, 0, "plug-in: path, or name in the worker folder") \
 X(worker_dir, "worker.directory", "SLUICE_WORKER_DIR", PATH, "", 0, 0, "folder of plug-ins; default: where Sluice installs them") \
 X(prompt_dir, "worker.prompts", "SLUICE_PROMPT_DIR", PATH, "", 0, 0, "folder of prompt files; default: `prompts` beside the plug-in, else where the worker's are installed") \
-X(store, "store.kind", "SLUICE_STORE", WORD, "", 0, 0, "|sqlite|mongodb") \
+X(store, "store.kind", "SLUICE_STORE", WORD, "", 0, 0, "sqlite|mongodb; without it: mongodb if MONGODB_URI is set, else sqlite") \
 X(mongodb_uri, "store.mongodb_uri", "MONGODB_URI", SECRET, "", 0, 0, "MongoDB connection string; makes it the store") \
 X(mongodb_database, "store.mongodb_database", "MONGODB_DATABASE", NAME, "sluice", 0, 0, "database") \
 X(mongodb_timeout_ms, "store.mongodb_timeout", "MONGODB_TIMEOUT", SECONDS, "10", 0.1, 3600, "time for one MongoDB operation") \

@@ -232,15 +232,30 @@ static int is_word_of(const char *words, const char *value)
 {
     size_t len = strlen(value);
     for (const char *p = words;;) {
-        size_t n = strcspn(p, "|");
+        size_t n = strcspn(p, "|;");
         if (n == len && memcmp(p, value, n) == 0) {
             return 1;
         }
-        if (p[n] == '\0') {
+        if (p[n] != '|') {
             return 0;
         }
         p += n + 1;
     }
+}
+
+/* a|b|c; more: as people say it. */
+static const char *words_text(const char *words, char *text, size_t size)
+{
+    size_t len = 0;
+    size_t end = strcspn(words, ";");
+    for (const char *p = words; *p != '\0' && len + 1 < size; p++) {
+        int is_bar = *p == '|' && p < words + end;
+        int is_last = is_bar && memchr(p + 1, '|', end - (size_t)(p + 1 - words)) == NULL;
+        const char *part = is_last ? " or " : ", ";
+        int n = snprintf(text + len, size - len, "%.*s", is_bar ? 4 : 1, is_bar ? part : p);
+        len += (size_t)n < size - len ? (size_t)n : size - len - 1;
+    }
+    return text;
 }
 
 int option_is_name(const char *value)
@@ -348,15 +363,15 @@ static const char *url_fault(const char *value, int is_nats)
                : "a base URL without ? and #: a path is appended to it";
 }
 
-/* NULL when the text is fine, else what was expected. */
-static const char *text_fault(const struct option *o, const char *value)
+/* NULL when the text is fine, else what was expected, perhaps in the given memory. */
+static const char *text_fault(const struct option *o, const char *value, char *text, size_t size)
 {
     if (value[0] == '\0') {
         return o->default_value[0] == '\0' ? NULL : "not to be empty";
     }
     switch (o->kind) {
     case OPTION_WORD:
-        return is_word_of(o->help, value) ? NULL : o->help;
+        return is_word_of(o->help, value) ? NULL : words_text(o->help, text, size);
     case OPTION_NAME:
         return option_is_name(value) ? NULL : "a name of [A-Za-z0-9_-], at most 64 bytes";
     case OPTION_SUBJECT:
@@ -391,7 +406,8 @@ int option_set(const struct option *o, const char *value, void *base, char **tex
     } else if (o->kind == OPTION_FLAG) {
         is_set = flag_set(s, o, value, to);
     } else {
-        const char *fault = text_fault(o, value);
+        char expected[128];
+        const char *fault = text_fault(o, value, expected, sizeof expected);
         is_set = fault == NULL;
         if (fault != NULL) {
             refuse(s, o, value, fault);

@@ -121,9 +121,46 @@ static void each_word_list_refuses_other_words(void **state)
         setenv(o->env, "perhaps", 1);
         assert_int_equal(load(NULL, 0, NULL), SLUICE_ERR_CONFIG);
         expect_error(o->env);
-        expect_error("\"perhaps\"");
+        expect_error("\"perhaps\", expected ");
+        assert_null(strchr(report.text, '|'));
         unsetenv(o->env);
     }
+}
+
+static void each_word_of_a_list_is_taken(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
+        const struct option *o = &sluice_option_rows[i];
+        char words[256];
+        (void)snprintf(words, sizeof words, "%s", o->kind == OPTION_WORD ? o->help : "");
+        words[strcspn(words, ";")] = '\0';
+        setenv("MONGODB_URI", "mongodb://h", 1);
+        for (char *word = strtok(words, "|"); word != NULL; word = strtok(NULL, "|")) {
+            setenv(o->env, word, 1);
+            assert_int_equal(load(NULL, 0, NULL), SLUICE_OK);
+            unsetenv(o->env);
+        }
+    }
+    unsetenv("MONGODB_URI");
+}
+
+static void what_a_store_may_be_is_said_in_words(void **state)
+{
+    (void)state;
+    setenv("SLUICE_STORE", "foo", 1);
+    assert_int_equal(load(NULL, 0, NULL), SLUICE_ERR_CONFIG);
+    assert_string_equal(report.text,
+                        "environment: SLUICE_STORE: \"foo\", expected sqlite or mongodb; without "
+                        "it: mongodb if MONGODB_URI is set, else sqlite\n");
+    setenv("SLUICE_STORE", "", 1);
+    assert_int_equal(load(NULL, 0, NULL), SLUICE_OK);
+    assert_string_equal(sluice_settings_of(box)->store, "sqlite");
+    setenv("MONGODB_URI", "mongodb://h", 1);
+    assert_int_equal(load(NULL, 0, NULL), SLUICE_OK);
+    assert_string_equal(sluice_settings_of(box)->store, "mongodb");
+    unsetenv("MONGODB_URI");
+    unsetenv("SLUICE_STORE");
 }
 
 static void names_subjects_and_urls_are_checked(void **state)
@@ -199,7 +236,7 @@ static void all_errors_of_all_layers_come_together(void **state)
     assert_int_equal(report.count, 9);
     expect_error(":2:3: nats.url: \"\", expected not to be empty");
     expect_error(":3:3: nats.urll: unknown key; did you mean nats.url?");
-    expect_error(":5:4: log.level: \"loud\", expected debug|info|warn|error");
+    expect_error(":5:4: log.level: \"loud\", expected debug, info, warn or error");
     expect_error("environment: NATS_CONNECT_TIMEOUT: \"abc\"");
     expect_error("environment: SERVICE_READINESS_TIME_OUT: \"-1\"");
     expect_error("--probe-port: \"70000\", expected a whole number from 0 to 65535");
@@ -541,6 +578,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_number_has_its_limits),
         cmocka_unit_test(each_word_list_refuses_other_words),
+        cmocka_unit_test(each_word_of_a_list_is_taken),
+        cmocka_unit_test(what_a_store_may_be_is_said_in_words),
         cmocka_unit_test(names_subjects_and_urls_are_checked),
         cmocka_unit_test(units_of_time_are_understood),
         cmocka_unit_test(flag_over_environment_over_file_over_default),
