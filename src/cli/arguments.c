@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/arguments.h"
 
+#include "run/log.h"
 #include "run/state.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A flag that stood last, without the value it needs. */
 static const char *lacking;
@@ -92,6 +94,20 @@ const char *arguments_word(int *argc, char **argv)
     return NULL;
 }
 
+int arguments_refuse(const char *command, const struct sluice_settings_box *box,
+                     const struct sluice_report *report)
+{
+    const struct sluice_settings *s = box == NULL ? NULL : sluice_settings_of(box);
+    if (s != NULL && strcmp(s->log_format, "json") == 0 && !isatty(STDERR_FILENO)) {
+        sluice_log_open(SLUICE_LOG_ERROR, 1, s->log_emoji);
+        sluice_report_log(report);
+    } else {
+        fprintf(stderr, "sluice %s: configuration: %u error%s\n%s", command, report->count,
+                report->count == 1 ? "" : "s", report->text);
+    }
+    return SLUICE_EXIT_CONFIG;
+}
+
 int arguments_settings(const char *command, int argc, char **argv, struct sluice_settings_box **out)
 {
     static struct sluice_report report;
@@ -114,9 +130,8 @@ int arguments_settings(const char *command, int argc, char **argv, struct sluice
     if (sluice_settings_load(count, arguments, file, out, &report) == SLUICE_OK) {
         return 0;
     }
-    fprintf(stderr, "sluice %s: configuration: %u error%s\n%s", command, report.count,
-            report.count == 1 ? "" : "s", report.text);
+    int code = arguments_refuse(command, *out, &report);
     sluice_settings_free(*out);
     *out = NULL;
-    return SLUICE_EXIT_CONFIG;
+    return code;
 }

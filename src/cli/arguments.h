@@ -26,6 +26,11 @@ int arguments_number(int *argc, char **argv, const char *command, const char *fl
  * command's own flags. */
 const char *arguments_word(int *argc, char **argv);
 
+/* Tell what is wrong with the configuration: log records when the log is JSON and no terminal, else
+ * lines. Returns the exit code. `box` may be NULL. */
+int arguments_refuse(const char *command, const struct sluice_settings_box *box,
+                     const struct sluice_report *report);
+
 /* Load the settings from what is left, with `--config FILE` and `--context NAME`. 0, or the exit
  * code with the errors on stderr. */
 int arguments_settings(const char *command, int argc, char **argv,

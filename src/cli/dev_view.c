@@ -123,7 +123,7 @@ static void line_show(struct dev_view *v, const char *line)
 {
     cJSON *json = cJSON_Parse(line);
     if (json == NULL) {
-        printf("%s\n", line); /* not a log line: configuration errors, a crash report */
+        printf("%s\n", line); /* not a log line: a crash report */
         (void)snprintf(v->last_error, sizeof v->last_error, "%.500s", line);
     } else {
         event_show(v, json);

@@ -43,8 +43,7 @@ static struct sluice_config *worker_look(const struct sluice_settings *s,
     static struct sluice_plugin plugin;
     if (s->worker[0] == '\0') {
         if (s->own_count > 0) {
-            sluice_report_add(report, "%s: without SLUICE_WORKER no option is known",
-                              s->own[0].where);
+            sluice_report_add(report, &s->own[0].place, "without SLUICE_WORKER no option is known");
         }
         return NULL;
     }
@@ -53,13 +52,6 @@ static struct sluice_config *worker_look(const struct sluice_settings *s,
     }
     sluice_prompts_check(s, &plugin, report);
     return sluice_worker_config_create(s, &plugin.worker, report);
-}
-
-static int refuse(const char *command, const struct sluice_report *report)
-{
-    fprintf(stderr, "sluice %s: configuration: %u error%s\n%s", command, report->count,
-            report->count == 1 ? "" : "s", report->text);
-    return SLUICE_EXIT_CONFIG;
 }
 
 static void log_prepare(const struct sluice_settings *s)
@@ -93,13 +85,14 @@ static int run(int argc, char **argv)
     struct sluice_err unloadable = {.rc = SLUICE_OK}; /* the boot says so again, with exit code 3 */
     if (sluice_settings_load(argc - 1, argv + 1, file, &box, &report) != SLUICE_ERR_NOMEM) {
         if (sluice_settings_of(box)->worker[0] == '\0') {
-            sluice_report_add(&report, "SLUICE_WORKER: not set, expected a plug-in");
+            sluice_report_add(&report, &(struct sluice_place){.option = "SLUICE_WORKER"},
+                              "not set, expected a plug-in");
         }
         sluice_worker_config_free(worker_look(sluice_settings_of(box), &report, &unloadable));
     }
     int code;
     if (report.count > 0) {
-        code = refuse("run", &report);
+        code = arguments_refuse("run", box, &report);
     } else {
         log_prepare(sluice_settings_of(box));
         code = sluice_worker_run(sluice_settings_of(box));
@@ -139,11 +132,11 @@ static int check(int argc, char **argv)
         own = worker_look(sluice_settings_of(box), &report, &err);
     }
     if (err.rc != SLUICE_OK) {
-        sluice_report_add(&report, "%s", err.text);
+        sluice_report_add(&report, NULL, "%s", err.text);
     }
     int code = 0;
     if (report.count > 0) {
-        code = refuse("check", &report);
+        code = arguments_refuse("check", box, &report);
     } else {
         sluice_settings_print(box, own, stdout, as_json);
     }

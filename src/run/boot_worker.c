@@ -39,13 +39,7 @@ static sluice_rc worker_config_step(struct boot *b)
         return SLUICE_OK;
     }
     b->is_misconfigured = 1;
-    char *next = report.text;
-    for (char *line = next; *line != '\0'; line = next) {
-        size_t len = strcspn(line, "\n");
-        next = line + len + (line[len] == '\n');
-        line[len] = '\0';
-        SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "config.invalid", line, SLUICE_F_END);
-    }
+    sluice_report_log(&report);
     return sluice_err_set(&b->err, SLUICE_ERR_CONFIG, "worker %s: %u error%s in the configuration",
                           b->plugin.worker.name, report.count, report.count == 1 ? "" : "s");
 }

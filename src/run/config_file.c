@@ -30,8 +30,10 @@ struct reader {
 
 static void complain(struct reader *r, const yaml_event_t *e, const char *what)
 {
-    sluice_report_add(r->report, "%s:%zu:%zu: %s", r->path, e->start_mark.line + 1,
-                      e->start_mark.column + 1, what);
+    const struct sluice_place place = {.file = r->path,
+                                       .line = (unsigned)e->start_mark.line + 1,
+                                       .column = (unsigned)e->start_mark.column + 1};
+    sluice_report_add(r->report, &place, "%s", what);
 }
 
 /* How deep the values of a section stand. */
@@ -195,10 +197,11 @@ static int event(struct reader *r, const yaml_event_t *e)
 void sluice_config_file_read(const char *path, sluice_config_item_fn *item, void *ctx,
                              struct sluice_report *report)
 {
+    const struct sluice_place file_place = {.file = path};
     FILE *file = fopen(path, "re");
     char *text = malloc(FILE_SIZE_MAX + 1);
     if (file == NULL || text == NULL) {
-        sluice_report_add(report, "%s: %s", path, strerror(errno));
+        sluice_report_add(report, &file_place, "%s", strerror(errno));
         free(text);
         if (file != NULL) {
             (void)fclose(file);
@@ -207,7 +210,7 @@ void sluice_config_file_read(const char *path, sluice_config_item_fn *item, void
     }
     size_t len = fread(text, 1, FILE_SIZE_MAX + 1, file);
     if (ferror(file)) { /* a folder, for one, opens like a file */
-        sluice_report_add(report, "%s: %s", path, strerror(errno));
+        sluice_report_add(report, &file_place, "%s", strerror(errno));
         (void)fclose(file);
         free(text);
         return;
@@ -215,7 +218,7 @@ void sluice_config_file_read(const char *path, sluice_config_item_fn *item, void
     (void)fclose(file);
     yaml_parser_t parser;
     if (len > FILE_SIZE_MAX || yaml_parser_initialize(&parser) == 0) {
-        sluice_report_add(report, "%s: more than 256 KiB", path);
+        sluice_report_add(report, &file_place, "more than 256 KiB");
         free(text);
         return;
     }
@@ -225,8 +228,10 @@ void sluice_config_file_read(const char *path, sluice_config_item_fn *item, void
     while (goes_on) {
         yaml_event_t e;
         if (yaml_parser_parse(&parser, &e) == 0) {
-            sluice_report_add(report, "%s:%zu:%zu: %s", path, parser.problem_mark.line + 1,
-                              parser.problem_mark.column + 1,
+            const struct sluice_place place = {.file = path,
+                                               .line = (unsigned)parser.problem_mark.line + 1,
+                                               .column = (unsigned)parser.problem_mark.column + 1};
+            sluice_report_add(report, &place, "%s",
                               parser.problem == NULL ? "not YAML" : parser.problem);
             break;
         }

@@ -35,6 +35,8 @@ struct sluice_log_field {
 #define SLUICE_F_TEXT(k, v) ((struct sluice_log_field){(k), (v) == NULL ? "" : (v), 0})
 /* Left out of the line while v is NULL. */
 #define SLUICE_F_KNOWN(k, v)  ((struct sluice_log_field){(v) == NULL ? "" : (k), (v), 0})
+/* Left out of the line while n is 0. */
+#define SLUICE_F_COUNTED(k, n) ((struct sluice_log_field){(n) == 0 ? "" : (k), NULL, (long long)(n)})
 #define SLUICE_F_NUMBER(k, n) ((struct sluice_log_field){(k), NULL, (long long)(n)})
 #define SLUICE_F_END          ((struct sluice_log_field){NULL, NULL, 0})
 

@@ -90,9 +90,8 @@ static void secret_from_file(struct sluice_settings_box *box, size_t i, const ch
 static void file_item(void *ctx, const char *key, const char *value, unsigned line, unsigned column)
 {
     struct file_context *f = ctx;
-    char where[512];
-    (void)snprintf(where, sizeof where, "%s:%u:%u: %s", f->path, line, column, key);
-    struct option_source s = {where, f->report};
+    struct option_source s = {{.option = key, .file = f->path, .line = line, .column = column},
+                              f->report};
     if (option_named_item(f->box, key, value, LAYER_FILE, &s)) {
         return;
     }
@@ -107,9 +106,9 @@ static void file_item(void *ctx, const char *key, const char *value, unsigned li
         i = is_file ? i : OPTIONS_COUNT;
     }
     if (i == OPTIONS_COUNT) {
-        sluice_report_add(f->report, "%s: unknown key; did you mean %s?", where, nearest(key));
+        sluice_report_add(f->report, &s.place, "unknown key; did you mean %s?", nearest(key));
     } else if (f->seen[i]++ != 0) {
-        sluice_report_add(f->report, "%s: set twice", where);
+        sluice_report_add(f->report, &s.place, "set twice");
     } else if (is_file) {
         secret_from_file(f->box, i, value, LAYER_FILE, &s);
     } else {
@@ -120,15 +119,13 @@ static void file_item(void *ctx, const char *key, const char *value, unsigned li
 static void environment_read(struct sluice_settings_box *box, struct sluice_report *report)
 {
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
-        char where[128];
-        (void)snprintf(where, sizeof where, "environment: %s", sluice_option_rows[i].env);
-        struct option_source s = {where, report};
+        struct option_source s = {{.option = sluice_option_rows[i].env, .is_variable = 1}, report};
         const char *value = getenv(sluice_option_rows[i].env);
         char file_name[128];
         (void)snprintf(file_name, sizeof file_name, "%s_FILE", sluice_option_rows[i].env);
         const char *path = sluice_option_rows[i].kind == OPTION_SECRET ? getenv(file_name) : NULL;
         if (value != NULL && path != NULL) {
-            sluice_report_add(report, "%s: set together with %s, expected one of them", where,
+            sluice_report_add(report, &s.place, "set together with %s, expected one of them",
                               file_name);
         } else if (path != NULL) {
             secret_from_file(box, i, path, LAYER_ENVIRONMENT, &s);
@@ -141,7 +138,7 @@ static void environment_read(struct sluice_settings_box *box, struct sluice_repo
     for (size_t k = 0; k < 2; k++) {
         size_t i = option_find(aliases[k][1]);
         const char *value = getenv(aliases[k][0]);
-        struct option_source s = {aliases[k][0], report};
+        struct option_source s = {{.option = aliases[k][0], .is_variable = 1}, report};
         if (value != NULL && value[0] != '\0' && box->layers[i] < LAYER_FILE) {
             value_set(box, i, value, LAYER_ENVIRONMENT, &s);
         }
@@ -173,7 +170,7 @@ static void flags_read(struct sluice_settings_box *box, int count, char **argume
         size_t i = strncmp(flag, "--", 2) == 0 ? flag_find(flag + 2, len - 2) : OPTIONS_COUNT;
         char where[128];
         (void)snprintf(where, sizeof where, "%.*s", (int)len, flag);
-        struct option_source s = {where, report};
+        struct option_source s = {{.option = where}, report};
         int has_next = flag[len] != '=' && a + 1 < count;
         const char *value = flag[len] == '=' ? flag + len + 1 : has_next ? arguments[a + 1] : NULL;
         if (i == OPTIONS_COUNT && len > 2 && option_named_flag(box, flag + 2, len - 2, value, &s)) {
@@ -181,19 +178,19 @@ static void flags_read(struct sluice_settings_box *box, int count, char **argume
             continue;
         }
         if (i == OPTIONS_COUNT) {
-            sluice_report_add(report, "%.*s: unknown flag; `--help` lists them", (int)len, flag);
+            sluice_report_add(report, &s.place, "unknown flag; `--help` lists them");
             continue;
         }
         if (sluice_option_rows[i].kind == OPTION_SECRET) {
-            sluice_report_add(report,
-                              "%.*s: secrets are not taken from the command line, use %s_FILE",
-                              (int)len, flag, sluice_option_rows[i].env);
+            sluice_report_add(report, &s.place,
+                              "secrets are not taken from the command line, use %s_FILE",
+                              sluice_option_rows[i].env);
             a += has_next;
             continue;
         }
         a += has_next;
         if (value == NULL) {
-            sluice_report_add(report, "%s: needs a value", where);
+            sluice_report_add(report, &s.place, "needs a value");
         } else {
             value_set(box, i, value, LAYER_FLAG, &s);
         }
@@ -207,23 +204,22 @@ static void settings_check(struct sluice_settings_box *box, struct sluice_report
     if (s->stall_limit_ms * 3 >= s->ack_wait_ms) {
         int is_given = box->layers[option_find("runtime.stall_limit")] != LAYER_DEFAULT;
         if (is_given) {
-            sluice_report_add(report,
-                              "SLUICE_STALL_LIMIT: %g s, expected less than a third of "
-                              "SLUICE_ACK_WAIT (%g s)",
+            sluice_report_add(report, &(struct sluice_place){.option = "SLUICE_STALL_LIMIT"},
+                              "%g s, expected less than a third of SLUICE_ACK_WAIT (%g s)",
                               (double)s->stall_limit_ms / 1000, (double)s->ack_wait_ms / 1000);
         } else {
             s->stall_limit_ms = s->ack_wait_ms / 4; /* a default follows the shorter ack wait */
         }
     }
     if (s->nak_delay_ms > s->nak_delay_max_ms) {
-        sluice_report_add(report,
-                          "SLUICE_NAK_DELAY: %g s, expected at most SLUICE_NAK_DELAY_MAX (%g s)",
+        sluice_report_add(report, &(struct sluice_place){.option = "SLUICE_NAK_DELAY"},
+                          "%g s, expected at most SLUICE_NAK_DELAY_MAX (%g s)",
                           (double)s->nak_delay_ms / 1000, (double)s->nak_delay_max_ms / 1000);
     }
     if (sluice_subject_matches(s->subject_request, s->subject_ready) ||
         sluice_subject_matches(s->subject_request, s->subject_dead)) {
-        sluice_report_add(report,
-                          "SLUICE_SUBJECT_REQUEST: \"%s\", expected another subject than "
+        sluice_report_add(report, &(struct sluice_place){.option = "SLUICE_SUBJECT_REQUEST"},
+                          "\"%s\", expected another subject than "
                           "SLUICE_SUBJECT_READY and SLUICE_SUBJECT_DEAD: a worker must not be its "
                           "own customer",
                           s->subject_request);
@@ -233,7 +229,8 @@ static void settings_check(struct sluice_settings_box *box, struct sluice_report
     }
     if (strcmp(s->store, "mongodb") == 0 && s->mongodb_uri[0] == '\0' &&
         !box->refused[ROW_mongodb_uri]) {
-        sluice_report_add(report, "MONGODB_URI: not set, expected with SLUICE_STORE=mongodb");
+        sluice_report_add(report, &(struct sluice_place){.option = "MONGODB_URI"},
+                          "not set, expected with SLUICE_STORE=mongodb");
     }
 }
 
@@ -243,10 +240,10 @@ sluice_rc sluice_settings_load(int arguments_count, char **arguments, const char
     *report = (struct sluice_report){.count = 0};
     struct sluice_settings_box *box = calloc(1, sizeof *box);
     if (box == NULL) {
-        sluice_report_add(report, "no memory");
+        sluice_report_add(report, NULL, "no memory");
         return SLUICE_ERR_NOMEM;
     }
-    struct option_source defaults = {"default", report};
+    struct option_source defaults = {{.option = "default"}, report};
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
         value_set(box, i, sluice_option_rows[i].default_value, LAYER_DEFAULT, &defaults);
     }

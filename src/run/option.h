@@ -6,6 +6,7 @@
 
 #include "core/err.h"
 #include "run/option_table.h"
+#include "run/report.h"
 #include <stdint.h>
 #include <stdio.h>
 
@@ -57,8 +58,8 @@ struct sluice_service {
 struct sluice_named_value {
     char name[SLUICE_OPTION_NAME_MAX + 1];
     const char *value;
-    const char *where; /* prefix of an error */
-    uint8_t layer;     /* enum option_layer */
+    struct sluice_place place; /* its texts are owned */
+    uint8_t layer;             /* enum option_layer */
 };
 
 /* The effective values; texts live as long as the settings. */
@@ -75,17 +76,6 @@ struct sluice_settings {
 };
 
 struct sluice_settings_box; /* settings with their origin and memory */
-
-/* One line for each error, in the order found: "worker.yaml:3:5: …", "environment: NAME: …",
- * "--flag: …". */
-struct sluice_report {
-    uint32_t count;
-    size_t len;
-    char text[16384]; /* cut, with a last line that says so */
-};
-
-SLUICE_PRINTF(2, 3)
-void sluice_report_add(struct sluice_report *report, const char *format, ...);
 
 /* Load. `arguments` are flags `--key=value` or `--key value` (keys as in worker.yaml with '-' for
  * '_' and '.'); `file` may be NULL. ERR_CONFIG when the report has errors. Free with

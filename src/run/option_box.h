@@ -45,7 +45,7 @@ struct sluice_settings_box {
 
 /* Where a value comes from. */
 struct option_source {
-    const char *where; /* prefix of an error */
+    struct sluice_place place;
     struct sluice_report *report;
 };
 

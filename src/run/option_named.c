@@ -13,6 +13,13 @@ extern char **environ;
 
 /* ---- Outputs and options ---- */
 
+static void named_fini(struct sluice_named_value *v)
+{
+    free((void *)(uintptr_t)v->value);
+    free((void *)(uintptr_t)v->place.option);
+    free((void *)(uintptr_t)v->place.file);
+}
+
 static void named_set(struct sluice_named_value *list, uint32_t *count, uint32_t max,
                       const char *name, const char *value, enum option_layer layer,
                       const struct option_source *s)
@@ -22,34 +29,35 @@ static void named_set(struct sluice_named_value *list, uint32_t *count, uint32_t
         i++;
     }
     if (!option_is_name(name)) {
-        sluice_report_add(s->report,
-                          "%s: \"%.80s\", expected a name of [A-Za-z0-9_-], at most 64 "
-                          "bytes",
-                          s->where, name);
+        sluice_report_add(s->report, &s->place,
+                          "\"%.80s\", expected a name of [A-Za-z0-9_-], at most 64 bytes", name);
         return;
     }
     if (i < *count && list[i].layer == layer) {
-        sluice_report_add(s->report, "%s: %s: set twice", s->where, name);
+        sluice_report_add(s->report, &s->place, "%s: set twice", name);
         return;
     }
     if (i == max) {
-        sluice_report_add(s->report, "%s: expected at most %u names", s->where, max);
+        sluice_report_add(s->report, &s->place, "expected at most %u names", max);
         return;
     }
     char *copy = strdup(value);
-    char *where = strdup(s->where);
-    if (copy == NULL || where == NULL) {
-        sluice_report_add(s->report, "%s: no memory", s->where);
+    char *option = strdup(s->place.option);
+    char *file = s->place.file == NULL ? NULL : strdup(s->place.file);
+    if (copy == NULL || option == NULL || (file == NULL && s->place.file != NULL)) {
+        sluice_report_add(s->report, &s->place, "no memory");
         free(copy);
-        free(where);
+        free(option);
+        free(file);
         return;
     }
     struct sluice_named_value *v = &list[i];
-    free((void *)(uintptr_t)v->value);
-    free((void *)(uintptr_t)v->where);
+    named_fini(v);
     (void)snprintf(v->name, sizeof v->name, "%s", name);
     v->value = copy;
-    v->where = where;
+    v->place = s->place;
+    v->place.option = option;
+    v->place.file = file;
     v->layer = (uint8_t)layer;
     *count += i == *count;
 }
@@ -102,7 +110,7 @@ int option_named_flag(struct sluice_settings_box *box, const char *flag, size_t 
         return 0;
     }
     if (value == NULL) {
-        sluice_report_add(s->report, "%s: needs a value", s->where);
+        sluice_report_add(s->report, &s->place, "needs a value");
         return 1;
     }
     flag += strlen(sections[k]);
@@ -134,8 +142,9 @@ static void outputs_environment(struct sluice_settings_box *box, const char *lis
         char name[80];
         char subject[512];
         if (equals == NULL || len >= sizeof subject) {
-            sluice_report_add(s->report, "%s: \"%.*s\", expected name=subject, comma separated",
-                              s->where, (int)(len > 100 ? 100 : len), list);
+            sluice_report_add(s->report, &s->place,
+                              "\"%.*s\", expected name=subject, comma separated",
+                              (int)(len > 100 ? 100 : len), list);
         } else {
             (void)snprintf(name, sizeof name, "%.*s", (int)(equals - list), list);
             (void)snprintf(subject, sizeof subject, "%.*s", (int)(list + len - equals - 1),
@@ -150,15 +159,15 @@ void option_named_environment(struct sluice_settings_box *box, struct sluice_rep
 {
     const char *outputs = getenv("SLUICE_OUTPUTS");
     if (outputs != NULL) {
-        struct option_source s = {"environment: SLUICE_OUTPUTS", report};
+        struct option_source s = {{.option = "SLUICE_OUTPUTS", .is_variable = 1}, report};
         outputs_environment(box, outputs, &s);
     }
     for (char **e = environ; *e != NULL; e++) {
         size_t len = strcspn(*e, "=");
         const char *value = (*e)[len] == '=' ? *e + len + 1 : "";
-        char where[256];
-        (void)snprintf(where, sizeof where, "environment: %.*s", (int)len, *e);
-        struct option_source s = {where, report};
+        char variable[256];
+        (void)snprintf(variable, sizeof variable, "%.*s", (int)len, *e);
+        struct option_source s = {{.option = variable, .is_variable = 1}, report};
         if (strncmp(*e, SERVICE_PREFIX, strlen(SERVICE_PREFIX)) == 0) {
             size_t skip = strlen(SERVICE_PREFIX);
             option_service_environment(box, *e + skip, len - skip, value, &s);
@@ -183,12 +192,10 @@ void option_named_free(struct sluice_settings_box *box)
         }
     }
     for (uint32_t i = 0; i < s->outputs_count; i++) {
-        free((void *)(uintptr_t)s->outputs[i].value);
-        free((void *)(uintptr_t)s->outputs[i].where);
+        named_fini(&s->outputs[i]);
     }
     for (uint32_t i = 0; i < s->own_count; i++) {
-        free((void *)(uintptr_t)s->own[i].value);
-        free((void *)(uintptr_t)s->own[i].where);
+        named_fini(&s->own[i]);
     }
 }
 

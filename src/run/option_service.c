@@ -59,21 +59,20 @@ static struct sluice_service *service_get(struct sluice_settings_box *box, const
         return service;
     }
     if (service != NULL) {
-        sluice_report_add(s->report,
-                          "%s: expected a name that differs from %s in more than case, "
-                          "- and _",
-                          s->where, service->name);
+        sluice_report_add(s->report, &s->place,
+                          "expected a name that differs from %s in more than case, - and _",
+                          service->name);
         return NULL;
     }
     if (!option_is_name(name) || is_reserved(name)) {
-        sluice_report_add(s->report,
-                          "%s: \"%.80s\", expected a service's name of [A-Za-z0-9_-], "
+        sluice_report_add(s->report, &s->place,
+                          "\"%.80s\", expected a service's name of [A-Za-z0-9_-], "
                           "at most 64 bytes, and not nats, llm, store or publish",
-                          s->where, name);
+                          name);
         return NULL;
     }
     if (all->services_count == SLUICE_SERVICES_MAX) {
-        sluice_report_add(s->report, "%s: expected at most %u services", s->where,
+        sluice_report_add(s->report, &s->place, "expected at most %u services",
                           SLUICE_SERVICES_MAX);
         return NULL;
     }
@@ -97,7 +96,7 @@ static void service_set(struct sluice_settings_box *box, struct sluice_service *
 {
     struct service_origin *origin = &box->services[service - box->settings.services];
     if (origin->layers[row] == layer) {
-        sluice_report_add(s->report, "%s: set twice%s", s->where,
+        sluice_report_add(s->report, &s->place, "set twice%s",
                           sluice_service_rows[row].kind == OPTION_SECRET
                               ? ", itself or together with its file"
                               : "");
@@ -151,7 +150,7 @@ void option_service_item(struct sluice_settings_box *box, const char *rest, cons
     const char *dot = strrchr(rest, '.');
     char names[512];
     if (dot == NULL) {
-        sluice_report_add(s->report, "%s: expected keys like url", s->where);
+        sluice_report_add(s->report, &s->place, "expected keys like url");
         return;
     }
     char name[256];
@@ -159,7 +158,7 @@ void option_service_item(struct sluice_settings_box *box, const char *rest, cons
     int is_file;
     size_t row = row_find(dot + 1, 0, &is_file);
     if (row == SERVICE_OPTIONS_COUNT) {
-        sluice_report_add(s->report, "%s: unknown key, expected %s", s->where,
+        sluice_report_add(s->report, &s->place, "unknown key, expected %s",
                           rows_text(0, names, sizeof names));
         return;
     }
@@ -211,8 +210,9 @@ void option_service_environment(struct sluice_settings_box *box, const char *var
         return;
     }
     if (!is_kubernetes(whole)) {
-        sluice_report_add(s->report, "%s: unknown, expected SLUICE_SERVICE_<NAME>_ and one of %s",
-                          s->where, rows_text(1, names, sizeof names));
+        sluice_report_add(s->report, &s->place,
+                          "unknown, expected SLUICE_SERVICE_<NAME>_ and one of %s",
+                          rows_text(1, names, sizeof names));
     }
 }
 
@@ -236,8 +236,7 @@ void option_service_flag(struct sluice_settings_box *box, const char *flag, size
             continue;
         }
         if (sluice_service_rows[row].kind == OPTION_SECRET) {
-            sluice_report_add(s->report, "%s: secrets are not taken from the command line",
-                              s->where);
+            sluice_report_add(s->report, &s->place, "secrets are not taken from the command line");
             return;
         }
         (void)snprintf(whole, sizeof whole, "%.*s", (int)at, flag);
@@ -247,8 +246,9 @@ void option_service_flag(struct sluice_settings_box *box, const char *flag, size
         }
         return;
     }
-    sluice_report_add(s->report, "%s: unknown flag, expected --services-NAME- and one of %s",
-                      s->where, rows_text(0, names, sizeof names));
+    sluice_report_add(s->report, &s->place,
+                      "unknown flag, expected --services-NAME- and one of %s",
+                      rows_text(0, names, sizeof names));
 }
 
 /* Headers that a call gets from us or from libcurl. */
@@ -275,30 +275,38 @@ static int has_control_character(const char *text)
     return 0;
 }
 
+SLUICE_PRINTF(4, 5)
+static void complain(struct sluice_report *report, const struct sluice_service *service,
+                     const char *key, const char *format, ...)
+{
+    char option[128];
+    char text[512];
+    (void)snprintf(option, sizeof option, "services.%s.%s", service->name, key);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    sluice_report_add(report, &(struct sluice_place){.option = option}, "%s", text);
+}
+
 void option_service_check(struct sluice_settings_box *box, struct sluice_report *report)
 {
     for (uint32_t i = 0; i < box->settings.services_count; i++) {
         const struct sluice_service *service = &box->settings.services[i];
-        const char *name = service->name;
         if (service->url[0] == '\0') {
-            sluice_report_add(report, "services.%s.url: not set, expected the service's base URL",
-                              name);
+            complain(report, service, "url", "not set, expected the service's base URL");
         }
         if (service->health_path[0] != '/' || has_control_character(service->health_path)) {
-            sluice_report_add(report,
-                              "services.%s.health_path: \"%.100s\", expected a path like "
-                              "/health",
-                              name, service->health_path);
+            complain(report, service, "health_path", "\"%.100s\", expected a path like /health",
+                     service->health_path);
         }
         if (has_control_character(service->token)) {
-            sluice_report_add(report, "services.%s.token: \"***\", expected one line of text",
-                              name);
+            complain(report, service, "token", "\"***\", expected one line of text");
         }
         if (is_our_header(service->auth_header)) {
-            sluice_report_add(report,
-                              "services.%s.auth_header: \"%s\", expected a header that is "
-                              "not set by the runtime",
-                              name, service->auth_header);
+            complain(report, service, "auth_header",
+                     "\"%s\", expected a header that is not set by the runtime",
+                     service->auth_header);
         }
     }
 }

@@ -12,26 +12,6 @@
 
 #define SECRET_FILE_MAX 65536
 
-void sluice_report_add(struct sluice_report *report, const char *format, ...)
-{
-    char line[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    report->count++;
-    size_t len = strlen(line);
-    if (len + 64 < sizeof report->text - report->len) {
-        memcpy(report->text + report->len, line, len);
-        report->len += len;
-        report->text[report->len++] = '\n';
-    } else if (report->len + 20 < sizeof report->text) {
-        memcpy(report->text + report->len, "… more errors\n", 17);
-        report->len = sizeof report->text - 1;
-    }
-    report->text[report->len < sizeof report->text ? report->len : sizeof report->text - 1] = '\0';
-}
-
 /* Where the secret of the URL begins whose userinfo ends at `at`; `at`: there is none. `from` is
  * behind the @ before. Rather too much is masked than too little. */
 static size_t secret_begin(const char *value, size_t from, size_t at, int is_url)
@@ -132,7 +112,7 @@ static void refuse(const struct option_source *s, const struct option *o, const 
 {
     char text[101];
     option_mask(o, value, text, sizeof text);
-    sluice_report_add(s->report, "%s: \"%s\", expected %s", s->where, text, expected);
+    sluice_report_add(s->report, &s->place, "\"%s\", expected %s", text, expected);
 }
 
 static const char *range_text(const struct option *o, char *text, size_t size)
@@ -397,7 +377,7 @@ int option_set(const struct option *o, const char *value, void *base, char **tex
     void *to = (char *)base + o->offset;
     char *copy = strdup(value);
     if (copy == NULL) {
-        sluice_report_add(s->report, "%s: no memory", s->where);
+        sluice_report_add(s->report, &s->place, "no memory");
         return 0;
     }
     int is_set;
@@ -428,17 +408,17 @@ char *option_secret_read(const char *path, const struct option_source *s)
 {
     struct stat st;
     if (stat(path, &st) != 0) {
-        sluice_report_add(s->report, "%s: %s: %s", s->where, path, strerror(errno));
+        sluice_report_add(s->report, &s->place, "%s: %s", path, strerror(errno));
         return NULL;
     }
     FILE *file = fopen(path, "re");
     char *text = calloc(1, SECRET_FILE_MAX + 1);
     if (file == NULL || text == NULL) {
-        sluice_report_add(s->report, "%s: %s: %s", s->where, path, strerror(errno));
+        sluice_report_add(s->report, &s->place, "%s: %s", path, strerror(errno));
     } else {
         size_t len = fread(text, 1, SECRET_FILE_MAX, file);
         if (ferror(file)) { /* a folder, for one, opens like a file */
-            sluice_report_add(s->report, "%s: %s: %s", s->where, path, strerror(errno));
+            sluice_report_add(s->report, &s->place, "%s: %s", path, strerror(errno));
             free(text);
             text = NULL;
             len = 0;

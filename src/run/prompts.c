@@ -58,10 +58,11 @@ static sluice_rc file_load(struct worker_host *host, const char *path, const cha
 /* All files of the folder, which need not be there. */
 static void folder_load(struct worker_host *host, const char *folder, struct sluice_report *report)
 {
+    static const struct sluice_place in_settings = {.option = "SLUICE_PROMPT_DIR"};
     DIR *dir = opendir(folder);
     if (dir == NULL) {
         if (errno != ENOENT) {
-            sluice_report_add(report, "prompts: %s: %s", folder, strerror(errno));
+            sluice_report_add(report, &in_settings, "%s: %s", folder, strerror(errno));
         }
         return;
     }
@@ -76,7 +77,7 @@ static void folder_load(struct worker_host *host, const char *folder, struct slu
         (void)snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
         if (file_load(host, path, entry->d_name, (size_t)(dot - entry->d_name), &err) !=
             SLUICE_OK) {
-            sluice_report_add(report, "%s", err.text);
+            sluice_report_add(report, NULL, "%s", err.text);
         }
     }
     (void)closedir(dir);
@@ -93,7 +94,7 @@ void sluice_prompts_load(struct worker_host *host, const struct sluice_settings 
         char path[4200];
         (void)snprintf(path, sizeof path, "%s/%s.prompt", folder, *name);
         if (access(path, F_OK) != 0) { /* one that is there was loaded, or its fault was told */
-            sluice_report_add(report,
+            sluice_report_add(report, NULL,
                               "worker %s: prompt \"%s\": no file %s.prompt in %s, expected there "
                               "or in the folder that SLUICE_PROMPT_DIR names",
                               w->name, *name, *name, folder);

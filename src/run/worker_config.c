@@ -70,10 +70,10 @@ static void describe(struct sluice_config *c, const sluice_worker *w, struct slu
     for (const sluice_option *o = w->options; o != NULL && o->key != NULL; o++) {
         char where[160];
         (void)snprintf(where, sizeof where, "worker %s: option %.64s", w->name, o->key);
-        struct option_source s = {where, report};
+        struct option_source s = {{.option = where}, report};
         const char *fault = row_fault(c, o);
         if (fault != NULL) {
-            sluice_report_add(report, "%s: %s", where, fault);
+            sluice_report_add(report, &s.place, "%s", fault);
             continue;
         }
         int is_number = o->kind == SLUICE_OPTION_NUMBER;
@@ -99,14 +99,12 @@ static void describe(struct sluice_config *c, const sluice_worker *w, struct slu
 static void take(struct sluice_config *c, const sluice_worker *w,
                  const struct sluice_named_value *given, struct sluice_report *report)
 {
-    char where[512];
-    (void)snprintf(where, sizeof where, "%s", given->where);
-    struct option_source s = {where, report};
+    struct option_source s = {given->place, report};
     size_t len = strlen(given->name);
     struct own_value *v = value_find(c, given->name, len);
     int is_set;
     if (v != NULL && v->row.kind == OPTION_SECRET && given->layer == LAYER_FLAG) {
-        sluice_report_add(report, "%s: secrets are not taken from the command line", where);
+        sluice_report_add(report, &s.place, "secrets are not taken from the command line");
         return;
     }
     if (v != NULL) {
@@ -115,11 +113,11 @@ static void take(struct sluice_config *c, const sluice_worker *w,
                (v = value_find(c, given->name, len - 5)) != NULL && v->row.kind == OPTION_SECRET) {
         is_set = option_set_from_file(&v->row, given->value, v, &v->owned, &s);
     } else {
-        sluice_report_add(report, "%s: worker %s has no option %s", where, w->name, given->name);
+        sluice_report_add(report, &s.place, "worker %s has no option %s", w->name, given->name);
         return;
     }
     if (v->is_given && v->layer == given->layer) {
-        sluice_report_add(report, "%s: set together with its file, expected one of them", where);
+        sluice_report_add(report, &s.place, "set together with its file, expected one of them");
     }
     v->is_given = 1;
     if (is_set) {
@@ -158,19 +156,19 @@ static void demands_check(const struct sluice_config *c, const sluice_worker *w,
     const struct sluice_settings *s = c->settings;
     int asks_llm = w->require == SLUICE_REQUIRE_DEFAULT || (w->require & SLUICE_REQUIRE_LLM) != 0;
     if (asks_llm && s->llm_model[0] == '\0') {
-        sluice_report_add(report, "LLM_MODEL: not set, expected because worker %s asks an LLM",
-                          w->name);
+        sluice_report_add(report, &(struct sluice_place){.option = "LLM_MODEL"},
+                          "not set, expected because worker %s asks an LLM", w->name);
     }
     for (uint32_t i = 0; i < s->outputs_count; i++) {
         const struct sluice_named_value *o = &s->outputs[i];
         if (!has_name(c->outputs, o->name)) {
-            sluice_report_add(report, "%s: worker %s has no output %s", o->where, w->name, o->name);
+            sluice_report_add(report, &o->place, "worker %s has no output %s", w->name, o->name);
         }
         if (sluice_subject_matches(s->subject_request, o->value) || strcmp(o->value, s->subject_dead) == 0) {
-            sluice_report_add(report,
-                              "%s: \"%.100s\", expected another subject than those of requests "
-                              "and dead letters",
-                              o->where, o->value);
+            sluice_report_add(report, &o->place,
+                              "\"%.100s\", expected another subject than those of requests and "
+                              "dead letters",
+                              o->value);
         }
     }
     for (const char *const *name = w->services; name != NULL && *name != NULL; name++) {
@@ -179,10 +177,10 @@ static void demands_check(const struct sluice_config *c, const sluice_worker *w,
             i++;
         }
         if (i == s->services_count) {
-            sluice_report_add(report,
-                              "services.%s.url: not set, expected because worker %s calls this "
-                              "service",
-                              *name, w->name);
+            char option[SLUICE_NAME_MAX + 16];
+            (void)snprintf(option, sizeof option, "services.%s.url", *name);
+            sluice_report_add(report, &(struct sluice_place){.option = option},
+                              "not set, expected because worker %s calls this service", w->name);
         }
     }
 }
@@ -194,7 +192,7 @@ struct sluice_config *sluice_worker_config_create(const struct sluice_settings *
 {
     struct sluice_config *c = calloc(1, sizeof *c);
     if (c == NULL) {
-        sluice_report_add(report, "no memory");
+        sluice_report_add(report, NULL, "no memory");
         return NULL;
     }
     static const char *const standard[] = {"ready", NULL};
@@ -211,8 +209,10 @@ struct sluice_config *sluice_worker_config_create(const struct sluice_settings *
     for (const sluice_option *o = worker->options; o != NULL && o->key != NULL; o++) {
         const struct own_value *v = value_find(c, o->key, strlen(o->key));
         if (o->required && v != NULL && !v->is_given) {
-            sluice_report_add(report, "options.%s: not set, expected by worker %s: %s", o->key,
-                              worker->name, v->row.help);
+            char option[SLUICE_OPTION_NAME_MAX + 16];
+            (void)snprintf(option, sizeof option, "options.%s", o->key);
+            sluice_report_add(report, &(struct sluice_place){.option = option},
+                              "not set, expected by worker %s: %s", worker->name, v->row.help);
         }
     }
     demands_check(c, worker, report);

@@ -162,8 +162,8 @@ def a12_sigterm_finishes_what_runs(s):
 def a13_bad_settings_are_reported_together(s):
     w = s.start_worker(NATS_CONNECT_TIMEOUT="abc", SERVICE_READINESS_TIME_OUT="-1")
     check(w.wait_exit(60) == 2, f"exit {w.code}, expected 2")
-    text = s.log_text()
-    check("NATS_CONNECT_TIMEOUT" in text and "SERVICE_READINESS_TIME_OUT" in text, text)
+    check([(e["event"], e["option"]) for e in s.events()] ==
+          [("config.invalid", "NATS_CONNECT_TIMEOUT"), ("config.invalid", "SERVICE_READINESS_TIME_OUT")], s.log_text())
 
 
 def a14_ok_without_publishing_is_a_failure(s):

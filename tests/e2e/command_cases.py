@@ -109,6 +109,27 @@ def check_shows_the_settings_or_all_errors(s):
     sluice(s, "check", "--config", example, expect=2, says="nowhere", **secret)
 
 
+def bad_settings_are_records_of_a_json_log_and_lines_else(s):
+    config = os.path.join(s.dir, "worker.yaml")
+    with open(config, "w") as f:
+        f.write("llm:\n  timeout: soon\nlog:\n  format: json\n")
+    given = {"NATS_CONNECT_TIMEOUT": "abc", "SLUICE_WORKER": os.path.join(s.build, "workers/context-enricher.so"), "LLM_MODEL": "m"}
+    for command in "run", "check", "init":
+        out = sluice(s, command, "--config", config, expect=2, **given)
+        records = [json.loads(line) for line in out.splitlines()]
+        check([(e["event"], e["level"], e["option"], e.get("file"), e.get("line"), e.get("column")) for e in records] ==
+              [("config.invalid", "error", "llm.timeout", config, 2, 3),
+               ("config.invalid", "error", "NATS_CONNECT_TIMEOUT", None, None, None)], out)
+        check('"soon", expected seconds' in records[0]["text"], out)
+        lines = sluice(s, command, "--config", config, expect=2, SLUICE_LOG_FORMAT="text", **given).splitlines()
+        check(lines[0] == f"sluice {command}: configuration: 2 errors" and lines[1].startswith(f"{config}:2:3: llm.timeout: "), lines)
+    here, there = os.openpty()  # a person reads
+    ran = subprocess.run([s.sluice, "run", "--config", config], stdin=subprocess.DEVNULL, stderr=there, env=environment(s, **given))
+    os.close(there)
+    check(ran.returncode == 2 and os.read(here, 65536).startswith(b"sluice run: configuration: 2 errors"), "on a terminal")
+    os.close(here)
+
+
 def the_secret_of_a_url_never_shows(s):
     given = {"LLM_MODEL": "m", "LLM_BASE_URL": "http://me:canary@127.0.0.1:1/v1?api_key=canary"}
     plugin = {"SLUICE_WORKER": os.path.join(s.build, "workers/context-enricher.so")}

@@ -264,7 +264,7 @@ def worker_is_told_what_its_configuration_lacks(s):
     check(w.p.wait(20) == 2, f"exit {w.p.returncode}, expected 2")
     for word in ("LLM_TIMEOUT", 'SLUICE_OPTION_COPIES: "10", expected a whole number from 1 to 9', "caller has no option colour",
                  "has no output missing", "options.path: not set", "services.crm.url: not set"):
-        check(word in s.log_text(), f"the log lacks: {word}")
+        check(any(e["event"] == "config.invalid" and word in e["text"] for e in s.events()), f"the log lacks: {word}")
     w = caller(s, Service(), SLUICE_OUTPUTS="audit=nowhere.to.be.found")
     check(w.p.wait(20) == 3, f"exit {w.p.returncode}, expected 3")
     check("nowhere.to.be.found: no stream takes it" in s.log_text(), "an output that no stream takes")

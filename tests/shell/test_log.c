@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "run/log.h"
+#include "run/report.h"
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <string.h>
@@ -178,6 +179,28 @@ static void long_values_are_cut_and_the_line_ends(void **state)
     }
 }
 
+static void a_report_is_a_record_for_each_error(void **state)
+{
+    (void)state;
+    static struct sluice_report report;
+    sluice_log_open(SLUICE_LOG_ERROR, 1, 0);
+    sluice_report_add(&report, &(struct sluice_place){.file = "w\"", .line = 2, .column = 3}, "a");
+    CATCH(sluice_report_log(&report));
+    cJSON *json = expect_json();
+    assert_string_equal(text_of(json, "event"), "config.invalid");
+    assert_string_equal(text_of(json, "text"), "w\":2:3: a");
+    assert_string_equal(text_of(json, "file"), "w\"");
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(json, "line")->valueint, 2);
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(json, "column")->valueint, 3);
+    assert_null(cJSON_GetObjectItemCaseSensitive(json, "option"));
+    cJSON_Delete(json);
+    report = (struct sluice_report){.count = 3}; /* with errors that found no room */
+    CATCH(sluice_report_log(&report));
+    json = expect_json();
+    assert_int_equal(cJSON_GetObjectItemCaseSensitive(json, "count")->valueint, 3);
+    cJSON_Delete(json);
+}
+
 static void secrets_are_masked_wherever_they_stand(void **state)
 {
     (void)state;
@@ -223,6 +246,7 @@ int main(void)
         cmocka_unit_test(lower_levels_are_silent),
         cmocka_unit_test(foreign_bytes_are_escaped),
         cmocka_unit_test(long_values_are_cut_and_the_line_ends),
+        cmocka_unit_test(a_report_is_a_record_for_each_error),
         cmocka_unit_test(secrets_are_masked_wherever_they_stand),
         cmocka_unit_test(more_secrets_than_can_be_kept_hide_all_text),
     };
