@@ -55,8 +55,15 @@ void sim_jetstream_on_pull(struct sim_world *w, const struct sim_item *item)
     struct sim_jetstream *js = &w->js;
     const struct sim_process *p = &w->processes[item->worker];
     const struct sim_inbox *inbox = sim_process_inbox(p, item->b);
-    if (!js->consumer_exists || inbox == NULL) {
-        return; /* silence */
+    if (inbox == NULL) {
+        return;
+    }
+    if (!js->consumer_exists) {
+        if (w->plan.is_server_recent) { /* 503 */
+            sim_link_reply(w, item->worker, item->life, SIM_K_TO_CLIENT_STATUS,
+                           (struct sim_item){.a = SLUICE_PULL_GONE, .b = item->b});
+        }
+        return;
     }
     for (uint32_t i = 0; i < SIM_SERVER_PULLS_MAX; i++) {
         struct sim_server_pull *pull = &js->pulls[i];
@@ -124,6 +131,27 @@ static void queue_redelivery(struct sim_jetstream *js, uint32_t sequence)
     js->redeliver[(js->redeliver_first + js->redeliver_count++) % size] = (uint16_t)sequence;
 }
 
+static void unqueue_redelivery(struct sim_jetstream *js, uint32_t sequence)
+{
+    uint32_t size = SIM_INPUTS_MAX + 1, kept = 0;
+    if (!js->stored[sequence].is_queued) {
+        return;
+    }
+    js->stored[sequence].is_queued = 0;
+    if (js->redeliver[js->redeliver_first] == sequence) { /* nearly always */
+        js->redeliver_first = (js->redeliver_first + 1) % size;
+        js->redeliver_count--;
+        return;
+    }
+    for (uint32_t i = 0; i < js->redeliver_count; i++) {
+        uint16_t one = js->redeliver[(js->redeliver_first + i) % size];
+        if (one != sequence) {
+            js->redeliver[(js->redeliver_first + kept++) % size] = one;
+        }
+    }
+    js->redeliver_count = kept;
+}
+
 /* The next message to deliver, not yet taken; 0 when there is none. */
 static uint32_t next_ready(struct sim_world *w)
 {
@@ -162,9 +190,21 @@ void sim_jetstream_arm(struct sim_world *w, uint32_t sequence)
 {
     struct sim_stored *m = &w->js.stored[sequence];
     m->is_timer_armed = 1;
+    m->armed_ms = m->due_ms > w->now_ms ? m->due_ms : w->now_ms;
     m->timer++;
-    sim_world_push(w, m->due_ms > w->now_ms ? m->due_ms : w->now_ms, SIM_K_ACK_TIMER,
+    sim_world_push(w, m->armed_ms, SIM_K_ACK_TIMER,
                    (struct sim_item){.a = sequence, .b = m->timer});
+}
+
+/* A new due_ms. An armed timer that is earlier arms itself again; a later one would come too late.
+ */
+static void put_off(struct sim_world *w, uint32_t sequence, int64_t due_ms)
+{
+    struct sim_stored *m = &w->js.stored[sequence];
+    m->due_ms = due_ms;
+    if (!m->is_timer_armed || m->armed_ms > due_ms) {
+        sim_jetstream_arm(w, sequence);
+    }
 }
 
 void sim_jetstream_on_ack_timer(struct sim_world *w, const struct sim_item *item)
@@ -194,14 +234,11 @@ static void deliver(struct sim_world *w, uint32_t sequence, struct sim_server_pu
         m->state = SIM_STORED_PENDING;
         js->pending_count++;
     }
-    m->is_queued = 0;
+    unqueue_redelivery(js, sequence);
     m->deliveries++;
     m->holder = pull->worker;
     m->changed_ms = js->delivered_ms = pull->spoken_ms = w->now_ms;
-    m->due_ms = w->now_ms + w->plan.engine.ack_wait_ms;
-    if (!m->is_timer_armed) { /* an armed one is earlier and arms itself again */
-        sim_jetstream_arm(w, sequence);
-    }
+    put_off(w, sequence, w->now_ms + w->plan.engine.ack_wait_ms);
     w->totals.deliveries++;
     const struct sim_input *input = &w->inputs[sequence];
     sim_link_reply(w, pull->worker, pull->epoch, SIM_K_TO_CLIENT_MESSAGE,
@@ -235,8 +272,8 @@ void sim_jetstream_dispatch(struct sim_world *w)
             continue;
         }
         deliver(w, sequence, pull);
-        if (pull->left == 0) {
-            if (sim_chance(&w->rng, 100)) {
+        if (pull->left == 0 || pull->bytes_left == 0) {
+            if (w->plan.is_server_recent && pull->bytes_left > 0 && pull->bytes_left != INT64_MAX) {
                 say(w, pull, SLUICE_PULL_ENDED); /* 409 Batch Completed */
             }
             close_pull(js, index);
@@ -260,12 +297,16 @@ void sim_jetstream_publish(struct sim_world *w, uint32_t sequence)
 
 /* ---- Settling */
 
-static void settle(struct sim_world *w, uint32_t sequence, enum sluice_verb verb)
+/* 1 when the server answers. */
+static int settle(struct sim_world *w, uint32_t sequence, enum sluice_verb verb)
 {
     struct sim_jetstream *js = &w->js;
     struct sim_stored *m = &js->stored[sequence];
+    if (m->state == SIM_STORED_NEW && w->plan.is_server_recent) {
+        return 0;
+    }
     if (m->state == SIM_STORED_SETTLED || (m->state == SIM_STORED_NEW && !w->plan.is_work_queue)) {
-        return; /* a limits stream knows nothing of a message that is not pending */
+        return 1; /* a limits stream knows nothing of a message that is not pending */
     }
     if (m->state == SIM_STORED_PENDING) {
         js->pending_count--;
@@ -276,39 +317,51 @@ static void settle(struct sim_world *w, uint32_t sequence, enum sluice_verb verb
     m->changed_ms = w->now_ms;
     js->settled_count++;
     sim_judge_settled(w, sequence, verb);
+    return 1;
+}
+
+static void nak(struct sim_world *w, uint32_t sequence, int64_t delay_ms)
+{
+    struct sim_stored *m = &w->js.stored[sequence];
+    if (m->state != SIM_STORED_PENDING) {
+        return;
+    }
+    m->changed_ms = w->now_ms;
+    if (delay_ms > 0) {
+        unqueue_redelivery(&w->js, sequence);
+        put_off(w, sequence, w->now_ms + delay_ms);
+    } else {
+        queue_redelivery(&w->js, sequence);
+    }
 }
 
 void sim_jetstream_on_settle(struct sim_world *w, const struct sim_item *item)
 {
     struct sim_jetstream *js = &w->js;
     if (!js->consumer_exists) {
-        return; /* nobody listens on the ack subject */
+        sim_link_reply(w, item->worker, item->life, SIM_K_TO_CLIENT_NOBODY, *item);
+        return;
     }
     struct sim_stored *m = &js->stored[item->b];
+    int is_answered = 1;
     switch ((enum sluice_verb)(item->a & 0xff)) {
     case SLUICE_VERB_ACK:
     case SLUICE_VERB_TERM:
-        settle(w, item->b, (enum sluice_verb)(item->a & 0xff));
+        is_answered = settle(w, item->b, (enum sluice_verb)(item->a & 0xff));
         break;
     case SLUICE_VERB_NAK:
-        if (m->state == SIM_STORED_PENDING && !m->is_queued) {
-            m->changed_ms = w->now_ms;
-            m->due_ms = w->now_ms + item->c;
-            if (item->c <= 0) {
-                queue_redelivery(js, item->b);
-            } else {
-                sim_jetstream_arm(w, item->b); /* an armed one may be later than this delay */
-            }
-        }
+        nak(w, item->b, item->c);
         break;
     case SLUICE_VERB_PROGRESS:
         if (m->state == SIM_STORED_PENDING) {
-            m->due_ms = w->now_ms + w->plan.engine.ack_wait_ms;
             m->changed_ms = w->now_ms;
+            put_off(w, item->b, w->now_ms + w->plan.engine.ack_wait_ms);
         }
         break;
     }
-    sim_link_reply(w, item->worker, item->life, SIM_K_TO_CLIENT_SETTLED, *item);
+    if (is_answered) {
+        sim_link_reply(w, item->worker, item->life, SIM_K_TO_CLIENT_SETTLED, *item);
+    }
     sim_jetstream_dispatch(w);
 }
 

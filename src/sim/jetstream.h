@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A model of one JetStream stream with one durable pull consumer, as nats-server 2.9 to 2.12
- * behave:
+ * behave. tests/conformance plays the same scripts on it and on those servers.
  *
  *  - settles are not fenced: what a stale delivery sends works on the present one;
- *  - every settle is answered, also when it did nothing;
+ *  - a settle is answered, also when it did nothing; but 2.12 neither takes nor answers an ACK or
+ *    TERM for a message that this consumer, made anew or gone back, has not delivered yet;
  *  - a message keeps its place under MaxAckPending until ACK or TERM, also during the delay of a
  *    NAK and while it waits for redelivery;
  *  - redeliveries come before new messages, in no order that could be relied on;
  *  - +WPI starts the ack timer again, but does not take a message back from redelivery;
- *  - a pull on a missing consumer, or one that the server lost, is answered by silence;
+ *  - a delayed NAK does take it back;
+ *  - a pull on a missing consumer is answered by silence (2.9) or 503 (2.12), a settle by 503; a
+ *    pull that the server lost by silence;
  *  - a killed server goes back a little: confirmed settles undone, delivery counts forgotten.
  */
 #ifndef SLUICE_SIM_JETSTREAM_H
@@ -28,6 +31,7 @@ enum sim_stored_state {
 
 struct sim_stored {
     int64_t due_ms;     /* PENDING: when the ack timer or the delay of a NAK ends */
+    int64_t armed_ms;   /* when the ACK_TIMER item comes */
     int64_t changed_ms; /* last change of its consumer state */
     uint32_t deliveries;
     uint32_t timer;         /* number of the newest ACK_TIMER item: older ones are void */

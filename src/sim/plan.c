@@ -235,6 +235,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, enum sim_profile profil
     plan->reports_lost_settles = (uint8_t)sim_below(&r, 2);
     plan->hears_after_stop = (uint8_t)sim_below(&r, 2);
     plan->misses_disconnects = (uint8_t)sim_below(&r, 2);
+    plan->is_server_recent = (uint8_t)sim_below(&r, 2);
 }
 
 const char *sim_profile_name(enum sim_profile profile)

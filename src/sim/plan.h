@@ -124,7 +124,8 @@ struct sim_plan {
     int64_t publish_span_ms; /* inputs are published in this time */
     int64_t calm_at_ms;      /* faults end */
     /* server */
-    uint8_t is_work_queue; /* else a limits stream */
+    uint8_t is_work_queue;    /* else a limits stream */
+    uint8_t is_server_recent; /* where the two differ, as nats-server 2.12; else as 2.9 */
     uint32_t ack_pending_max;
     int64_t duplicate_window_ms;
     int64_t ping_ms;

@@ -278,7 +278,7 @@ static void on_settled(struct sim_world *w, struct sim_process *p, const struct 
     }
     struct sluice_event ev = {.kind = SLUICE_EV_SETTLED, .ticket = item->ticket};
     ev.settled = (struct sluice_ev_settled){.verb = (uint8_t)(item->a & 0xff),
-                                            .is_answered = 1,
+                                            .is_answered = item->kind == SIM_K_TO_CLIENT_SETTLED,
                                             .settle = item->a >> 8,
                                             .sent_ms = item->d + p->clock_ms};
     sim_process_step(w, p, &ev);
@@ -334,6 +334,7 @@ static void read_item(struct sim_world *w, struct sim_process *p, const struct s
         on_message(w, p, item);
         break;
     case SIM_K_TO_CLIENT_SETTLED:
+    case SIM_K_TO_CLIENT_NOBODY:
         on_settled(w, p, item);
         break;
     case SIM_K_TO_CLIENT_STATUS:

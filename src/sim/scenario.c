@@ -28,6 +28,7 @@ static const struct field fields[] = {
     FIELD(publish_span_ms, 0, TIME_MAX),
     FIELD(calm_at_ms, 1, TIME_MAX),
     FIELD(is_work_queue, 0, 1),
+    FIELD(is_server_recent, 0, 1),
     FIELD(ack_pending_max, 1, 1000000),
     FIELD(duplicate_window_ms, 1, TIME_MAX),
     FIELD(ping_ms, 1, TIME_MAX),

@@ -217,6 +217,7 @@ static void handle(struct sim_world *w, struct sim_item *item)
     case SIM_K_TO_CLIENT_MESSAGE:
     case SIM_K_TO_CLIENT_STATUS:
     case SIM_K_TO_CLIENT_SETTLED:
+    case SIM_K_TO_CLIENT_NOBODY:
     case SIM_K_TO_CLIENT_CONSUMER:
     case SIM_K_TO_CLIENT_STOPPED:
     case SIM_K_TO_CLIENT_PONG:

@@ -25,6 +25,7 @@
     X(TO_CLIENT_MESSAGE)  /* a: sequence, b: pull id, c: deliveries, d: stored */                  \
     X(TO_CLIENT_STATUS)   /* a: enum sluice_pull_status, b: pull id */                             \
     X(TO_CLIENT_SETTLED)  /* a, d as TO_SERVER_SETTLE */                                           \
+    X(TO_CLIENT_NOBODY)   /* the same, but 503: there is no such consumer */                       \
     X(TO_CLIENT_CONSUMER) /* a: exists */                                                          \
     X(TO_CLIENT_STOPPED)                                                                           \
     X(TO_CLIENT_PONG) /* d: sent */                                                                \
