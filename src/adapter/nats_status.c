@@ -21,7 +21,7 @@ static const struct row rows[] = {
     {409, "Server Shutdown", SLUICE_PULL_MOVED},
     {409, "Batch Completed", SLUICE_PULL_ENDED},
     {409, "Message Size Exceeds MaxBytes", SLUICE_PULL_ENDED},
-    {503, NULL, SLUICE_PULL_MOVED},
+    {503, NULL, SLUICE_PULL_GONE}, /* 2.12: no such consumer; older servers are silent */
 };
 
 /* strcasestr is not C; the texts are short. */

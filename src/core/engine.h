@@ -242,9 +242,9 @@ struct sluice_ev_message {
 enum sluice_pull_status {
     SLUICE_PULL_ALIVE,  /* idle heartbeat (100) */
     SLUICE_PULL_ENDED,  /* 404, 408, 409 Batch Completed, 409 MaxBytes: over, ask again */
-    SLUICE_PULL_MOVED,  /* 409 Leadership Change, 503, 409 Server Shutdown: over, ask again on a new
+    SLUICE_PULL_MOVED,  /* 409 Leadership Change, 409 Server Shutdown: over, ask again on a new
                            inbox */
-    SLUICE_PULL_GONE,   /* 409 Consumer Deleted: over; check the consumer */
+    SLUICE_PULL_GONE,   /* 409 Consumer Deleted, 503: over; check the consumer */
     SLUICE_PULL_UNKNOWN /* anything else: over; ask again with back-off */
 };
 

@@ -386,7 +386,7 @@ static void a_deleted_consumer_is_noticed(void **state)
     close_world(w);
 }
 
-static void a_server_without_jetstream_moves_the_pull(void **state)
+static void a_server_without_jetstream_is_no_missing_consumer(void **state)
 {
     (void)state;
     struct world *w = open_world(30000);
@@ -408,7 +408,7 @@ static void a_server_without_jetstream_moves_the_pull(void **state)
     wait_for(w, is_up, 2, "the connect");
     pull(w, 1, 1, 5000, 1000);
     wait_for(w, has_status, 1, "the status");
-    assert_int_equal(w->status, SLUICE_PULL_MOVED);
+    assert_int_equal(w->status, SLUICE_PULL_GONE);
     w->source->ops->check(w->source);
     wait_for(w, has_checked, 1, "the check");
     assert_int_equal(w->consumer, -1);
@@ -648,7 +648,7 @@ int main(void)
         cmocka_unit_test(an_abandoned_pull_still_hands_over_what_it_gets),
         cmocka_unit_test(what_is_too_large_for_the_pull_ends_it),
         cmocka_unit_test(a_deleted_consumer_is_noticed),
-        cmocka_unit_test(a_server_without_jetstream_moves_the_pull),
+        cmocka_unit_test(a_server_without_jetstream_is_no_missing_consumer),
         cmocka_unit_test(a_killed_server_is_found_again),
         cmocka_unit_test(kills_under_load_cost_no_message),
         cmocka_unit_test(a_burst_arrives_whole),
