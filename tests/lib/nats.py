@@ -208,9 +208,10 @@ class Nats:
             self._subscriptions.pop(subscription.sid, None)
         self._send(b"UNSUB %d\r\n" % subscription.sid)
 
-    def subscribe(self, subject):
+    def subscribe(self, subject, callback=None):
+        """Messages wait in the subscription's queue, or go to `callback` on the reader's thread."""
         subscription = Subscription(self, 0, subject)
-        subscription.sid = self._subscribe(subject, subscription.queue.put)
+        subscription.sid = self._subscribe(subject, callback or subscription.queue.put)
         return subscription
 
     def publish(self, subject, data=b"", headers=None, reply=None):
