@@ -103,7 +103,7 @@ int bench_load_reset(struct bench_load *l)
 {
     static const char *const streams[] = {SLUICE_DEFAULT_STREAM_REQUESTS,
                                           SLUICE_DEFAULT_STREAM_READY, SLUICE_DEFAULT_STREAM_DEAD,
-                                          "KV_" SLUICE_DEFAULT_JOURNAL_BUCKET};
+                                          ("KV_" SLUICE_DEFAULT_JOURNAL_BUCKET)};
     for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {
         jsErrCode code = 0;
         natsStatus s = js_DeleteStream(l->js, streams[i], NULL, &code);

@@ -276,8 +276,8 @@ static void names_of_our_own_dependencies_are_refused(void **state)
                                         "a b",
                                         "a.b",
                                         "\xc3\xa4",
-                                        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-                                        "aaaaaaaa"};
+                                        ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                                         "aaaaaaaaa")};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char yaml[256];
         (void)snprintf(yaml, sizeof yaml, "services:\n  \"%s\":\n    url: http://x\n", names[i]);
