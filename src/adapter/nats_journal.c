@@ -161,7 +161,7 @@ static void ask(struct op *op, const char *subject, const sluice_header *header,
     int64_t left = op->deadline_ms - sluice_nats_now_ms();
     op->waiting++;
     sluice_nats_requests_send(op->journal->requests, subject, header, header != NULL, body,
-                              left > 0 ? left : 0, fn, ctx);
+                              left > 0 ? left : 0, SLUICE_NATS_IF_NOBODY_LISTENS, fn, ctx);
 }
 
 static const char *words_of(enum sluice_nats_outcome outcome)

@@ -2,12 +2,13 @@
 #include "adapter/nats_publisher.h"
 
 #include "adapter/nats_puback.h"
+#include "codec/header.h"
 #include "core/assert.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define TIMEOUT_MS 5000
+#define TIMEOUT_MS 10000
 
 struct nats_publisher {
     struct sluice_publisher base; /* first */
@@ -120,6 +121,14 @@ static struct publishing *publishing_create(struct nats_publisher *publisher,
     return p;
 }
 
+/* Without an id a second copy would be a second message. */
+static enum sluice_nats_again again_of(const struct sluice_publication *publication)
+{
+    const char *id =
+        sluice_header_find(publication->headers, publication->headers_count, "Nats-Msg-Id", 0);
+    return id == NULL ? SLUICE_NATS_IF_NOBODY_LISTENS : SLUICE_NATS_IF_SILENT;
+}
+
 static void publisher_publish(struct sluice_publisher *base,
                               const struct sluice_publication *publication,
                               sluice_publish_done_fn *done, void *ctx)
@@ -139,7 +148,8 @@ static void publisher_publish(struct sluice_publisher *base,
         headers = more;
     }
     sluice_nats_requests_send(publisher->requests, publication->subject, headers, count,
-                              publication->body, publisher->timeout_ms, on_answer, p);
+                              publication->body, publisher->timeout_ms, again_of(publication),
+                              on_answer, p);
     free(more);
 }
 

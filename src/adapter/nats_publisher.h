@@ -15,7 +15,7 @@ struct sluice_nats_publisher_config {
     struct sluice_nats_options nats;
     uv_loop_t *loop;                /* for timers */
     struct sluice_mailbox *mailbox; /* outlives the publisher */
-    int64_t timeout_ms;             /* of one publish; 0: 5 s */
+    int64_t timeout_ms;             /* of one publish, its repetitions included; 0: 10 s */
     /* Loop thread; may be NULL. The state of the publisher's connection; text without credentials.
      */
     void (*on_link)(void *ctx, enum sluice_link_state state, const char *text);

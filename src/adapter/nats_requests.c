@@ -13,17 +13,34 @@
 #define COUNT_MAX   (1u << 22) /* 65,536 messages with 64 outputs each */
 #define WHEEL_COUNT                                                                                \
     256u /* turns of the wheel: 12.8 s; a longer deadline is passed over until due */
-#define WHEEL_STEP_MS 50
-#define SUBJECT_SIZE  256u
+#define WHEEL_STEP_MS  50
+#define SUBJECT_SIZE   256u
+#define SILENCE_MS     2000 /* then a request that may be stored twice is sent again */
+#define AGAIN_FIRST_MS 100
+#define AGAIN_MAX_MS   1000
 
 enum entry_state { ENTRY_FREE, ENTRY_OPEN, ENTRY_ENDED };
+
+/* A request as it is sent again: one block of memory. */
+struct again {
+    enum sluice_nats_again when;
+    int is_waiting; /* nobody listened: to be sent when due */
+    int is_unknown; /* a try may have been stored */
+    int64_t wait_ms;
+    int64_t deadline_ms;
+    const char *subject;
+    sluice_header *headers;
+    uint32_t headers_count;
+    sluice_bytes body;
+};
 
 /* One request. Entries are linked by index: free list, a bucket of the wheel, or the list of those
  * that have ended and whose callback is to be made in the next turn of the loop. */
 struct entry {
     sluice_nats_answer_fn *fn;
     void *ctx;
-    int64_t deadline_ms;
+    struct again *again; /* NULL: sent once */
+    int64_t due_ms;      /* the deadline, or when it is sent again */
     uint32_t generation; /* part of the reply's token: a late answer finds another generation */
     uint32_t next, prev;
     uint8_t state;
@@ -90,7 +107,7 @@ static uint32_t take_entry(struct sluice_nats_requests *r, sluice_nats_answer_fn
 
 static uint32_t *bucket_of(struct sluice_nats_requests *r, const struct entry *e)
 {
-    return &r->buckets[(uint64_t)(e->deadline_ms / WHEEL_STEP_MS + 1) % WHEEL_COUNT];
+    return &r->buckets[(uint64_t)(e->due_ms / WHEEL_STEP_MS + 1) % WHEEL_COUNT];
 }
 
 static void link_open(struct sluice_nats_requests *r, uint32_t index)
@@ -128,6 +145,8 @@ static void finish(struct sluice_nats_requests *r, uint32_t index, enum sluice_n
     struct entry *e = &r->entries[index];
     sluice_nats_answer_fn *fn = e->fn;
     void *ctx = e->ctx;
+    free(e->again);
+    e->again = NULL;
     e->state = ENTRY_FREE;
     e->next = r->free;
     r->free = index;
@@ -177,16 +196,142 @@ static void end_later(struct sluice_nats_requests *r, uint32_t index,
     }
 }
 
-static void end_bucket(struct sluice_nats_requests *r, uint32_t bucket, int64_t until_ms,
-                       enum sluice_nats_outcome outcome)
+/* ---- Sending ---- */
+
+static enum sluice_nats_outcome outcome_of(enum sluice_nats_sent sent)
+{
+    switch (sent) {
+    case SLUICE_NATS_TOO_LARGE:
+        return SLUICE_NATS_OVERSIZE;
+    case SLUICE_NATS_REFUSED:
+        return SLUICE_NATS_ILLEGAL;
+    default:
+        return SLUICE_NATS_NOT_SENT;
+    }
+}
+
+static enum sluice_nats_sent transmit(struct sluice_nats_requests *r, uint32_t index,
+                                      const char *subject, const sluice_header *headers,
+                                      uint32_t headers_count, sluice_bytes body)
+{
+    char reply[SUBJECT_SIZE + 24];
+    uint64_t token = (uint64_t)r->entries[index].generation << 32 | index;
+    if (r->inbox[0] == '\0' || r->is_closed) {
+        return SLUICE_NATS_DOWN;
+    }
+    (void)snprintf(reply, sizeof reply, "%s.%" PRIx64, r->inbox, token);
+    return sluice_nats_link_publish(r->link, subject, reply, headers, headers_count, body.data,
+                                    body.len);
+}
+
+static void *put(char **at, const void *data, size_t len)
+{
+    void *to = *at;
+    if (len > 0) {
+        memcpy(to, data, len);
+    }
+    *at += len;
+    return to;
+}
+
+static struct again *again_create(enum sluice_nats_again when, const char *subject,
+                                  const sluice_header *headers, uint32_t headers_count,
+                                  sluice_bytes body)
+{
+    size_t size =
+        sizeof(struct again) + headers_count * sizeof headers[0] + strlen(subject) + 1 + body.len;
+    for (uint32_t i = 0; i < headers_count; i++) {
+        size += strlen(headers[i].name) + strlen(headers[i].value) + 2;
+    }
+    struct again *a = malloc(size);
+    SLUICE_ASSERT_IN(a != NULL, "out of memory for a request");
+    char *at = (char *)(a + 1);
+    *a = (struct again){.when = when, .wait_ms = AGAIN_FIRST_MS, .headers_count = headers_count};
+    a->headers = put(&at, headers, headers_count * sizeof headers[0]);
+    for (uint32_t i = 0; i < headers_count; i++) {
+        a->headers[i].name = put(&at, headers[i].name, strlen(headers[i].name) + 1);
+        a->headers[i].value = put(&at, headers[i].value, strlen(headers[i].value) + 1);
+    }
+    a->subject = put(&at, subject, strlen(subject) + 1);
+    a->body = (sluice_bytes){put(&at, body.data, body.len), body.len};
+    return a;
+}
+
+static int64_t due_of(const struct again *a, int64_t now_ms)
+{
+    int64_t due = a->is_waiting                      ? now_ms + a->wait_ms
+                  : a->when == SLUICE_NATS_IF_SILENT ? now_ms + SILENCE_MS
+                                                     : a->deadline_ms;
+    return due < a->deadline_ms ? due : a->deadline_ms;
+}
+
+/* An entry that is due before its deadline. */
+static void send_again(struct sluice_nats_requests *r, uint32_t index, int64_t now_ms)
+{
+    struct entry *e = &r->entries[index];
+    struct again *a = e->again;
+    a->is_unknown |= !a->is_waiting;
+    a->is_waiting = 0;
+    unlink_open(r, index);
+    enum sluice_nats_sent sent =
+        transmit(r, index, a->subject, a->headers, a->headers_count, a->body);
+    if (sent != SLUICE_NATS_SENT) {
+        end_later(r, index, a->is_unknown ? SLUICE_NATS_LOST : outcome_of(sent));
+        return;
+    }
+    e->due_ms = due_of(a, now_ms);
+    link_open(r, index);
+}
+
+/* Nobody listened. 1: it is sent again in a while. */
+static int wait_for_listener(struct sluice_nats_requests *r, uint32_t index)
+{
+    struct entry *e = &r->entries[index];
+    struct again *a = e->again;
+    int64_t now = sluice_nats_now_ms();
+    if (a == NULL || now >= a->deadline_ms || r->is_closed) {
+        return 0;
+    }
+    unlink_open(r, index);
+    a->is_waiting = 1;
+    e->due_ms = due_of(a, now);
+    a->wait_ms = a->wait_ms * 2 < AGAIN_MAX_MS ? a->wait_ms * 2 : AGAIN_MAX_MS;
+    link_open(r, index);
+    return 1;
+}
+
+/* ---- Deadlines ---- */
+
+static enum sluice_nats_outcome late_outcome(const struct again *a)
+{
+    return a != NULL && a->is_waiting && !a->is_unknown ? SLUICE_NATS_NO_RESPONDERS
+                                                        : SLUICE_NATS_LATE;
+}
+
+static void pass_bucket(struct sluice_nats_requests *r, uint32_t bucket, int64_t now_ms)
 {
     uint32_t next;
     for (uint32_t i = r->buckets[bucket]; i != NONE; i = next) {
-        next = r->entries[i].next;
-        if (r->entries[i].deadline_ms <= until_ms) {
-            unlink_open(r, i);
-            end_later(r, i, outcome);
+        const struct entry *e = &r->entries[i];
+        next = e->next;
+        if (e->due_ms > now_ms) {
+            continue;
         }
+        if (e->again != NULL && now_ms < e->again->deadline_ms) {
+            send_again(r, i, now_ms);
+        } else {
+            unlink_open(r, i);
+            end_later(r, i, late_outcome(e->again));
+        }
+    }
+}
+
+static void lose_bucket(struct sluice_nats_requests *r, uint32_t bucket)
+{
+    while (r->buckets[bucket] != NONE) {
+        uint32_t index = r->buckets[bucket];
+        unlink_open(r, index);
+        end_later(r, index, SLUICE_NATS_LOST);
     }
 }
 
@@ -197,7 +342,7 @@ static void on_timer(uv_timer_t *timer)
     int64_t turn = now / WHEEL_STEP_MS;
     int64_t first = turn - r->turn >= WHEEL_COUNT ? turn - WHEEL_COUNT + 1 : r->turn + 1;
     for (int64_t i = first; i <= turn; i++) {
-        end_bucket(r, (uint32_t)((uint64_t)i % WHEEL_COUNT), now, SLUICE_NATS_LATE);
+        pass_bucket(r, (uint32_t)((uint64_t)i % WHEEL_COUNT), now);
     }
     r->turn = turn;
     if (r->inbox[0] == '\0') {
@@ -223,7 +368,12 @@ static void deliver_answer(struct sluice_mail *mail)
     struct sluice_nats_requests *r = a->requests;
     uint32_t index = (uint32_t)a->token, generation = (uint32_t)(a->token >> 32);
     if (index < r->count && r->entries[index].state == ENTRY_OPEN &&
-        r->entries[index].generation == generation) {
+        r->entries[index].generation == generation &&
+        !(a->outcome == SLUICE_NATS_NO_RESPONDERS && wait_for_listener(r, index))) {
+        if (a->outcome == SLUICE_NATS_NO_RESPONDERS && r->entries[index].again != NULL &&
+            r->entries[index].again->is_unknown) {
+            a->outcome = SLUICE_NATS_LATE;
+        }
         unlink_open(r, index);
         finish(r, index, a->outcome, (sluice_bytes){a->body, a->len});
     }
@@ -275,7 +425,7 @@ void sluice_nats_requests_down(struct sluice_nats_requests *r)
 {
     r->inbox[0] = '\0';
     for (uint32_t i = 0; i < WHEEL_COUNT; i++) {
-        end_bucket(r, i, INT64_MAX, SLUICE_NATS_LOST);
+        lose_bucket(r, i);
     }
     if (!r->is_closed) {
         start_timer(r); /* watches the link while it is down */
@@ -284,37 +434,25 @@ void sluice_nats_requests_down(struct sluice_nats_requests *r)
 
 /* ---- Operations ---- */
 
-static enum sluice_nats_outcome outcome_of(enum sluice_nats_sent sent)
-{
-    switch (sent) {
-    case SLUICE_NATS_TOO_LARGE:
-        return SLUICE_NATS_OVERSIZE;
-    case SLUICE_NATS_REFUSED:
-        return SLUICE_NATS_ILLEGAL;
-    default:
-        return SLUICE_NATS_NOT_SENT;
-    }
-}
-
 void sluice_nats_requests_send(struct sluice_nats_requests *r, const char *subject,
                                const sluice_header *headers, uint32_t headers_count,
-                               sluice_bytes body, int64_t timeout_ms, sluice_nats_answer_fn *fn,
-                               void *ctx)
+                               sluice_bytes body, int64_t timeout_ms, enum sluice_nats_again again,
+                               sluice_nats_answer_fn *fn, void *ctx)
 {
-    char reply[SUBJECT_SIZE + 24];
-    enum sluice_nats_sent sent = SLUICE_NATS_DOWN;
     uint32_t index = take_entry(r, fn, ctx);
-    uint64_t token = (uint64_t)r->entries[index].generation << 32 | index;
-    if (r->inbox[0] != '\0' && !r->is_closed) {
-        (void)snprintf(reply, sizeof reply, "%s.%" PRIx64, r->inbox, token);
-        sent = sluice_nats_link_publish(r->link, subject, reply, headers, headers_count, body.data,
-                                        body.len);
-    }
+    struct entry *e = &r->entries[index];
+    enum sluice_nats_sent sent = transmit(r, index, subject, headers, headers_count, body);
     if (sent != SLUICE_NATS_SENT) {
         end_later(r, index, outcome_of(sent));
         return;
     }
-    r->entries[index].deadline_ms = sluice_nats_now_ms() + timeout_ms;
+    int64_t now = sluice_nats_now_ms();
+    e->due_ms = now + timeout_ms;
+    if (again != SLUICE_NATS_ONCE) {
+        e->again = again_create(again, subject, headers, headers_count, body);
+        e->again->deadline_ms = now + timeout_ms;
+        e->due_ms = due_of(e->again, now);
+    }
     link_open(r, index);
     start_timer(r);
 }

@@ -11,12 +11,21 @@ struct sluice_nats_requests;
 
 enum sluice_nats_outcome {
     SLUICE_NATS_ANSWERED,
-    SLUICE_NATS_NO_RESPONDERS, /* nobody listens on the subject */
+    SLUICE_NATS_NO_RESPONDERS, /* nobody listens on the subject, or did until the deadline */
     SLUICE_NATS_NOT_SENT,      /* not connected */
     SLUICE_NATS_OVERSIZE,      /* over the server's limit; not sent */
     SLUICE_NATS_ILLEGAL,       /* subject or header; not sent */
     SLUICE_NATS_LOST,          /* sent, then the connection broke, or destroy came */
     SLUICE_NATS_LATE           /* sent, no answer within the timeout */
+};
+
+/* When a request is sent again before its deadline: while a stream changes its leader nobody
+ * listens on its subjects, and what was on the way to the old leader is lost. A request that is
+ * sent again is copied. */
+enum sluice_nats_again {
+    SLUICE_NATS_ONCE,
+    SLUICE_NATS_IF_NOBODY_LISTENS, /* nothing has been stored: always safe */
+    SLUICE_NATS_IF_SILENT /* also 2 s after the last try: for messages with a Nats-Msg-Id */
 };
 
 /* `body` is borrowed for the call, empty unless ANSWERED. May send further requests. */
@@ -35,8 +44,8 @@ void sluice_nats_requests_down(struct sluice_nats_requests *requests);
  * Timeouts are kept to within 50 ms. */
 void sluice_nats_requests_send(struct sluice_nats_requests *requests, const char *subject,
                                const sluice_header *headers, uint32_t headers_count,
-                               sluice_bytes body, int64_t timeout_ms, sluice_nats_answer_fn *fn,
-                               void *ctx);
+                               sluice_bytes body, int64_t timeout_ms, enum sluice_nats_again again,
+                               sluice_nats_answer_fn *fn, void *ctx);
 
 /* A call of `fn` with NOT_SENT in the next turn, for those who fail before sending. */
 void sluice_nats_requests_defer(struct sluice_nats_requests *requests, sluice_nats_answer_fn *fn,

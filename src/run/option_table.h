@@ -63,7 +63,7 @@ X(llm_stream, "llm.stream", "LLM_STREAM", FLAG, "0", 0, 1, "ask for streamed ans
 X(llm_answer_size_max, "llm.answer_size_max", "LLM_ANSWER_SIZE_MAX", COUNT, "4194304", 1024, 67108864, "bytes of an answer's body") \
 X(llm_breaker_failures, "llm.breaker_failures", "LLM_BREAKER_FAILURES", COUNT, "5", 1, 1000000, "consecutive failures that open the LLM's breaker") \
 X(llm_breaker_reset_ms, "llm.breaker_reset", "LLM_BREAKER_RESET", SECONDS, "60", 0.1, 86400, "time until the next trial") \
-X(publish_timeout_ms, "publish.timeout", "SLUICE_PUBLISH_TIMEOUT", SECONDS, "5", 0.1, 300, "time until the stream's acknowledgement of an output") \
+X(publish_timeout_ms, "publish.timeout", "SLUICE_PUBLISH_TIMEOUT", SECONDS, "10", 0.1, 300, "time until the stream's acknowledgement of an output, sent again meanwhile") \
 X(publish_breaker_failures, "publish.breaker_failures", "SLUICE_PUBLISH_BREAKER_FAILURES", COUNT, "5", 1, 1000000, "consecutive failures that open the breaker of publishing") \
 X(publish_breaker_reset_ms, "publish.breaker_reset", "SLUICE_PUBLISH_BREAKER_RESET", SECONDS, "30", 0.1, 86400, "time until the next trial") \
 X(log_level, "log.level", "SLUICE_LOG_LEVEL", WORD, "info", 0, 0, "debug|info|warn|error") \

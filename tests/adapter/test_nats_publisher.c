@@ -2,6 +2,7 @@
 #include "adapter/nats_publisher.h"
 
 #include "nats_fixture.h"
+#include <nats/nats.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,12 +155,79 @@ static void a_stored_message_is_ok(void **state)
 static void a_subject_without_stream_is_named(void **state)
 {
     (void)state;
-    struct world *w = open_world(0);
+    struct world *w = open_world(300);
     publish(w, "nobody.here", "x", NULL);
     wait_for(w, is_done, 1, "the answer");
     assert_int_equal(w->last.fate, SLUICE_FATE_RETRY);
     assert_int_equal(w->last.rc, SLUICE_ERR_PUBLISH);
     assert_string_equal(w->text, "no stream listens on subject nobody.here");
+    close_world(w);
+}
+
+/* As while a stream changes its leader: for a moment nobody listens. */
+static void a_stream_that_comes_in_time_gets_it(void **state)
+{
+    (void)state;
+    struct world *w = open_world(0);
+    publish(w, "late.one", "hello", NULL);
+    test_loop_for(&w->loop, 250);
+    assert_int_equal(w->done, 0);
+    ask_ok(w, "$JS.API.STREAM.CREATE.LATE",
+           "{\"name\":\"LATE\",\"subjects\":[\"late.>\"],\"storage\":\"file\",\"retention\":"
+           "\"limits\","
+           "\"num_replicas\":1}");
+    wait_for(w, is_done, 1, "the PubAck");
+    assert_int_equal(w->last.fate, SLUICE_FATE_OK);
+    assert_int_equal(w->last.sequence, 1);
+    close_world(w);
+}
+
+/* A listener that is no stream: what it was sent, and a way to answer. */
+struct listener {
+    natsConnection *nc;
+    natsSubscription *sub;
+    int wanted;
+};
+
+static int has_heard(void *ctx)
+{
+    const struct listener *l = ctx;
+    int count = 0;
+    assert_int_equal(natsSubscription_GetPending(l->sub, &count, NULL), NATS_OK);
+    return count >= l->wanted;
+}
+
+static void silence_is_asked_again_when_there_is_an_id(void **state)
+{
+    (void)state;
+    struct world *w = open_world(0);
+    struct listener l = {.wanted = 3};
+    natsMsg *msg = NULL;
+    assert_int_equal(natsConnection_ConnectTo(&l.nc, w->server.url), NATS_OK);
+    assert_int_equal(natsConnection_SubscribeSync(&l.sub, l.nc, "deaf.*"), NATS_OK);
+    assert_int_equal(natsConnection_Flush(l.nc), NATS_OK);
+    publish(w, "deaf.one", "hello", "id-1");
+    publish(w, "deaf.none", "hello", NULL);
+    test_loop_until(&w->loop, has_heard, &l, "the same again");
+    for (int i = 0; i < 3; i++) {
+        const char *expected = i == 1 ? "deaf.none" : "deaf.one";
+        natsMsg_Destroy(msg);
+        assert_int_equal(natsSubscription_NextMsg(&msg, l.sub, 1000), NATS_OK);
+        assert_string_equal(natsMsg_GetSubject(msg), expected);
+    }
+    const char *id = NULL;
+    assert_int_equal(natsMsgHeader_Get(msg, "Nats-Msg-Id", &id), NATS_OK);
+    assert_string_equal(id, "id-1");
+    assert_int_equal(natsMsg_GetDataLength(msg), 5);
+    assert_int_equal(
+        natsConnection_PublishString(l.nc, natsMsg_GetReply(msg), "{\"stream\":\"D\",\"seq\":7}"),
+        NATS_OK);
+    wait_for(w, is_done, 1, "its PubAck");
+    assert_int_equal(w->last.fate, SLUICE_FATE_OK);
+    assert_int_equal(w->last.sequence, 7);
+    natsMsg_Destroy(msg);
+    natsSubscription_Destroy(l.sub);
+    natsConnection_Destroy(l.nc);
     close_world(w);
 }
 
@@ -315,6 +383,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stored_message_is_ok),
         cmocka_unit_test(a_subject_without_stream_is_named),
+        cmocka_unit_test(a_stream_that_comes_in_time_gets_it),
+        cmocka_unit_test(silence_is_asked_again_when_there_is_an_id),
         cmocka_unit_test(limits_of_the_stream_are_told),
         cmocka_unit_test(what_the_server_would_refuse_is_not_sent),
         cmocka_unit_test(the_expected_stream_is_checked_by_the_server),
