@@ -13,7 +13,7 @@
 #include <sys/random.h>
 
 #define URL_SIZE         512u
-#define PING_INTERVAL_MS 10000
+#define PING_INTERVAL_MS 2000 /* a frozen server is left after three of them */
 #define PINGS_OUT_MAX    2
 /* A peer that takes nothing for this long is given up; below the watchdog's stall limit of the loop
  * (8 s). */

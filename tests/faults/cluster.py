@@ -15,7 +15,6 @@ CONSUMER = "context-enricher"
 class ClusterStage(Stage):
     def start_nats(self):
         """The pinned server: Debian's 2.9 is too old to be trusted with a cluster."""
-        self.restarted_again = 0
         self.nats_server = self.part(NatsCluster(self.folder, pinned=True, user="sluice", password=NATS_PASSWORD))
         self.nats_server.start().wait_ready()
 
@@ -62,20 +61,6 @@ class ClusterStage(Stage):
                     raise Failure(f"not whole: {group}")
             return True
         wait_for("three copies of everything", whole, seconds)
-
-    def heal(self, victim):
-        """Whole again, as an operator would make it: a killed server of 2.12.1 was seen to come back and never to find
-        the meta leader. It is restarted then, and that is counted."""
-        for _ in range(3):
-            try:
-                return self.wait_whole(40)
-            except AssertionError:
-                if victim is None:
-                    raise
-                self.restarted_again += 1
-                victim.kill()
-                victim.start()
-        return self.wait_whole(120)
 
     def leader_of(self, what):
         """The server that leads this stream or consumer."""
@@ -139,5 +124,5 @@ def play(s, rounds, only_steps, progress):
         times.setdefault(name, []).append(time.monotonic() - start)
         progress(f"cluster: {n + 1}/{rounds} faults, {name}: {times[name][-1]:.2f} s")
         undo(victim)
-        s.heal(victim)
+        s.wait_whole()
     return total, times

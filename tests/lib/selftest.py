@@ -190,7 +190,7 @@ def key_values_are_read_and_written(w):
 @case()
 def the_pinned_server_is_the_one_that_was_asked_for(w):
     nats = w.start_nats(pinned=True).client()
-    assert nats.info["version"] == "2.12.1", nats.info["version"]
+    assert nats.info["version"] == "2.12.15", nats.info["version"]
 
 
 @case(timeout=180)
