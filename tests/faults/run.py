@@ -30,7 +30,7 @@ if __name__ == "__main__":
     os.environ["SLUICE_BUILD"] = os.path.abspath(ARGUMENTS.build)  # before tests/lib looks for the programs
 
 from cluster import ClusterStage, play  # noqa: E402
-from lib.runner import run_one  # noqa: E402
+from lib.runner import run_twice  # noqa: E402
 from lib.servers import Skip  # noqa: E402
 from stage import Stage, check, wait_for  # noqa: E402
 
@@ -362,7 +362,7 @@ CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, 
 
 
 def run(name, a):
-    """Verdict as of run_one, and the figures of a campaign that passed."""
+    """Verdict as of run_twice, and the figures of a campaign that passed."""
     figures = {}
 
     def act(s):
@@ -370,7 +370,7 @@ def run(name, a):
         figures.update(CAMPAIGNS[name](s, a))
         figures["seconds"] = round(time.monotonic() - start, 1)
 
-    verdict, text = run_one(act, a.store, 300 if a.quick else 7200, sys.stdout, getattr(CAMPAIGNS[name], "stage", Stage))
+    verdict, text = run_twice(act, a.store, 300 if a.quick else 7200, sys.stdout, getattr(CAMPAIGNS[name], "stage", Stage))
     return verdict, text, {"name": f"{name}-{a.store}", "date": datetime.date.today().isoformat(), "commit": commit(),
                            "command": "tests/faults/run.py " + " ".join(x for x in sys.argv[1:] if not x.startswith("--rec")),
                            "figures": figures}
