@@ -12,10 +12,10 @@
 #define ERROR_MAX     512u
 
 /* One line of text, whatever was in it. */
-static char *header_text(struct inflight *m, const char *text)
+static char *header_text(struct sluice_arena *a, const char *text)
 {
     size_t len = strnlen(text, ERROR_MAX);
-    char *copy = sluice_arena_copy(&m->arena, text, len);
+    char *copy = sluice_arena_copy(a, text, len);
     for (char *p = copy; p != NULL && *p != '\0'; p++) {
         if ((unsigned char)*p < 0x20 || *p == 0x7f) {
             *p = ' ';
@@ -30,13 +30,13 @@ static int is_left_out(const char *name)
            strcasecmp(name, "Sluice-Origin") == 0 || strcasecmp(name, "Sluice-Origin-Subject") == 0;
 }
 
-static const char *origin_name(struct inflight *m, const char *name)
+static const char *origin_name(struct sluice_arena *a, const char *name)
 {
     if (strncasecmp(name, "Nats-", 5) != 0) {
         return name;
     }
     size_t len = sizeof ORIGIN_PREFIX + strlen(name);
-    char *renamed = sluice_arena_alloc(&m->arena, 1, len);
+    char *renamed = sluice_arena_alloc(a, 1, len);
     if (renamed != NULL) {
         (void)snprintf(renamed, len, ORIGIN_PREFIX "%s", name);
     }
@@ -50,26 +50,26 @@ static void add(sluice_header *headers, uint32_t *count, const char *name, const
     }
 }
 
-static const char *number(struct inflight *m, uint32_t value)
+static const char *number(struct sluice_arena *a, uint32_t value)
 {
     char text[16];
     (void)snprintf(text, sizeof text, "%u", value);
-    return sluice_arena_text(&m->arena, text);
+    return sluice_arena_text(a, text);
 }
 
-sluice_header *dead_letter_headers(struct inflight *m, const char *consumer, const char *reason,
-                                   uint32_t failures, uint32_t *count)
+sluice_header *dead_letter_headers(const struct inflight *m, struct sluice_arena *a,
+                                   const char *consumer, const char *reason, uint32_t failures,
+                                   uint32_t *count)
 {
     const struct sluice_delivery *d = m->delivery;
-    sluice_header *headers =
-        sluice_arena_alloc(&m->arena, d->headers_count + ADDED_MAX, sizeof *headers);
+    sluice_header *headers = sluice_arena_alloc(a, d->headers_count + ADDED_MAX, sizeof *headers);
     if (headers == NULL) {
         return NULL;
     }
     *count = 0;
     for (uint32_t i = 0; i < d->headers_count; i++) {
         if (!is_left_out(d->headers[i].name)) {
-            add(headers, count, origin_name(m, d->headers[i].name), d->headers[i].value);
+            add(headers, count, origin_name(a, d->headers[i].name), d->headers[i].value);
         }
     }
     char origin[160];
@@ -77,13 +77,13 @@ sluice_header *dead_letter_headers(struct inflight *m, const char *consumer, con
     (void)snprintf(origin, sizeof origin, "%.64s:%llu:%lld", d->stream,
                    (unsigned long long)d->sequence, (long long)d->stored_unix_ns);
     (void)snprintf(id, sizeof id, "dlq:%s:%.64s", origin, consumer);
-    add(headers, count, "Nats-Msg-Id", sluice_arena_text(&m->arena, id));
+    add(headers, count, "Nats-Msg-Id", sluice_arena_text(a, id));
     add(headers, count, SLUICE_HEADER_DEAD_REASON, reason);
     add(headers, count, SLUICE_HEADER_DEAD_STEP, m->failed_step == NULL ? "" : m->failed_step);
-    add(headers, count, SLUICE_HEADER_DEAD_ERROR, header_text(m, m->reason));
-    add(headers, count, SLUICE_HEADER_DEAD_FAILURES, number(m, failures));
-    add(headers, count, SLUICE_HEADER_DEAD_DELIVERIES, number(m, m->deliveries));
+    add(headers, count, SLUICE_HEADER_DEAD_ERROR, header_text(a, m->reason));
+    add(headers, count, SLUICE_HEADER_DEAD_FAILURES, number(a, failures));
+    add(headers, count, SLUICE_HEADER_DEAD_DELIVERIES, number(a, m->deliveries));
     add(headers, count, SLUICE_HEADER_ORIGIN_SUBJECT, d->subject);
-    add(headers, count, SLUICE_HEADER_ORIGIN, sluice_arena_text(&m->arena, origin));
-    return m->arena.is_exhausted ? NULL : headers;
+    add(headers, count, SLUICE_HEADER_ORIGIN, sluice_arena_text(a, origin));
+    return a->is_exhausted ? NULL : headers;
 }

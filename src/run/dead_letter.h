@@ -5,10 +5,11 @@
 
 #include "run/inflight.h"
 
-/* Headers for the dead letter of a message, in its arena. Every Nats-* header becomes
+/* Headers for the dead letter of a message, in `a`. Every Nats-* header becomes
  * Sluice-Origin-Nats-*, because the server would act on it; `authorization` is left out. NULL
  * without memory. */
-sluice_header *dead_letter_headers(struct inflight *m, const char *consumer, const char *reason,
-                                   uint32_t failures, uint32_t *count);
+sluice_header *dead_letter_headers(const struct inflight *m, struct sluice_arena *a,
+                                   const char *consumer, const char *reason, uint32_t failures,
+                                   uint32_t *count);
 
 #endif

@@ -42,32 +42,45 @@ void runtime_step(struct runtime *rt, struct sluice_event *ev)
     }
 }
 
-/* One handler's run, or one answer from the journal. */
+static void run_handler(struct runtime *rt, struct inflight *m)
+{
+    host_run(rt->config.host, m, &rt->verdict);
+    struct sluice_event ev = {
+        .kind = SLUICE_EV_VERDICT, .ticket = m->ticket, .verdict = rt->verdict.verdict};
+    runtime_step(rt, &ev);
+}
+
+static void replayed(struct runtime *rt, const struct inflight *m, uint32_t step)
+{
+    struct sluice_event ev = {.kind = SLUICE_EV_STEP, .ticket = m->ticket};
+    if (step < m->steps_count) {
+        ev.step.step = (uint16_t)step;
+        ev.step.fate = m->steps[step]->call == 1 ? SLUICE_FATE_OK : SLUICE_FATE_MISS;
+        runtime_step(rt, &ev);
+    }
+}
+
+/* One handler's run, one answer from the journal, or one dead letter that could not be written. */
 static void run_next(struct runtime *rt)
 {
     struct sluice_ticket t = rt->runs[rt->runs_head];
     rt->runs_head = (rt->runs_head + 1) % rt->runs_capacity;
     rt->runs_count--;
-    struct inflight *m = rt->slots[t.slot & ~RUNTIME_REPLAYED];
+    struct inflight *m = rt->slots[t.slot & ~(RUNTIME_REPLAYED | RUNTIME_UNBURIED)];
     if (m == NULL) {
         return;
     }
     if ((t.slot & RUNTIME_REPLAYED) != 0) {
-        struct sluice_event ev = {.kind = SLUICE_EV_STEP, .ticket = m->ticket};
-        if (t.generation < m->steps_count) {
-            ev.step.step = (uint16_t)t.generation;
-            ev.step.fate = m->steps[t.generation]->call == 1 ? SLUICE_FATE_OK : SLUICE_FATE_MISS;
-            runtime_step(rt, &ev);
-        }
+        replayed(rt, m, t.generation);
+    } else if (m->ticket.generation != t.generation) {
         return;
+    } else if ((t.slot & RUNTIME_UNBURIED) != 0) {
+        struct sluice_event ev = {.kind = SLUICE_EV_BURIED, .ticket = m->ticket};
+        ev.fate = SLUICE_FATE_RETRY;
+        runtime_step(rt, &ev);
+    } else {
+        run_handler(rt, m);
     }
-    if (m->ticket.generation != t.generation) {
-        return;
-    }
-    host_run(rt->config.host, m, &rt->verdict);
-    struct sluice_event ev = {
-        .kind = SLUICE_EV_VERDICT, .ticket = t, .verdict = rt->verdict.verdict};
-    runtime_step(rt, &ev);
 }
 
 void runtime_run_all(struct runtime *rt)

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define LETTER_CHUNK_SIZE 2048u
+
 static struct operation *operation_new(struct runtime *rt, struct inflight *m, uint32_t index)
 {
     struct operation *op = rt->free_operations;
@@ -374,22 +376,34 @@ void runtime_call_publish(struct runtime *rt, struct inflight *m, uint32_t index
                                        operation_new(rt, m, index));
 }
 
+/* The headers' memory is their own and short-lived: publishing copies, and the message's may be
+ * what ran out. A letter that cannot be written whole is not written. */
 void runtime_call_bury(struct runtime *rt, struct inflight *m, const struct sluice_effect *fx)
 {
+    struct sluice_arena letter;
     uint32_t count = 0;
     if (fx->failure == SLUICE_FAILURE_TIMEOUT) {
         host_blame_time(m);
     }
     const char *reason = sluice_failure_name((enum sluice_failure)fx->failure);
+    sluice_arena_init(&letter, rt->config.allocator, LETTER_CHUNK_SIZE, 0);
     sluice_header *headers =
-        dead_letter_headers(m, rt->config.consumer, reason, fx->failures, &count);
-    struct sluice_publication publication = {.subject = rt->config.subject_dead,
-                                             .headers = headers,
-                                             .headers_count = headers == NULL ? 0 : count,
-                                             .body = m->delivery->body,
-                                             .expected_stream = rt->config.stream_dead};
-    rt->config.publisher->ops->publish(rt->config.publisher, &publication, on_buried,
-                                       operation_new(rt, m, 0));
+        dead_letter_headers(m, &letter, rt->config.consumer, reason, fx->failures, &count);
+    if (headers == NULL) {
+        SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "dead_letter.failed", "out of memory",
+                   RUNTIME_MESSAGE_FIELDS(m));
+        runtime_runs_push(
+            rt, (struct sluice_ticket){m->ticket.slot | RUNTIME_UNBURIED, m->ticket.generation});
+    } else {
+        struct sluice_publication publication = {.subject = rt->config.subject_dead,
+                                                 .headers = headers,
+                                                 .headers_count = count,
+                                                 .body = m->delivery->body,
+                                                 .expected_stream = rt->config.stream_dead};
+        rt->config.publisher->ops->publish(rt->config.publisher, &publication, on_buried,
+                                           operation_new(rt, m, 0));
+    }
+    sluice_arena_fini(&letter);
 }
 
 void runtime_call_record(struct runtime *rt, struct inflight *m,

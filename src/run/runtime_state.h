@@ -40,6 +40,8 @@ struct operation {
 
 /* In a queued slot: not a run but a replayed step, its index for generation. */
 #define RUNTIME_REPLAYED UINT32_C(0x80000000)
+/* A dead letter that could not be written, which is told like a failed publication. */
+#define RUNTIME_UNBURIED UINT32_C(0x40000000)
 
 /* What each line about a message names. */
 #define RUNTIME_MESSAGE_FIELDS(m)                                                                  \

@@ -20,7 +20,7 @@ static void make(const sluice_header *brought, uint32_t brought_count)
 {
     fixture.delivery.headers = brought;
     fixture.delivery.headers_count = brought_count;
-    headers = dead_letter_headers(&fixture.m, "c", "rejected", 3, &count);
+    headers = dead_letter_headers(&fixture.m, &fixture.m.arena, "c", "rejected", 3, &count);
     assert_non_null(headers);
 }
 
@@ -104,7 +104,8 @@ static void long_names_do_not_cut_the_origin(void **state)
     fixture.delivery.stream = name;
     fixture.delivery.sequence = UINT64_MAX;
     fixture.delivery.stored_unix_ns = INT64_MAX;
-    headers = dead_letter_headers(&fixture.m, name, "rejected", UINT32_MAX, &count);
+    headers =
+        dead_letter_headers(&fixture.m, &fixture.m.arena, name, "rejected", UINT32_MAX, &count);
     (void)snprintf(expected, sizeof expected, "dlq:%s:18446744073709551615:9223372036854775807:%s",
                    name, name);
     assert_string_equal(headers[0].value, expected);
@@ -114,10 +115,9 @@ static void long_names_do_not_cut_the_origin(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, host_fixture_setup, host_fixture_teardown)
-    const struct CMUnitTest tests[] = {TEST(a_letter_says_why_and_where_from),
-                                       TEST(headers_of_the_message_come_first_and_do_no_harm),
-                                       TEST(an_error_is_one_line),
-                                       TEST(a_letter_without_a_reason_is_whole),
-                                       TEST(long_names_do_not_cut_the_origin)};
+    const struct CMUnitTest tests[] = {
+        TEST(a_letter_says_why_and_where_from),
+        TEST(headers_of_the_message_come_first_and_do_no_harm), TEST(an_error_is_one_line),
+        TEST(a_letter_without_a_reason_is_whole), TEST(long_names_do_not_cut_the_origin)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
