@@ -16,13 +16,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CELLS_MAX    40
-#define NOISE_LIMIT  0.10
-#define SPIN_REPEATS 7
+#define CELLS_MAX     40
+#define NOISE_LIMIT   0.10
+#define SPIN_REPEATS  7
+#define RAW_BYTES_MAX (64 << 20) /* of requests */
 
 static const char help[] =
     "usage: sluice bench [--quick] [--runs N] [--size BYTES] [--only TEXT] [--json]\n"
-    "                    [--compare FILE]\n\n"
+    "                    [--compare FILE] [CELL]\n\n"
     "Measure the context enricher through the whole pipeline: CPU time, rate, added latency, "
     "memory, "
     "boot.\nIt starts nats-server, an LLM responder and a MongoDB sink of its own on loopback "
@@ -34,6 +35,13 @@ static const char help[] =
     "  --only TEXT     only cells whose name contains it, and the raw programs\n"
     "  --json          print JSON instead of the table\n"
     "  --compare FILE  also print the difference to an earlier --json output\n\n"
+    "A cell of your own instead of the table; any of its flags asks for it:\n"
+    "  --store NAME    null, sqlite, mongodb [sqlite]\n"
+    "  --in-flight N   of each replica [256]\n"
+    "  --latency MS    of the LLM [0]\n"
+    "  --messages N    that are measured, after a tenth of it for warming [10000]\n"
+    "  --outputs N     of a message [1]\n"
+    "  --replicas N    worker processes [1]\n\n"
     "The responder shares the machine with the worker: rates are of all together, CPU time is the\n"
     "worker's alone.\n";
 
@@ -43,6 +51,8 @@ struct bench {
     struct bench_cell cells[CELLS_MAX];
     int count, is_quick, is_json;
     int64_t runs, size;
+    int64_t in_flight, latency_ms, messages, outputs, replicas; /* of an own cell; -1: not given */
+    const char *store;
     const char *only;
 };
 
@@ -81,6 +91,8 @@ static double machine_noise(void)
 static void cell_add(struct bench *b, struct bench_cell cell)
 {
     int is_raw = cell.kind == BENCH_RAW_NATS || cell.kind == BENCH_RAW_CURL;
+    cell.replicas = cell.replicas == 0 ? 1 : cell.replicas;
+    cell.outputs = cell.outputs == 0 ? 1 : cell.outputs;
     if (b->count < CELLS_MAX && (is_raw || b->only == NULL || strstr(cell.name, b->only) != NULL)) {
         b->cells[b->count++] = cell;
     }
@@ -98,6 +110,39 @@ static void pipeline_add(struct bench *b, enum bench_store store, uint32_t in_fl
     (void)snprintf(c.name, sizeof c.name, "%s %u in flight, %u ms", bench_store_names[store],
                    in_flight, latency_ms);
     cell_add(b, c);
+}
+
+/* What two guarantees cost: the same cell without them. */
+static void guarantees_add(struct bench *b, uint32_t count)
+{
+    static const char *const names[] = {"", ", no journal", ", ACK unconfirmed", ", neither"};
+    for (int i = 1; i < 4; i++) {
+        struct bench_cell c = {.kind = BENCH_THROUGHPUT,
+                               .store = BENCH_NULL,
+                               .in_flight = 256,
+                               .warm = 500,
+                               .count = count,
+                               .is_unjournaled = i & 1,
+                               .is_unconfirmed = i >> 1};
+        (void)snprintf(c.name, sizeof c.name, "null 256 in flight, 0 ms%s", names[i]);
+        cell_add(b, c);
+    }
+}
+
+static void replicas_add(struct bench *b)
+{
+    for (uint32_t n = 1; n <= 2; n++) {
+        struct bench_cell c = {.kind = BENCH_THROUGHPUT,
+                               .store = BENCH_NULL,
+                               .in_flight = 512,
+                               .latency_us = 500000,
+                               .warm = 1024 * n,
+                               .count = 4096 * n,
+                               .replicas = n};
+        (void)snprintf(c.name, sizeof c.name, "null 512 in flight, 500 ms, %u replica%s", n,
+                       n == 1 ? "" : "s");
+        cell_add(b, c);
+    }
 }
 
 static void latency_add(struct bench *b, enum bench_store store, uint32_t seconds)
@@ -122,17 +167,62 @@ static void boot_add(struct bench *b, enum bench_store store)
     cell_add(b, c);
 }
 
-static void cells_make(struct bench *b)
+static int is_own(const struct bench *b)
+{
+    return b->store != NULL || b->in_flight > 0 || b->latency_ms >= 0 || b->messages > 0 ||
+           b->outputs > 0 || b->replicas > 0;
+}
+
+static int own_add(struct bench *b)
+{
+    int store = 0;
+    const char *name = b->store == NULL ? "sqlite" : b->store;
+    while (store < BENCH_STORES && strcmp(bench_store_names[store], name) != 0) {
+        store++;
+    }
+    if (store == BENCH_STORES || (store == BENCH_MONGODB && b->rig.mongodb_uri[0] == '\0')) {
+        fprintf(stderr,
+                "sluice bench: --store %s: expected null, sqlite or mongodb (with its sink "
+                "built)\n",
+                name);
+        return 2;
+    }
+    struct bench_cell c = {.kind = BENCH_THROUGHPUT,
+                           .store = (enum bench_store)store,
+                           .in_flight = b->in_flight > 0 ? (uint32_t)b->in_flight : 256,
+                           .latency_us = b->latency_ms > 0 ? (uint32_t)b->latency_ms * 1000 : 0,
+                           .count = b->messages > 0 ? (uint32_t)b->messages : 10000,
+                           .outputs = b->outputs > 0 ? (uint32_t)b->outputs : 1,
+                           .replicas = b->replicas > 0 ? (uint32_t)b->replicas : 1};
+    c.warm = c.count / 10 + 1;
+    (void)snprintf(c.name, sizeof c.name, "%s, %u in flight, %u ms", name, c.in_flight,
+                   c.latency_us / 1000);
+    if (c.outputs > 1 && access(b->rig.fan, R_OK) != 0) {
+        fprintf(stderr, "sluice bench: --outputs: %s: %s\n", b->rig.fan, strerror(errno));
+        return 2;
+    }
+    b->only = NULL;
+    boot_add(b, c.store);
+    cell_add(b, c);
+    return 0;
+}
+
+static int cells_make(struct bench *b)
 {
     int stores = b->rig.mongodb_uri[0] == '\0' ? BENCH_MONGODB : BENCH_STORES;
+    uint32_t raw = b->is_quick ? 1500 : 10000;
+    uint32_t most = (uint32_t)(RAW_BYTES_MAX / b->size);
     cell_add(b, (struct bench_cell){.name = "raw cnats",
                                     .kind = BENCH_RAW_NATS,
                                     .in_flight = 256,
-                                    .count = b->is_quick ? 1500 : 10000});
+                                    .count = raw < most ? raw : most});
     cell_add(b, (struct bench_cell){.name = "raw curl",
                                     .kind = BENCH_RAW_CURL,
                                     .in_flight = 1,
                                     .count = b->is_quick ? 1000 : 5000});
+    if (is_own(b)) {
+        return own_add(b);
+    }
     for (int s = 0; s < stores; s++) {
         enum bench_store store = (enum bench_store)s;
         boot_add(b, store);
@@ -148,7 +238,11 @@ static void cells_make(struct bench *b)
     }
     if (b->is_quick) {
         latency_add(b, BENCH_SQLITE, 1);
+    } else {
+        guarantees_add(b, 10000);
+        replicas_add(b);
     }
+    return 0;
 }
 
 /* Peak memory beyond that of the same store's idle worker, for each slot. */
@@ -161,8 +255,8 @@ static void memory_each(struct bench *b)
             if (boot->kind == BENCH_BOOT && boot->store == c->store) {
                 double idle = bench_median(&boot->figures[BENCH_RSS_IDLE_KIB]);
                 for (int k = 0; k < c->figures[BENCH_RSS_PEAK_KIB].count; k++) {
-                    bench_add(c, BENCH_KIB_EACH,
-                              (c->figures[BENCH_RSS_PEAK_KIB].values[k] - idle) / c->in_flight);
+                    double more = c->figures[BENCH_RSS_PEAK_KIB].values[k] - idle * c->replicas;
+                    bench_add(c, BENCH_KIB_EACH, more / c->in_flight / c->replicas);
                 }
             }
         }
@@ -223,7 +317,9 @@ static int bench_all(struct bench *b, const char *compare)
         code = bench_load_open(b->rig.nats_url, &b->load);
     }
     if (code == 0) {
-        cells_make(b);
+        code = cells_make(b);
+    }
+    if (code == 0) {
         code = measure(b);
     }
     if (code != 0 && !is_interrupted && b->rig.scratch[0] != '\0') {
@@ -265,7 +361,13 @@ static int role_run(const char *role, const char *path, const char *url, uint32_
 
 static int run(int argc, char **argv)
 {
-    static struct bench b = {.runs = 5, .size = 700};
+    static struct bench b = {.runs = 5,
+                             .size = 700,
+                             .in_flight = -1,
+                             .latency_ms = -1,
+                             .messages = -1,
+                             .outputs = -1,
+                             .replicas = -1};
     if (arguments_flag(&argc, argv, "--help")) {
         fputs(help, stdout);
         return 0;
@@ -274,6 +376,7 @@ static int run(int argc, char **argv)
     const char *shared = arguments_value(&argc, argv, "--shared");
     const char *url = arguments_value(&argc, argv, "--url");
     const char *compare = arguments_value(&argc, argv, "--compare");
+    b.store = arguments_value(&argc, argv, "--store");
     int64_t count = 0;
     b.is_quick = arguments_flag(&argc, argv, "--quick");
     b.is_json = arguments_flag(&argc, argv, "--json");
@@ -281,7 +384,12 @@ static int run(int argc, char **argv)
     b.runs = b.is_quick ? 1 : 5;
     if (!arguments_number(&argc, argv, "bench", "--count", 0, BENCH_MESSAGES_MAX, &count) ||
         !arguments_number(&argc, argv, "bench", "--runs", 1, BENCH_RUNS_MAX, &b.runs) ||
-        !arguments_number(&argc, argv, "bench", "--size", 300, 900000, &b.size)) {
+        !arguments_number(&argc, argv, "bench", "--size", 256, 1048576, &b.size) ||
+        !arguments_number(&argc, argv, "bench", "--in-flight", 1, 20000, &b.in_flight) ||
+        !arguments_number(&argc, argv, "bench", "--latency", 0, 8000, &b.latency_ms) ||
+        !arguments_number(&argc, argv, "bench", "--messages", 10, 50000, &b.messages) ||
+        !arguments_number(&argc, argv, "bench", "--outputs", 1, 32, &b.outputs) ||
+        !arguments_number(&argc, argv, "bench", "--replicas", 1, BENCH_REPLICAS_MAX, &b.replicas)) {
         return 2;
     }
     if (argc > 1) {

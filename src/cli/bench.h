@@ -14,6 +14,7 @@
 #define BENCH_MESSAGES_MAX 65536u
 #define BENCH_RUNS_MAX     32
 #define BENCH_URL_SIZE     64
+#define BENCH_REPLICAS_MAX 4
 
 /* One page that bench and its children map; it needs no message between them. */
 struct bench_shared {
@@ -27,10 +28,12 @@ enum bench_store { BENCH_NULL, BENCH_SQLITE, BENCH_MONGODB, BENCH_STORES };
 
 struct bench_rig {
     char self[PATH_MAX], plugin[PATH_MAX + 64], prompts[PATH_MAX + 96], sink_path[PATH_MAX + 96];
+    char fan[PATH_MAX + 96]; /* a worker with a choice of how much it publishes */
     char scratch[64], shared_path[96], nats_url[BENCH_URL_SIZE], llm_url[BENCH_URL_SIZE];
     char mongodb_uri[BENCH_URL_SIZE]; /* "": there is no sink */
-    unsigned nats_port, monitor_port, probe_port, runs;
-    struct child nats, llm, sink, worker;
+    unsigned nats_port, monitor_port, probe_ports[BENCH_REPLICAS_MAX], runs;
+    uint32_t workers_count;
+    struct child nats, llm, sink, workers[BENCH_REPLICAS_MAX]; /* or a raw program, the first */
     struct bench_shared *shared;
 };
 
@@ -43,6 +46,8 @@ struct bench_series {
 enum bench_figure {
     BENCH_CPU_US,
     BENCH_RATE,
+    BENCH_OF_MOST,
+    BENCH_ALL_CPU,
     BENCH_ADDED_P50_MS,
     BENCH_ADDED_P99_MS,
     BENCH_RSS_IDLE_KIB,
@@ -61,10 +66,12 @@ enum bench_kind { BENCH_BOOT, BENCH_THROUGHPUT, BENCH_LATENCY, BENCH_RAW_NATS, B
 
 /* One row of the table. */
 struct bench_cell {
-    char name[40];
+    char name[48];
     enum bench_kind kind;
     enum bench_store store;
     uint32_t in_flight, latency_us, jitter_us, warm, count, rate;
+    uint32_t replicas, outputs; /* at least 1 */
+    int is_unjournaled, is_unconfirmed;
     struct bench_series figures[BENCH_FIGURES];
 };
 
@@ -76,7 +83,13 @@ int bench_role_start(struct bench_rig *r, const char *role, uint32_t count);
 /* `sluice init` with the settings of the cell's worker. */
 int bench_provision(struct bench_rig *r, const struct bench_cell *cell);
 int64_t bench_now_ns(void);
-int64_t bench_cpu_ns(pid_t pid);                     /* user and system; -1: gone */
+int64_t bench_cpu_ns(pid_t pid); /* user and system; -1: gone */
+int64_t bench_workers_cpu_ns(const struct bench_rig *r);
+int64_t bench_all_cpu_ns(const struct bench_rig *r); /* of all processes of the measurement */
+long bench_workers_kib(const struct bench_rig *r,
+                       const char *field); /* their sum; -1: one is gone */
+int bench_workers_run(struct bench_rig *r);
+void bench_workers_stop(struct bench_rig *r);
 long bench_status_kib(pid_t pid, const char *field); /* of /proc/PID/status; -1: gone */
 /* GET; the status, 0 when nobody answers. The body, cut to `size`, ends with NUL. */
 int bench_get(unsigned port, const char *path, char *body, size_t size);
@@ -88,10 +101,15 @@ void bench_load_close(struct bench_load *l);
 int bench_load_reset(struct bench_load *l); /* delete what an earlier run left */
 /* Publish `count` requests into the stream; `rate` a second, 0: as fast as it takes them. */
 int bench_load_fill(struct bench_load *l, uint32_t count, uint32_t rate, size_t size);
-/* Count the outputs; the process's CPU time is read when `warm`, and `warm + count` are there. */
-void bench_load_watch(struct bench_load *l, pid_t pid, uint32_t warm, uint32_t count);
+/* Count the messages whose last output came; the CPU time of the rig's workers is read when `warm`,
+ * and when `warm + count` of them have. */
+void bench_load_watch(struct bench_load *l, const struct bench_rig *r,
+                      const struct bench_cell *cell);
 uint32_t bench_load_seen(struct bench_load *l);
-void bench_load_times(struct bench_load *l, int64_t *wall_ns, int64_t *cpu_ns);
+struct bench_times {
+    int64_t wall_ns, cpu_ns, all_cpu_ns;
+};
+struct bench_times bench_load_times(struct bench_load *l);
 /* Time of message `i` from publishing to its output, -1: none came. */
 int64_t bench_load_took_ns(const struct bench_load *l, uint32_t i);
 /* It measures itself: its outputs may be under way when it has long done its work. */

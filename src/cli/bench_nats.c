@@ -20,9 +20,9 @@ struct bench_load {
     natsSubscription *outputs;
     jsCtx *js;
     pthread_mutex_t lock; /* of what follows; the outputs come on a thread of cnats */
-    pid_t pid;
-    uint32_t warm, count, seen;
-    int64_t wall[2], cpu[2];
+    const struct bench_rig *rig;
+    uint32_t warm, count, outputs_each, seen;
+    struct bench_times at[2]; /* after the warm ones, after all */
     int64_t sent_ns[BENCH_MESSAGES_MAX], got_ns[BENCH_MESSAGES_MAX];
 };
 
@@ -32,14 +32,20 @@ static int failed(const char *what, natsStatus s)
     return 1;
 }
 
-/* WORKER:bNNNNNNNN:OUTPUT:1 */
-static uint32_t message_of(natsMsg *msg)
+/* WORKER:bNNNNNNNN:OUTPUT:n */
+static uint32_t message_of(natsMsg *msg, uint32_t outputs)
 {
     const char *id = NULL;
-    if (natsMsgHeader_Get(msg, "Nats-Msg-Id", &id) != NATS_OK || (id = strstr(id, ":b")) == NULL) {
+    if (natsMsgHeader_Get(msg, "Nats-Msg-Id", &id) != NATS_OK || (id = strstr(id, ":b")) == NULL ||
+        strtoul(strrchr(id, ':') + 1, NULL, 10) != outputs) {
         return BENCH_MESSAGES_MAX;
     }
     return (uint32_t)strtoul(id + 2, NULL, 10);
+}
+
+static struct bench_times times_now(const struct bench_rig *r, int64_t now_ns)
+{
+    return (struct bench_times){now_ns, bench_workers_cpu_ns(r), bench_all_cpu_ns(r)};
 }
 
 static void on_output(natsConnection *conn, natsSubscription *sub, natsMsg *msg, void *ctx)
@@ -48,16 +54,15 @@ static void on_output(natsConnection *conn, natsSubscription *sub, natsMsg *msg,
     (void)conn;
     (void)sub;
     int64_t now = bench_now_ns();
-    uint32_t i = message_of(msg);
-    natsMsg_Destroy(msg);
     (void)pthread_mutex_lock(&l->lock);
+    uint32_t i = message_of(msg, l->outputs_each);
+    natsMsg_Destroy(msg);
     if (i < BENCH_MESSAGES_MAX && l->got_ns[i] == 0) {
         l->got_ns[i] = now;
         l->seen++;
         int end = l->seen == l->warm + l->count;
         if (l->seen == l->warm || end) {
-            l->wall[end] = now;
-            l->cpu[end] = bench_cpu_ns(l->pid);
+            l->at[end] = times_now(l->rig, now);
         }
     }
     (void)pthread_mutex_unlock(&l->lock);
@@ -174,16 +179,17 @@ int bench_load_fill(struct bench_load *l, uint32_t count, uint32_t rate, size_t 
     return s == NATS_OK ? 0 : failed("filling the stream", s);
 }
 
-void bench_load_watch(struct bench_load *l, pid_t pid, uint32_t warm, uint32_t count)
+void bench_load_watch(struct bench_load *l, const struct bench_rig *r,
+                      const struct bench_cell *cell)
 {
     (void)pthread_mutex_lock(&l->lock);
-    l->pid = pid;
-    l->warm = warm;
-    l->count = count;
+    l->rig = r;
+    l->warm = cell->warm;
+    l->count = cell->count;
+    l->outputs_each = cell->outputs;
     l->seen = 0;
     memset(l->got_ns, 0, sizeof l->got_ns);
-    memset(l->wall, 0, sizeof l->wall);
-    memset(l->cpu, 0, sizeof l->cpu);
+    memset(l->at, 0, sizeof l->at);
     (void)pthread_mutex_unlock(&l->lock);
 }
 
@@ -195,12 +201,14 @@ uint32_t bench_load_seen(struct bench_load *l)
     return seen;
 }
 
-void bench_load_times(struct bench_load *l, int64_t *wall_ns, int64_t *cpu_ns)
+struct bench_times bench_load_times(struct bench_load *l)
 {
     (void)pthread_mutex_lock(&l->lock);
-    *wall_ns = l->wall[1] - l->wall[0];
-    *cpu_ns = l->cpu[1] - l->cpu[0];
+    struct bench_times t = {.wall_ns = l->at[1].wall_ns - l->at[0].wall_ns,
+                            .cpu_ns = l->at[1].cpu_ns - l->at[0].cpu_ns,
+                            .all_cpu_ns = l->at[1].all_cpu_ns - l->at[0].all_cpu_ns};
     (void)pthread_mutex_unlock(&l->lock);
+    return t;
 }
 
 int64_t bench_load_took_ns(const struct bench_load *l, uint32_t i)

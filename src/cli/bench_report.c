@@ -12,6 +12,8 @@
 
 const char *const bench_figure_names[BENCH_FIGURES] = {"cpu_us_per_message",
                                                        "messages_per_s",
+                                                       "percent_of_slots_by_latency",
+                                                       "all_cpu_percent",
                                                        "added_p50_ms",
                                                        "added_p99_ms",
                                                        "rss_idle_kib",
@@ -100,19 +102,21 @@ static void ratio_print(const struct bench_cell *cells, int count, const struct 
 
 void bench_table(const struct bench_cell *cells, int count)
 {
-    printf("%-30s %8s  %6s %5s %7s  %7s  %7s  %7s  %7s  %6s  %6s  %7s  %7s \n", "", "CPU us",
-           "of raw", "+-", "msg/s", "p50 ms", "p99 ms", "peak MB", "KiB/msg", "LLM cx", "NATS m",
-           "NATS B", "LLM B");
+    printf("%-38s %8s  %6s %5s %7s  %6s  %6s  %7s  %7s  %7s  %7s  %6s  %6s  %7s  %7s \n", "",
+           "CPU us", "of raw", "+-", "msg/s", "of max", "all %", "p50 ms", "p99 ms", "peak MB",
+           "KiB/msg", "LLM cx", "NATS m", "NATS B", "LLM B");
     for (int i = 0; i < count; i++) {
         const struct bench_cell *c = &cells[i];
         if (c->kind == BENCH_BOOT) {
             continue;
         }
-        printf("%-30s", c->name);
+        printf("%-38s", c->name);
         figure_print(c, BENCH_CPU_US, 8, 1);
         ratio_print(cells, count, c);
         printf(" %4.0f%%", 100 * bench_spread(&c->figures[BENCH_CPU_US]));
         figure_print(c, BENCH_RATE, 7, 0);
+        figure_print(c, BENCH_OF_MOST, 6, 0);
+        figure_print(c, BENCH_ALL_CPU, 6, 0);
         figure_print(c, BENCH_ADDED_P50_MS, 7, 2);
         figure_print(c, BENCH_ADDED_P99_MS, 7, 2);
         if (c->figures[BENCH_RSS_PEAK_KIB].count > 0) {
@@ -127,18 +131,21 @@ void bench_table(const struct bench_cell *cells, int count)
         figure_print(c, BENCH_LLM_BYTES, 7, 0);
         puts("");
     }
-    printf("\n%-30s %9s %9s %12s\n", "", "probe ms", "ready ms", "idle RSS MB");
+    printf("\n%-38s %9s %9s %12s\n", "", "probe ms", "ready ms", "idle RSS MB");
     for (int i = 0; i < count; i++) {
         const struct bench_cell *c = &cells[i];
         if (c->kind == BENCH_BOOT) {
-            printf("%-30s", c->name);
+            printf("%-38s", c->name);
             figure_print(c, BENCH_PROBE_MS, 8, 1);
             figure_print(c, BENCH_READY_MS, 8, 1);
             printf(" %11.1f\n", bench_median(&c->figures[BENCH_RSS_IDLE_KIB]) / 1024);
         }
     }
     puts("\nMedians. ~: the runs differ by more than 15 % from their median: repeat on a quieter "
-         "machine.\n`of raw`: CPU as a multiple of the raw cnats program plus the raw curl loop.");
+         "machine.\n`of raw`: CPU as a multiple of the raw cnats program plus the raw curl loop. "
+         "`of "
+         "max`: rate as percent\nof in flight / LLM latency. `all %`: CPU of all processes "
+         "together, servers and load included.");
 }
 
 void bench_json(const struct bench_cell *cells, int count, double noise)
@@ -206,7 +213,7 @@ int bench_compare(const struct bench_cell *cells, int count, const char *file)
                 if (cJSON_IsNumber(median) && median->valuedouble != 0 &&
                     cells[i].figures[f].count > 0) {
                     double now = bench_median(&cells[i].figures[f]);
-                    printf("  %-30s %-26s %10.1f -> %10.1f  %+.0f %%\n", name,
+                    printf("  %-38s %-28s %10.1f -> %10.1f  %+.0f %%\n", name,
                            bench_figure_names[f], median->valuedouble, now,
                            100 * (now / median->valuedouble - 1));
                 }

@@ -41,6 +41,53 @@ int64_t bench_cpu_ns(pid_t pid)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+int64_t bench_workers_cpu_ns(const struct bench_rig *r)
+{
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < r->workers_count; i++) {
+        sum += bench_cpu_ns(r->workers[i].pid);
+    }
+    return sum;
+}
+
+int64_t bench_all_cpu_ns(const struct bench_rig *r)
+{
+    int64_t sink = r->sink.pid == 0 ? 0 : bench_cpu_ns(r->sink.pid);
+    return bench_workers_cpu_ns(r) + sink + bench_cpu_ns(r->nats.pid) + bench_cpu_ns(r->llm.pid) +
+           bench_cpu_ns(getpid());
+}
+
+long bench_workers_kib(const struct bench_rig *r, const char *field)
+{
+    long sum = 0;
+    for (uint32_t i = 0; i < r->workers_count; i++) {
+        long one = bench_status_kib(r->workers[i].pid, field);
+        if (one < 0) {
+            return -1;
+        }
+        sum += one;
+    }
+    return sum;
+}
+
+int bench_workers_run(struct bench_rig *r)
+{
+    for (uint32_t i = 0; i < r->workers_count; i++) {
+        if (!child_is_running(&r->workers[i])) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+void bench_workers_stop(struct bench_rig *r)
+{
+    for (uint32_t i = 0; i < r->workers_count; i++) {
+        child_stop(&r->workers[i], STOP_LIMIT_MS);
+    }
+    r->workers_count = 0;
+}
+
 long bench_status_kib(pid_t pid, const char *field)
 {
     char path[64];
@@ -86,8 +133,8 @@ int bench_get(unsigned port, const char *path, char *body, size_t size)
     body[0] = '\0';
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    int head = snprintf(text, sizeof text,
-                        "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
+    int head = snprintf(text, sizeof text, "GET %s HTTP/1.0\r\n\r\n",
+                        path); /* 1.1: the answer may be chunked */
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
         send(fd, text, (size_t)head, MSG_NOSIGNAL) != head) {
         (void)close(fd);
@@ -116,6 +163,7 @@ static int places_find(struct bench_rig *r)
                    folder, r->self);
     (void)snprintf(r->sink_path, sizeof r->sink_path, "%.*s/../../tests/servers/sink/mongo-sink",
                    folder, r->self);
+    (void)snprintf(r->fan, sizeof r->fan, "%.*s/../../tests/bench/fan.so", folder, r->self);
     if (access(r->plugin, R_OK) != 0) {
         (void)snprintf(r->plugin, sizeof r->plugin, "%s/context-enricher.so", SLUICE_WORKERDIR);
         (void)snprintf(r->prompts, sizeof r->prompts, "%s/context-enricher/prompts",
@@ -154,8 +202,17 @@ static int wait_for_http(struct child *c, unsigned port, const char *path)
     return 1;
 }
 
+/* Only a file can raise the largest message: a request of 1 MiB becomes more with its headers. */
+static int nats_settings_write(const char *path)
+{
+    FILE *f = fopen(path, "we");
+    int is_written = f != NULL && fputs("max_payload: 8388608\n", f) >= 0;
+    return f != NULL && fclose(f) == 0 && is_written ? 0 : fail(path, strerror(errno));
+}
+
 static int nats_start(struct bench_rig *r)
 {
+    char settings[96];
     char port[16];
     char monitor[16];
     char log[96];
@@ -165,19 +222,14 @@ static int nats_start(struct bench_rig *r)
     (void)snprintf(monitor, sizeof monitor, "%u", r->monitor_port);
     (void)snprintf(log, sizeof log, "%s/nats.log", r->scratch);
     (void)snprintf(r->nats_url, sizeof r->nats_url, "nats://127.0.0.1:%u", r->nats_port);
-    char *const argv[] = {(char *)"nats-server",
-                          (char *)"-js",
-                          (char *)"-a",
-                          (char *)"127.0.0.1",
-                          (char *)"-p",
-                          port,
-                          (char *)"-m",
-                          monitor,
-                          (char *)"-sd",
-                          r->scratch,
-                          (char *)"-l",
-                          log,
-                          NULL};
+    (void)snprintf(settings, sizeof settings, "%s/nats.conf", r->scratch);
+    if (nats_settings_write(settings) != 0) {
+        return 1;
+    }
+    char *const argv[] = {
+        (char *)"nats-server", (char *)"-c", settings,     (char *)"-js", (char *)"-a",
+        (char *)"127.0.0.1",   (char *)"-p", port,         (char *)"-m",  monitor,
+        (char *)"-sd",         r->scratch,   (char *)"-l", log,           NULL};
     if (!child_start(&r->nats, argv, NULL, -1) ||
         !wait_for_http(&r->nats, r->monitor_port, "/healthz")) {
         return fail("nats-server", "does not start; is the package nats-server installed?");
@@ -246,7 +298,7 @@ int bench_rig_open(struct bench_rig *r)
 
 void bench_rig_close(struct bench_rig *r)
 {
-    child_stop(&r->worker, STOP_LIMIT_MS);
+    bench_workers_stop(r);
     child_stop(&r->sink, STOP_LIMIT_MS);
     child_stop(&r->llm, STOP_LIMIT_MS);
     child_stop(&r->nats, STOP_LIMIT_MS);
@@ -259,30 +311,37 @@ void bench_rig_close(struct bench_rig *r)
 }
 
 static int start_with_settings(struct bench_rig *r, const struct bench_cell *cell,
-                               const char *command, struct child *child)
+                               const char *command, uint32_t in_flight_max, uint32_t replica,
+                               struct child *child)
 {
     char in_flight[16];
+    char outputs[16];
     char port[16];
     char database[128];
     char log[96];
-    (void)snprintf(in_flight, sizeof in_flight, "%u", cell->in_flight);
-    (void)snprintf(port, sizeof port, "%u", r->probe_port);
-    (void)snprintf(database, sizeof database, "%s/store-%u.db", r->scratch, r->runs);
+    (void)snprintf(in_flight, sizeof in_flight, "%u", in_flight_max);
+    (void)snprintf(outputs, sizeof outputs, "%u", cell->outputs);
+    (void)snprintf(port, sizeof port, "%u", r->probe_ports[replica]);
+    (void)snprintf(database, sizeof database, "%s/store-%u-%u.db", r->scratch, r->runs, replica);
     (void)snprintf(log, sizeof log, "%s/worker.log", r->scratch);
     const char *const env[][2] = {
         {"NATS_URL", r->nats_url},
         {"LLM_BASE_URL", r->llm_url},
         {"LLM_MODEL", "bench-1"},
-        {"SLUICE_WORKER", r->plugin},
+        {"SLUICE_WORKER", cell->outputs > 1 ? r->fan : r->plugin},
         {"SLUICE_PROMPT_DIR", r->prompts},
         {"SLUICE_STORE", cell->store == BENCH_MONGODB ? "mongodb" : "sqlite"},
         {cell->store == BENCH_MONGODB ? "MONGODB_URI" : "SLUICE_SQLITE_PATH",
          cell->store == BENCH_MONGODB ? r->mongodb_uri : database},
         {"SLUICE_BENCH_NULL_STORE", cell->store == BENCH_NULL ? "1" : ""},
+        {"SLUICE_BENCH_UNCONFIRMED", cell->is_unconfirmed ? "1" : ""},
+        {"SLUICE_JOURNAL", cell->is_unjournaled ? "off" : "on"},
         {"SLUICE_MAX_IN_FLIGHT", in_flight},
+        {"SLUICE_MAX_BYTES_IN_FLIGHT", "0"},
         {"SERVICE_READINESS_HOST", "127.0.0.1"},
         {"SERVICE_READINESS_PORT", port},
         {"SLUICE_LOG_LEVEL", "warn"},
+        {cell->outputs > 1 ? "SLUICE_OPTION_OUTPUTS" : NULL, outputs},
         {NULL, NULL}};
     char *const argv[] = {r->self, (char *)command, NULL};
     int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -299,7 +358,7 @@ int bench_provision(struct bench_rig *r, const struct bench_cell *cell)
     int quiet = open("/dev/null", O_WRONLY | O_CLOEXEC);
     (void)dup2(quiet, STDOUT_FILENO);
     r->runs++;
-    int code = start_with_settings(r, cell, "init", &init);
+    int code = start_with_settings(r, cell, "init", cell->in_flight * cell->replicas, 0, &init);
     (void)dup2(out, STDOUT_FILENO);
     (void)close(out);
     (void)close(quiet);
@@ -315,8 +374,13 @@ int bench_provision(struct bench_rig *r, const struct bench_cell *cell)
 
 int bench_worker_start(struct bench_rig *r, const struct bench_cell *cell)
 {
-    r->probe_port = free_port();
-    return start_with_settings(r, cell, "run", &r->worker);
+    int code = 0;
+    for (uint32_t i = 0; i < cell->replicas && code == 0; i++) {
+        r->probe_ports[i] = free_port();
+        code = start_with_settings(r, cell, "run", cell->in_flight, i, &r->workers[i]);
+        r->workers_count += code == 0;
+    }
+    return code;
 }
 
 int bench_role_start(struct bench_rig *r, const char *role, uint32_t count)
@@ -334,5 +398,6 @@ int bench_role_start(struct bench_rig *r, const char *role, uint32_t count)
                           (char *)"--count",
                           number,
                           NULL};
-    return child_start(&r->worker, argv, NULL, -1) ? 0 : fail(role, "cannot be started");
+    r->workers_count = 1;
+    return child_start(&r->workers[0], argv, NULL, -1) ? 0 : fail(role, "cannot be started");
 }

@@ -8,10 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RUN_LIMIT_MS  120000
-#define STOP_LIMIT_MS 8000
-#define SETTLE_MS     300 /* until the idle figures are taken */
-#define PAGE_SIZE     (256u * 1024u)
+#define RUN_LIMIT_MS 120000
+#define SETTLE_MS    300 /* until the idle figures are taken */
+#define PAGE_SIZE    (256u * 1024u)
 
 static int fail(const struct bench_cell *cell, const char *why)
 {
@@ -19,16 +18,19 @@ static int fail(const struct bench_cell *cell, const char *why)
     return 1;
 }
 
-/* Until the probe answers `path` with 200; milliseconds since `start`, below 0: it never did. */
+/* Until each worker's probe answers `path` with 200; milliseconds since `start`, below 0: one never
+ * did. */
 static double answered_ms(struct bench_rig *r, const char *path, int64_t start_ns)
 {
     char body[4096];
     int64_t end = child_now_ms() + 30000;
-    while (bench_get(r->probe_port, path, body, sizeof body) != 200) {
-        if (!child_is_running(&r->worker) || child_now_ms() > end) {
-            return -1;
+    for (uint32_t i = 0; i < r->workers_count; i++) {
+        while (bench_get(r->probe_ports[i], path, body, sizeof body) != 200) {
+            if (!bench_workers_run(r) || child_now_ms() > end) {
+                return -1;
+            }
+            (void)usleep(500);
         }
-        (void)usleep(500);
     }
     return (double)(bench_now_ns() - start_ns) / 1e6;
 }
@@ -42,7 +44,7 @@ static int run_boot(struct bench_rig *r, struct bench_cell *cell)
     double probe = answered_ms(r, "/livez", start);
     double ready = answered_ms(r, "/readyz", start);
     child_pause_ms(SETTLE_MS);
-    long rss = bench_status_kib(r->worker.pid, "VmRSS");
+    long rss = bench_workers_kib(r, "VmRSS");
     if (probe < 0 || ready < 0 || rss < 0) {
         return fail(cell, "the worker did not get ready");
     }
@@ -85,7 +87,7 @@ static int wait_for_outputs(struct bench_rig *r, struct bench_load *l, struct be
     int64_t end = child_now_ms() + RUN_LIMIT_MS;
     char why[96];
     while (bench_load_seen(l) < all) {
-        if (!child_is_running(&r->worker)) {
+        if (!bench_workers_run(r)) {
             return fail(cell, "the measured process has ended");
         }
         if (child_now_ms() > end) {
@@ -100,20 +102,24 @@ static int wait_for_outputs(struct bench_rig *r, struct bench_load *l, struct be
 
 static void take_figures(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell)
 {
-    int64_t wall = 0;
-    int64_t cpu = 0;
+    struct bench_times t = bench_load_times(l);
     double messages = 0;
     double bytes = 0;
-    bench_load_times(l, &wall, &cpu);
-    if (cpu > 0 && wall > 0) {
-        bench_add(cell, BENCH_CPU_US, (double)cpu / 1e3 / cell->count);
-        bench_add(cell, BENCH_RATE, (double)cell->count * 1e9 / (double)wall);
+    if (t.cpu_ns > 0 && t.wall_ns > 0) {
+        double rate = (double)cell->count * 1e9 / (double)t.wall_ns;
+        double slots = (double)cell->in_flight * cell->replicas;
+        bench_add(cell, BENCH_CPU_US, (double)t.cpu_ns / 1e3 / cell->count);
+        bench_add(cell, BENCH_RATE, rate);
+        bench_add(cell, BENCH_ALL_CPU, 100.0 * (double)t.all_cpu_ns / (double)t.wall_ns);
+        if (cell->latency_us > 0 && cell->kind == BENCH_THROUGHPUT) {
+            bench_add(cell, BENCH_OF_MOST, 100.0 * rate * cell->latency_us / 1e6 / slots);
+        }
     }
     double all = (double)cell->warm + cell->count;
     nats_traffic(r, &messages, &bytes);
     bench_add(cell, BENCH_NATS_MSGS, messages / all);
     bench_add(cell, BENCH_NATS_BYTES, bytes / all);
-    bench_add(cell, BENCH_RSS_PEAK_KIB, (double)bench_status_kib(r->worker.pid, "VmHWM"));
+    bench_add(cell, BENCH_RSS_PEAK_KIB, (double)bench_workers_kib(r, "VmHWM"));
     bench_add(cell, BENCH_CONNECTIONS, (double)atomic_load(&r->shared->connections));
     bench_add(cell, BENCH_LLM_BYTES,
               (double)(atomic_load(&r->shared->bytes_in) + atomic_load(&r->shared->bytes_out)) /
@@ -161,7 +167,7 @@ static int run_pipeline(struct bench_rig *r, struct bench_load *l, struct bench_
     if (code != 0) {
         return code;
     }
-    bench_load_watch(l, r->worker.pid, cell->warm, cell->count);
+    bench_load_watch(l, r, cell);
     if (is_paced && answered_ms(r, "/readyz", 0) < 0) {
         return fail(cell, "the worker did not get ready");
     }
@@ -188,7 +194,7 @@ static int run_raw(struct bench_rig *r, struct bench_load *l, struct bench_cell 
     if (bench_role_start(r, is_curl ? "raw-curl" : "raw-nats", cell->count) != 0) {
         return 1;
     }
-    while (child_is_running(&r->worker) && bench_now_ns() - start < 60000000000) {
+    while (bench_workers_run(r) && bench_now_ns() - start < 60000000000) {
         child_pause_ms(1);
     }
     double wall = (double)(bench_now_ns() - start);
@@ -220,6 +226,6 @@ int bench_run_cell(struct bench_rig *r, struct bench_load *l, struct bench_cell 
                : cell->kind == BENCH_BOOT ? run_boot(r, cell)
                                           : run_pipeline(r, l, cell, size);
     }
-    child_stop(&r->worker, STOP_LIMIT_MS);
+    bench_workers_stop(r);
     return code;
 }
