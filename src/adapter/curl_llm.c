@@ -24,6 +24,7 @@ enum {
 
 #define ANSWER_SIZE_MAX  ((size_t)4 * 1024 * 1024)
 #define REQUEST_SIZE_MAX ((size_t)16 * 1024 * 1024)
+#define EXPECTED_MAX     ((size_t)16 * 1024)
 
 struct llm {
     struct sluice_llm port; /* first */
@@ -35,6 +36,7 @@ struct llm {
     struct curl_slist *nodes;                   /* their list */
     char *api_key, *ca_file, *max_tokens_field; /* copies; NULL: none */
     struct sluice_curl_spares spares;
+    size_t request_len, answer_len; /* of the last ones: the next will be about as long */
 };
 
 /* A streamed answer being read. */
@@ -117,6 +119,7 @@ static int prepare(struct sluice_curl_call *base, CURL *easy)
         refuse(call, rc, err.text);
         return -1;
     }
+    llm->request_len = call->request.len;
     sluice_growbuf_shrink(&call->request); /* it waits as long as the answer does */
     (void)curl_easy_setopt(easy, CURLOPT_CURLU, llm->chat_url);
     (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->request.len);
@@ -207,6 +210,7 @@ static void judge_success(struct call *call, const struct sluice_curl_result *re
         result->end == SLUICE_CURL_ANSWERED) {
         is_cut = 1; /* a connection that closes is how HTTP/1 servers die, too */
     } else if (call->stream == NULL && !is_cut) {
+        call->llm->answer_len = call->body.len;
         (void)sluice_openai_answer_read(answer, (sluice_bytes){call->body.data, call->body.len});
     }
     sluice_openai_judge_answer(answer, is_cut, verdict);
@@ -328,6 +332,12 @@ static const struct sluice_curl_call_ops call_ops = {prepare, on_body, on_end};
 
 /* ---- The port */
 
+/* A little more than the last was. A single long one must not make a thousand waiting ones large. */
+static size_t expected_size(size_t last_len)
+{
+    return last_len < EXPECTED_MAX ? last_len + last_len / 16 : 0;
+}
+
 static struct call *call_create(struct llm *llm, sluice_llm_done_fn *done, void *ctx)
 {
     int is_reserve;
@@ -342,6 +352,8 @@ static struct call *call_create(struct llm *llm, sluice_llm_done_fn *done, void 
     sluice_growbuf_init(&call->lines, a, LINES_SIZE_MAX);
     sluice_growbuf_init(&call->request, a, llm->options.request_size_max);
     sluice_growbuf_init(&call->body, a, llm->options.answer_size_max);
+    call->request.expected = expected_size(llm->request_len);
+    call->body.expected = expected_size(llm->answer_len);
     call->refused_rc = is_reserve ? SLUICE_ERR_NOMEM : SLUICE_OK;
     return call;
 }

@@ -42,7 +42,8 @@ static int growbuf_reserve(struct sluice_growbuf *b, size_t len)
     if (needed <= b->size) {
         return 1;
     }
-    size_t size = b->size == 0 ? FIRST_SIZE : b->size * 2; /* sizes are far below SIZE_MAX / 2 */
+    size_t first = b->expected > FIRST_SIZE ? b->expected + 1 : FIRST_SIZE;
+    size_t size = b->size == 0 ? first : b->size * 2; /* sizes are far below SIZE_MAX / 2 */
     if (size > b->size_max + 1) {
         size = b->size_max + 1;
     }
@@ -122,7 +123,7 @@ void sluice_growbuf_json(struct sluice_growbuf *b, const char *text, size_t len)
 
 void sluice_growbuf_shrink(struct sluice_growbuf *b)
 {
-    if (b->data == NULL || b->size == b->len + 1) {
+    if (b->data == NULL || b->size - b->len <= b->len / 16 + 1) {
         return;
     }
     void *data = b->allocator->resize(b->allocator->ctx, b->data, b->len + 1);

@@ -12,6 +12,7 @@ struct sluice_growbuf {
     size_t len;
     size_t size;     /* bytes allocated */
     size_t size_max; /* of `len`; below SIZE_MAX / 4 */
+    size_t expected; /* bytes that the first allocation makes room for; may be 0 */
     sluice_rc rc; /* ERR_NOMEM or ERR_TOO_LARGE once something did not fit; then nothing is added */
 };
 
@@ -26,7 +27,7 @@ void sluice_growbuf_add(struct sluice_growbuf *b, const void *data, size_t len);
 void sluice_growbuf_text(struct sluice_growbuf *b, const char *text);
 /* A quoted JSON string. Bytes that are not UTF-8 set ERR_VALIDATION. */
 void sluice_growbuf_json(struct sluice_growbuf *b, const char *text, size_t len);
-/* Give back what is allocated beyond the bytes. */
+/* Give back what is allocated beyond the bytes, if that is more than a sixteenth of them. */
 void sluice_growbuf_shrink(struct sluice_growbuf *b);
 
 #endif

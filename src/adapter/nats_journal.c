@@ -46,7 +46,7 @@ struct op {
     uint32_t items_count, items_asked;
     size_t items_bytes;
     void (*read)(struct op *op); /* all items are there */
-    struct sluice_err err;       /* the first failure */
+    struct sluice_err *err;      /* the first failure; NULL: none. Large, and rarely there */
     /* Putting an answer. */
     struct sluice_journaled id;
     char *bytes;
@@ -82,6 +82,7 @@ static void op_free_when_quiet(struct op *op)
         sluice_journal_entry_free(&op->items[i].entry);
     }
     free(op->items);
+    free(op->err);
     free(op->chunks);
     free(op->bytes);
     free(op);
@@ -190,8 +191,10 @@ static void fetch(struct op *op);
 
 static void note_error(struct op *op, sluice_rc rc, const char *text)
 {
-    if (op->err.rc == SLUICE_OK) {
-        (void)sluice_err_set(&op->err, rc, "%s", text);
+    if (op->err == NULL) {
+        op->err = calloc(1, sizeof *op->err);
+        SLUICE_ASSERT_IN(op->err != NULL, "out of memory for a journal operation");
+        (void)sluice_err_set(op->err, rc, "%s", text);
     }
 }
 
@@ -216,8 +219,8 @@ static void on_item(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes bo
         op->items_bytes += item->is_found ? item->entry.body_len : 0;
     }
     if (op->waiting == 0 && !op->is_over) {
-        if (op->err.rc != SLUICE_OK) {
-            op_fail(op, SLUICE_FATE_RETRY, op->err.rc, op->err.text);
+        if (op->err != NULL) {
+            op_fail(op, SLUICE_FATE_RETRY, op->err->rc, op->err->text);
         } else {
             op->read(op);
         }
@@ -384,9 +387,10 @@ static void on_subjects(void *ctx, enum sluice_nats_outcome outcome, sluice_byte
                 outcome == SLUICE_NATS_LATE ? SLUICE_ERR_TIMEOUT : SLUICE_ERR_CONNECTION,
                 words_of(outcome));
     } else if (!op->is_over) {
-        sluice_rc rc = sluice_journal_subjects_decode(body, visit_subject, op, &op->err);
+        struct sluice_err err = {0};
+        sluice_rc rc = sluice_journal_subjects_decode(body, visit_subject, op, &err);
         if (rc != SLUICE_OK) {
-            op_fail(op, SLUICE_FATE_RETRY, rc, op->err.text);
+            op_fail(op, SLUICE_FATE_RETRY, rc, err.text);
         } else if (op->items_count == 0) {
             read_loaded(op);
         } else {
