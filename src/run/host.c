@@ -97,7 +97,8 @@ static int staged_keep(struct turn *t)
     struct sluice_arena *a = &m->arena;
     m->docs = sluice_arena_alloc(a, t->docs_count, sizeof *m->docs);
     m->outputs = sluice_arena_alloc(a, t->outputs_count, sizeof *m->outputs);
-    if (m->docs == NULL || m->outputs == NULL) {
+    m->output_hashes = sluice_arena_alloc(a, t->outputs_count, sizeof *m->output_hashes);
+    if (m->docs == NULL || m->outputs == NULL || m->output_hashes == NULL) {
         return 0;
     }
     for (uint32_t i = 0; i < t->docs_count; i++) {
@@ -218,7 +219,7 @@ void host_run(struct worker_host *host, struct inflight *m, struct host_verdict 
     t.outputs_count = 0;
     t.llm_steps = 0;
     t.deferred_count = 0;
-    m->reason[0] = '\0';
+    m->reason = "";
     m->failed_step = NULL;
     m->run++;
     uint32_t steps_before = m->steps_count;
@@ -237,6 +238,8 @@ void host_run(struct worker_host *host, struct inflight *m, struct host_verdict 
     verdict_make(&t, rc, steps_before, out);
     if (out->verdict.kind != SLUICE_VERDICT_SUSPENDED) {
         m->steps_count = steps_before; /* asked for and never announced to the engine */
+    } else {
+        inflight_waits(m);
     }
     sluice_arena_reset(&host->scratch);
 }

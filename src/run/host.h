@@ -48,6 +48,7 @@ struct worker_host {
     uint32_t max_tokens, llm_timeout_ms;
     size_t payload_max;          /* of an output with its headers; 0: not known */
     struct sluice_arena scratch; /* of the run that is going on */
+    size_t arena_waiting, arena_more; /* what messages use until they wait, and beyond it: learned */
     void (*log)(void *ctx, const struct inflight *m, int32_t level, const char *event,
                 const char *text);
     void *log_ctx;

@@ -8,8 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_CHUNK_SIZE 2048u
-#define ARENA_LIMIT      (64u * 1024u * 1024u) /* decoded input and answers of one message */
+#define ARENA_CHUNK_MIN 1024u
+#define ARENA_CHUNK_MAX 65536u                /* that is made on a guess */
+#define ARENA_LIMIT     (64u * 1024u * 1024u) /* decoded input and answers of one message */
+#define REASON_SIZE     SLUICE_ERR_TEXT_SIZE
+
+/* Most messages shall fit: up fast, down slowly. */
+static void learn(size_t *known, size_t seen)
+{
+    *known = seen > *known ? *known + (seen - *known) / 4 + 1 : *known - (*known - seen) / 32;
+    *known = *known > ARENA_CHUNK_MAX ? ARENA_CHUNK_MAX : *known;
+}
 
 static const char *header_of(const struct sluice_delivery *d, const char *name)
 {
@@ -47,7 +56,11 @@ void inflight_open(struct inflight *m, struct worker_host *host, struct sluice_t
     m->host = host;
     m->delivery = delivery;
     m->deliveries = delivery->deliveries;
-    sluice_arena_init(&m->arena, allocator, ARENA_CHUNK_SIZE, ARENA_LIMIT);
+    m->reason = "";
+    /* Two chunks: one that waits for the answer, and one that comes with it. */
+    sluice_arena_init(&m->arena, allocator,
+                      host->arena_waiting < ARENA_CHUNK_MIN ? ARENA_CHUNK_MIN : host->arena_waiting,
+                      ARENA_LIMIT);
     m->correlation_id = correlation_of(m);
     m->msg = (sluice_msg){.struct_size = sizeof m->msg,
                           .deliveries = delivery->deliveries,
@@ -62,8 +75,21 @@ void inflight_open(struct inflight *m, struct worker_host *host, struct sluice_t
                                                  .stored_unix_ns = delivery->stored_unix_ns};
 }
 
+void inflight_waits(struct inflight *m)
+{
+    if (m->arena_waited == 0) {
+        m->arena_waited = m->arena.used;
+        learn(&m->host->arena_waiting, m->arena.used);
+        m->arena.chunk_size =
+            m->host->arena_more < ARENA_CHUNK_MIN ? ARENA_CHUNK_MIN : m->host->arena_more;
+    }
+}
+
 void inflight_close(struct inflight *m, struct sluice_source *source)
 {
+    if (m->arena_waited != 0) {
+        learn(&m->host->arena_more, m->arena.used - m->arena_waited);
+    }
     source->ops->delivery_free(source, m->delivery);
     free(m->reply);
     sluice_arena_fini(&m->arena);
@@ -82,9 +108,17 @@ void inflight_blame(struct inflight *m, const char *step, const char *format, ..
     if (m->reason[0] != '\0') {
         return;
     }
+    char text[REASON_SIZE];
     m->failed_step = step;
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(m->reason, sizeof m->reason, format, arguments);
+    (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    inflight_reason(m, text);
+}
+
+void inflight_reason(struct inflight *m, const char *text)
+{
+    const char *kept = sluice_arena_text(&m->arena, text);
+    m->reason = kept == NULL ? "out of memory" : kept;
 }

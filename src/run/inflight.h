@@ -55,6 +55,7 @@ struct inflight {
     struct sluice_delivery *delivery; /* of the admission: body and headers */
     char *reply; /* newest delivery's reply subject, malloc'd by REBIND; NULL: delivery->reply */
     struct sluice_arena arena; /* dies with the message */
+    size_t arena_waited;       /* of it in use when the first run was suspended; 0: not yet */
     uint32_t operations;       /* calls of ports that will still come back */
     int is_released;           /* by the engine; freed when operations is 0 */
     uint32_t deliveries;
@@ -72,10 +73,10 @@ struct inflight {
     uint32_t docs_count;
     struct staged_output *outputs;
     uint32_t outputs_count;
-    uint64_t output_hashes[SLUICE_EFFECTS_MAX];
+    uint64_t *output_hashes;
     /* Why it failed, for journal, log and dead letter. */
     const char *failed_step;
-    char reason[SLUICE_ERR_TEXT_SIZE];
+    const char *reason; /* "": it has not failed */
     /* Journal. */
     struct sluice_journal_key journal_key;
     struct sluice_bytes *journaled; /* answers of LOADED, by index */
@@ -87,11 +88,14 @@ struct inflight {
 /* Prepare a slot for a delivery, which it owns from now on. */
 void inflight_open(struct inflight *m, struct worker_host *host, struct sluice_ticket ticket,
                    struct sluice_delivery *delivery, const struct sluice_allocator *allocator);
+/* The run was suspended: what comes now comes with the answer. */
+void inflight_waits(struct inflight *m);
 /* Give everything back; the delivery through the source. */
 void inflight_close(struct inflight *m, struct sluice_source *source);
 const char *inflight_reply(const struct inflight *m);
 /* Remember why the message fails; the first reason of a run stands. */
 SLUICE_PRINTF(3, 4)
 void inflight_blame(struct inflight *m, const char *step, const char *format, ...);
+void inflight_reason(struct inflight *m, const char *text); /* copied; in place of any other */
 
 #endif

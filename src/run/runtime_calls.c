@@ -285,8 +285,7 @@ static void on_loaded(void *ctx, const struct sluice_journal_done *done)
                                          .record = &done->record.numbers,
                                          .answers = ids}};
     if (done->fate == SLUICE_FATE_OK && done->record.text != NULL && m->reason[0] == '\0') {
-        (void)snprintf(m->reason, sizeof m->reason, "%s",
-                       done->record.text); /* of the last delivery */
+        inflight_reason(m, done->record.text); /* of the last delivery */
     }
     runtime_drive(rt, &ev);
 }
