@@ -15,7 +15,7 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--quick", action="store_true", help="the small version of each campaign, for CI")
     p.add_argument("--campaign", action="append", metavar="NAME", help="only this one; repeatable")
-    p.add_argument("--store", choices=("sqlite", "mongodb"), default="sqlite")
+    p.add_argument("--store", choices=("sqlite", "mongodb"), help="[sqlite; some campaigns use both, or mongodb when there is one]")
     p.add_argument("--messages", type=int)
     p.add_argument("--kills", type=int)
     p.add_argument("--seed", type=int, default=1)
@@ -29,93 +29,14 @@ if __name__ == "__main__":
     ARGUMENTS = arguments()
     os.environ["SLUICE_BUILD"] = os.path.abspath(ARGUMENTS.build)  # before tests/lib looks for the programs
 
+from books import (ACK_WAIT, assert_clean, journaled_count, percentile, progress, publish_many, start_beside,  # noqa: E402
+                   verdict)
 from cluster import ClusterStage, play  # noqa: E402
+from labelled import labelled_kills  # noqa: E402
 from lib.runner import run_twice  # noqa: E402
 from lib.servers import Skip  # noqa: E402
+from network import slow_links  # noqa: E402
 from stage import Stage, check, wait_for  # noqa: E402
-
-REQUEST = "context.enrich.request"
-ACK_WAIT = 2.0
-
-
-class Progress:
-    def __init__(self):
-        self.is_terminal, self.last = sys.stderr.isatty(), 0.0
-
-    def __call__(self, text, is_final=False):
-        now = time.monotonic()
-        if is_final or now - self.last > (0.2 if self.is_terminal else 15):
-            self.last = now
-            sys.stderr.write(("\r\033[K" if self.is_terminal else "") + text + ("" if self.is_terminal and not is_final else "\n"))
-            sys.stderr.flush()
-
-
-progress = Progress()
-
-
-def percentile(values, p):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(len(values) * p / 100))] if values else 0.0
-
-
-# ---- the ledger
-
-def publish_many(s, first, count):
-    """All in one burst, then the stream is asked how many it has."""
-    before = s.nats.stream_state("ENRICH_REQUESTS")["last_seq"]
-    for i in range(first, first + count):
-        body = json.dumps({"request_id": f"r-{i}", "query": f"What about shipment {i} to harbour{i}?"})
-        s.nats.publish(REQUEST, body, {"Content-Type": "application/json"})
-    wait_for("all requests in the stream",
-             lambda: s.nats.stream_state("ENRICH_REQUESTS")["last_seq"] == before + count, 120)
-
-
-def stream_ids(s, stream, header):
-    """A header of all messages of a stream, by a consumer of the test's own."""
-    total = s.left(stream)
-    name = s.nats.api(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": {
-        "ack_policy": "none", "deliver_policy": "all", "mem_storage": True, "inactive_threshold": 30 * 10**9}})["name"]
-    out = []
-    while len(out) < total:
-        some = s.nats.pull(stream, name, batch=min(1000, total - len(out)), expires=10)
-        check(some, f"{stream}: {len(out)} of {total} messages read, then none came")
-        out += [one.headers.get(header) for one in some]
-    return out
-
-
-def journaled_count(s):
-    """How many answers the journal holds; a consumer's answer counts them on the server."""
-    made = s.nats.api("CONSUMER.CREATE.KV_SLUICE_JOURNAL", {"stream_name": "KV_SLUICE_JOURNAL", "config": {
-        "ack_policy": "none", "deliver_policy": "all", "mem_storage": True, "inactive_threshold": 10**9,
-        "filter_subject": "$KV.SLUICE_JOURNAL.*.*.*.*.a.>"}})
-    s.nats.consumer_delete("KV_SLUICE_JOURNAL", made["name"])
-    return made["num_pending"]
-
-
-def verdict(s, count):
-    """published = documents = distinct outputs = acked + dead; nothing orphaned, nothing twice."""
-    dead = s.left("ENRICH_DEAD")
-    documents = set(s.documents())
-    ids = stream_ids(s, "ENRICH_READY", "Nats-Msg-Id")
-    keys = {i.split(":")[1] for i in ids}
-    expected = {f"r-{i}" for i in range(1, count + 1)}
-    return {"messages": count, "documents": len(documents), "outputs": len(ids), "distinct_outputs": len(set(ids)),
-            "dead_letters": dead, "lost": len(expected - documents - keys), "orphan_documents": len(documents - keys),
-            "orphan_outputs": len(keys - documents), "acked_without_result": len(expected - (documents & keys)) - dead,
-            "duplicate_outputs": len(ids) - len(set(ids)), "left_in_stream": s.left(), "pending": s.pending()}
-
-
-def assert_clean(v):
-    bad = [k for k in ("lost", "orphan_documents", "orphan_outputs", "acked_without_result", "duplicate_outputs", "pending",
-                       "dead_letters") if v[k] != 0]
-    check(not bad and v["documents"] == v["messages"] == v["distinct_outputs"], f"{', '.join(bad) or 'counts'}: {v}")
-
-
-def start_beside(s, **env):
-    """One more worker, without a probe; returned when it pulls."""
-    worker = s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, **dict({"SERVICE_READINESS_PORT": 0}, **env))
-    wait_for("the worker pulls", lambda: '"state":"RUNNING"' in worker.log_text())
-    return worker
 
 
 # ---- campaigns: each takes the stage and the arguments, and returns its figures
@@ -358,10 +279,13 @@ def cluster(s, a):
 
 
 cluster.stage = ClusterStage
-CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, outages, disk_full, cluster)}
+labelled_kills.stores = ("sqlite", "mongodb")
+slow_links.prefers = "mongodb"  # its link is one of them
+CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, outages, disk_full, cluster, labelled_kills,
+                                     slow_links)}
 
 
-def run(name, a):
+def run(name, store, a):
     """Verdict as of run_twice, and the figures of a campaign that passed."""
     figures = {}
 
@@ -370,10 +294,26 @@ def run(name, a):
         figures.update(CAMPAIGNS[name](s, a))
         figures["seconds"] = round(time.monotonic() - start, 1)
 
-    verdict, text = run_twice(act, a.store, 300 if a.quick else 7200, sys.stdout, getattr(CAMPAIGNS[name], "stage", Stage))
-    return verdict, text, {"name": f"{name}-{a.store}", "date": datetime.date.today().isoformat(), "commit": commit(),
+    verdict, text = run_twice(act, store, 300 if a.quick else 7200, sys.stdout, getattr(CAMPAIGNS[name], "stage", Stage))
+    return verdict, text, {"name": f"{name}-{store}", "date": datetime.date.today().isoformat(), "commit": commit(),
                            "command": "tests/faults/run.py " + " ".join(x for x in sys.argv[1:] if not x.startswith("--rec")),
                            "figures": figures}
+
+
+def report(name, store, a, counts):
+    verdict, text, result = run(name, store, a)
+    counts[verdict] += 1
+    figures = result["figures"]
+    if verdict == "ok":
+        progress(f"{name}: done in {figures['seconds']} s", True)
+        text = json.dumps(result) if a.json else ", ".join(f"{k} {v}" for k, v in figures.items())
+        if a.record:
+            with open(os.path.join(a.record, result["name"] + ".json"), "w") as f:
+                json.dump(result, f, indent=1)
+                f.write("\n")
+    word = {"ok": "passed", "FAIL": "FAILED", "skip": "skipped"}[verdict]
+    print(text if a.json and verdict == "ok" else f"{word:8} {store:7} {name}: {text}", flush=True)
+    return verdict
 
 
 def main(a):
@@ -382,18 +322,11 @@ def main(a):
             sys.exit(f"run.py: --campaign {name}: expected one of {', '.join(CAMPAIGNS)}")
     counts = {"ok": 0, "FAIL": 0, "skip": 0}
     for name in a.campaign or CAMPAIGNS:
-        verdict, text, result = run(name, a)
-        counts[verdict] += 1
-        figures = result["figures"]
-        if verdict == "ok":
-            progress(f"{name}: done in {figures['seconds']} s", True)
-            text = json.dumps(result) if a.json else ", ".join(f"{k} {v}" for k, v in figures.items())
-            if a.record:
-                with open(os.path.join(a.record, result["name"] + ".json"), "w") as f:
-                    json.dump(result, f, indent=1)
-                    f.write("\n")
-        word = {"ok": "passed", "FAIL": "FAILED", "skip": "skipped"}[verdict]
-        print(text if a.json and verdict == "ok" else f"{word:8} {a.store:7} {name}: {text}", flush=True)
+        prefers = None if a.store else getattr(CAMPAIGNS[name], "prefers", None)
+        if prefers and report(name, prefers, a, counts) != "skip":
+            continue
+        for store in (a.store,) if a.store else getattr(CAMPAIGNS[name], "stores", ("sqlite",)):
+            report(name, store, a, counts)
     print(f"faults: {counts['ok']} passed, {counts['FAIL']} failed, {counts['skip']} skipped")
     return 1 if counts["FAIL"] else 0
 

@@ -4,6 +4,7 @@
 NatsProxy also reads the protocol, so that a test can watch, drop or alter one message: the answer to a publish, the
 answer to an ACK.
 """
+import random
 import socket
 import struct
 import threading
@@ -50,6 +51,7 @@ class Link:
     def __init__(self, proxy, client, server):
         self.proxy, self.client, self.server = proxy, client, server
         self.passed = {"up": 0, "down": 0}
+        self.ends_at = {}  # drawn by the proxy, by way
         self.is_over = False
         self.pumps = 2
 
@@ -64,9 +66,10 @@ class Link:
                     self.proxy.wait_while_held(self, way)
                     if self.is_over:
                         break
-                    limit = self.proxy.limit(way)
+                    limit = self.proxy.limit(self, way)
                     if limit is not None and self.passed[way] + len(data) > limit:
                         sink.sendall(data[:max(0, limit - self.passed[way])])
+                        self.proxy.cuts += 1
                         break
                     sink.sendall(data)
                     self.passed[way] += len(data)
@@ -101,10 +104,11 @@ class Proxy:
         self.port = port or free_port()
         self.changed = threading.Condition(threading.RLock())
         self.links = set()
-        self.accepted = 0
+        self.accepted = self.cuts = 0
         self._held = set()
         self._limits = {}
-        self._delay = 0.0
+        self._delay, self._rate = 0.0, None
+        self.random = random.Random(1)
         self._mode = "pass"
         self._listener = None
         self._listen()
@@ -147,9 +151,11 @@ class Proxy:
 
     def pieces(self, link, way, reader):
         while True:
-            data = reader.read1(65536)
+            data = reader.read1(256 if self._rate else 65536)
             if not data:
                 return
+            if self._rate:
+                time.sleep(len(data) / self._rate)
             yield data
 
     def wait_while_held(self, link, way):
@@ -159,14 +165,23 @@ class Proxy:
             while way in self._held and not link.is_over:
                 self.changed.wait()
 
-    def limit(self, way):
-        return self._limits.get(way)
+    def limit(self, link, way):
+        size = self._limits.get(way)
+        if isinstance(size, tuple):
+            if way not in link.ends_at:
+                link.ends_at[way] = link.passed[way] + self.random.randint(*size)
+            return link.ends_at[way]
+        return size
 
     # ---- what tests say
 
     def delay(self, seconds):
         """Each piece waits this long, in each direction."""
         self._delay = seconds
+
+    def throttle(self, rate):
+        """Each direction of each connection passes so many bytes a second, in small pieces."""
+        self._rate = rate
 
     def blackhole(self, *ways):
         """Nothing passes ("up", "down"; both when none is named) and nobody is told."""
@@ -177,13 +192,16 @@ class Proxy:
     def heal(self):
         """Everything passes again; what was held back arrives now."""
         with self.changed:
-            self._held, self._limits, self._delay, self._mode = set(), {}, 0.0, "pass"
+            self._held, self._limits, self._delay, self._rate, self._mode = set(), {}, 0.0, None, "pass"
+            for link in self.links:
+                link.ends_at = {}
             self.changed.notify_all()
         if self._listener is None:
             self._listen()
 
     def cut_after(self, size, way="down"):
-        """Each connection ends after this many bytes of that direction."""
+        """Each connection ends after this many bytes of that direction; a pair: drawn between these for each connection,
+        and counted from now on. Where that is in the middle of a frame, so be it."""
         self._limits[way] = size
 
     def accept_and_close(self):

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all campaigns share: the books, kept from the streams, the database and the LLM simulator, and words on progress."""
+import json
+import sys
+import time
+
+from stage import check, wait_for
+
+REQUEST = "context.enrich.request"
+ACK_WAIT = 2.0
+
+
+class Progress:
+    def __init__(self):
+        self.is_terminal, self.last = sys.stderr.isatty(), 0.0
+
+    def __call__(self, text, is_final=False):
+        now = time.monotonic()
+        if is_final or now - self.last > (0.2 if self.is_terminal else 15):
+            self.last = now
+            sys.stderr.write(("\r\033[K" if self.is_terminal else "") + text + ("" if self.is_terminal and not is_final else "\n"))
+            sys.stderr.flush()
+
+
+progress = Progress()
+
+
+def percentile(values, p):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * p / 100))] if values else 0.0
+
+
+# ---- the ledger
+
+def publish_many(s, first, count):
+    """All in one burst, then the stream is asked how many it has."""
+    before = s.nats.stream_state("ENRICH_REQUESTS")["last_seq"]
+    for i in range(first, first + count):
+        body = json.dumps({"request_id": f"r-{i}", "query": f"What about shipment {i} to harbour{i}?"})
+        s.nats.publish(REQUEST, body, {"Content-Type": "application/json"})
+    wait_for("all requests in the stream",
+             lambda: s.nats.stream_state("ENRICH_REQUESTS")["last_seq"] == before + count, 120)
+
+
+def stream_ids(s, stream, header):
+    """A header of all messages of a stream, by a consumer of the test's own."""
+    total = s.left(stream)
+    name = s.nats.api(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": {
+        "ack_policy": "none", "deliver_policy": "all", "mem_storage": True, "inactive_threshold": 30 * 10**9}})["name"]
+    out = []
+    while len(out) < total:
+        some = s.nats.pull(stream, name, batch=min(1000, total - len(out)), expires=10)
+        check(some, f"{stream}: {len(out)} of {total} messages read, then none came")
+        out += [one.headers.get(header) for one in some]
+    return out
+
+
+def journaled_count(s):
+    """How many answers the journal holds; a consumer's answer counts them on the server."""
+    made = s.nats.api("CONSUMER.CREATE.KV_SLUICE_JOURNAL", {"stream_name": "KV_SLUICE_JOURNAL", "config": {
+        "ack_policy": "none", "deliver_policy": "all", "mem_storage": True, "inactive_threshold": 10**9,
+        "filter_subject": "$KV.SLUICE_JOURNAL.*.*.*.*.a.>"}})
+    s.nats.consumer_delete("KV_SLUICE_JOURNAL", made["name"])
+    return made["num_pending"]
+
+
+def verdict(s, count):
+    """published = documents = distinct outputs = acked + dead; nothing orphaned, nothing twice."""
+    dead = s.left("ENRICH_DEAD")
+    documents = set(s.documents())
+    ids = stream_ids(s, "ENRICH_READY", "Nats-Msg-Id")
+    keys = {i.split(":")[1] for i in ids}
+    expected = {f"r-{i}" for i in range(1, count + 1)}
+    return {"messages": count, "documents": len(documents), "outputs": len(ids), "distinct_outputs": len(set(ids)),
+            "dead_letters": dead, "lost": len(expected - documents - keys), "orphan_documents": len(documents - keys),
+            "orphan_outputs": len(keys - documents), "acked_without_result": len(expected - (documents & keys)) - dead,
+            "duplicate_outputs": len(ids) - len(set(ids)), "left_in_stream": s.left(), "pending": s.pending()}
+
+
+def assert_clean(v):
+    bad = [k for k in ("lost", "orphan_documents", "orphan_outputs", "acked_without_result", "duplicate_outputs", "pending",
+                       "dead_letters") if v[k] != 0]
+    check(not bad and v["documents"] == v["messages"] == v["distinct_outputs"], f"{', '.join(bad) or 'counts'}: {v}")
+
+
+def start_beside(s, **env):
+    """One more worker, without a probe; returned when it pulls."""
+    worker = s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, **dict({"SERVICE_READINESS_PORT": 0}, **env))
+    wait_for("the worker pulls", lambda: '"state":"RUNNING"' in worker.log_text())
+    return worker

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kills at the labelled steps of the end-to-end cases, again and again, with any number of messages in flight."""
+import random
+
+from books import ACK_WAIT, assert_clean, journaled_count, progress, publish_many, verdict
+from fault_cases import KILL_POINTS, HeldStore, store_unconfirmed
+from stage import check, wait_for
+
+
+def points_of(s):
+    return [point for point, _ in KILL_POINTS if point is not store_unconfirmed or s.store_kind == "mongodb"]
+
+
+def wait_all_done(s, total, seconds=300):
+    wait_for("no request is left", lambda: s.left() == 0 and s.pending() == 0, seconds)
+
+
+def killed_once(s, point, proxy, store, first, count, total, **through):
+    """Kill a worker as soon as a message has reached the step, the rest being wherever they are."""
+    if point is store_unconfirmed:
+        through["MONGODB_URI"] = s.store.server.uri(store.port)
+    is_reached = point(s, proxy)
+    publish_many(s, first, count)
+    worker = s.start_worker(SLUICE_LOG_LEVEL="warn", SLUICE_ACK_WAIT=ACK_WAIT, **through)
+    wait_for(f"{point.__name__}, {total} messages so far", is_reached, 60)
+    worker.kill()
+    proxy.hooks.clear()
+    if store:
+        store.heal()
+    s.llm_http("/control", {"latency-ms": 5})
+
+
+def labelled_kills(s, a):
+    """kill -9 at each labelled step in turn; what the killed ones held is redelivered among the next ones' messages."""
+    loops = a.kills or (1 if a.quick else 25)
+    rng = random.Random(a.seed)
+    points = points_of(s)
+    proxy = s.nats_proxy()
+    store = s.mongo_proxy(HeldStore) if store_unconfirmed in points else None
+    through = {"NATS_URL": f"nats://127.0.0.1:{proxy.port}"}
+    s.make_streams()
+    total, unjournaled, kills = 0, 0, dict.fromkeys((point.__name__ for point in points), 0)
+    for n in range(loops):
+        rng.shuffle(points)
+        for point in points:
+            if point is store_unconfirmed:  # needs a new document first of all
+                s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT)
+                wait_all_done(s, total)
+                s.workers[-1].kill()
+            count = rng.randint(1, 40)
+            killed_once(s, point, proxy, store, total + 1, count, total, **through)
+            total += count
+            kills[point.__name__] += 1
+            ledger = s.llm_http("/ledger")
+            unjournaled = max(unjournaled, ledger["calls"] - ledger["failed"] - journaled_count(s))
+            progress(f"labelled_kills: round {n + 1}/{loops}, {point.__name__}, {total} messages, {unjournaled} calls not journaled")
+    s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT)
+    s.ready()
+    wait_all_done(s, total)
+    v = verdict(s, total)
+    ledger = s.llm_http("/ledger")
+    v.update(kills=sum(kills.values()), kills_at=kills, llm_calls=ledger["calls"], llm_failed=ledger["failed"],
+             unjournaled_at_kills=unjournaled)
+    assert_clean(v)
+    check(ledger["calls"] <= total + ledger["failed"] + unjournaled, f"pay once: {v}")
+    check(s.workers[-1].stop() == 0, "the last worker did not end cleanly")
+    return v
