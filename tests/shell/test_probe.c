@@ -203,8 +203,10 @@ static void methods_and_unknown_paths(void **state)
 static int status_of_head(size_t size, int as_header)
 {
     static char text[64 * 1024];
-    const char *start = as_header ? "GET /livez HTTP/1.1\r\nConnection: close\r\nX: " : "GET /livez?";
-    const char *end = as_header ? "\r\n\r\n" : " HTTP/1.1\r\nConnection: close\r\n\r\n";
+    const char *start = as_header ? "GET /livez HTTP/1.1\r\nHost: probe\r\nConnection: close\r\nX: "
+                                  : "GET /livez?";
+    const char *end =
+        as_header ? "\r\n\r\n" : " HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n";
     memset(text, 'a', size);
     memcpy(text, start, strlen(start));
     memcpy(text + size - strlen(end), end, strlen(end));
