@@ -170,6 +170,7 @@ void sluice_breaker_finish(struct sluice_breaker *b, int64_t now_ms, struct slui
         b->metrics.failures++;
         break;
     case SLUICE_CALL_CANCELLED:
+    default:
         b->metrics.cancelled++;
         break;
     }

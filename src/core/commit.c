@@ -159,7 +159,7 @@ void commit_advance(struct sluice_engine *e, struct message *m)
         if (m->keeping == 0) {
             store(e, m);
         }
-    } else if (m->state == SLUICE_MSG_PUBLISHING) {
+    } else {
         publish(e, m);
     }
 }

@@ -194,9 +194,7 @@ static void on_verdict(struct sluice_engine *e, struct message *m,
         lease_idle(e, m);
         return;
     }
-    if (m->state != SLUICE_MSG_RUNNING) {
-        return;
-    }
+    SLUICE_ASSERT(m->state == SLUICE_MSG_RUNNING);
     if (m->is_aborted || lease_is_over(e, m)) {
         fail_message(e, m, SLUICE_FAILURE_DRAIN); /* or LOST */
         return;
@@ -215,6 +213,7 @@ static void on_verdict(struct sluice_engine *e, struct message *m,
         commit_begin(e, m, v);
         break;
     case SLUICE_VERDICT_FAILED:
+    default:
         fail_message(e, m, failure_of(m, v));
         break;
     }
@@ -262,7 +261,7 @@ static void abort_message(struct sluice_engine *e, struct message *m)
  */
 static void shutdown_pump(struct sluice_engine *e)
 {
-    for (uint32_t i = 0; e->is_draining && i < e->config.max_in_flight; i++) {
+    for (uint32_t i = 0; i < e->config.max_in_flight; i++) {
         struct message *m = &e->messages[i];
         if (m->state == SLUICE_MSG_DONE) {
             continue;
@@ -283,8 +282,7 @@ static void shutdown_pump(struct sluice_engine *e)
             timer_set(e, m);
         }
     }
-    if (e->is_draining && e->is_intake_stopped && e->metrics.in_flight == 0 &&
-        !e->is_drained_told) {
+    if (e->is_intake_stopped && e->metrics.in_flight == 0 && !e->is_drained_told) {
         e->is_drained_told = 1;
         (void)fx_emit(e, SLUICE_FX_DRAINED, NULL);
     }
@@ -299,7 +297,7 @@ static void on_recorded(struct sluice_engine *e, struct message *m, enum sluice_
         m->op_end_ms = NO_TIME;
         if (m->state == SLUICE_MSG_NAKING) {
             fail_advance(e, m);
-        } else if (m->state == SLUICE_MSG_LOST) {
+        } else {
             lease_idle(e, m);
         }
         return;

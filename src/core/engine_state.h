@@ -54,7 +54,7 @@ struct message {
     uint8_t needs_load;    /* the journal has not been read, or has to be read again */
     uint8_t has_lost_race; /* its answer is in the journal for certain: not to be paid for again */
     /* What is known. */
-    uint8_t is_suspect, is_marked, has_run, is_overdue, is_recorded, spends, is_spent, is_aborted;
+    uint8_t is_suspect, has_run, is_overdue, is_recorded, spends, is_spent, is_aborted;
     uint8_t documents_count, outputs_count, is_stored;
     uint16_t running, keeping; /* calls and journal writes under way */
     uint16_t parked;           /* steps in PARKED */
@@ -107,7 +107,6 @@ struct sluice_engine {
     uint32_t by_sequence_mask;
     uint32_t ready_head, ready_tail;
     uint32_t exclusive; /* slot of the suspect whose mark is out; nobody else's handler runs */
-    uint32_t exclusive_generation;
     uint32_t runs_out;
     uint64_t admissions;
     struct pull pulls[PULL_ROWS];

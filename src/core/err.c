@@ -28,7 +28,7 @@ sluice_rc sluice_err_prefix(struct sluice_err *err, sluice_rc rc, const char *fo
     va_start(arguments, format);
     int written = vsnprintf(err->text, sizeof err->text, format, arguments);
     va_end(arguments);
-    if (written >= 0 && (size_t)written < sizeof err->text) {
+    if ((size_t)written < sizeof err->text) { /* a negative one is larger than any size */
         (void)snprintf(err->text + written, sizeof err->text - (size_t)written, ": %s", below);
     }
     return err->rc;

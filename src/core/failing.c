@@ -35,9 +35,8 @@ static int64_t trial_wait_ms(const struct sluice_engine *e)
     int64_t wait = 0;
     for (uint32_t i = 0; i < e->config.dependencies_count; i++) {
         const struct dependency *d = &e->dependencies[i];
-        int64_t at = sluice_breaker_trial_at_ms(&d->breaker);
-        if (d->breaker.state == SLUICE_BREAKER_OPEN && at != NO_TIME) {
-            wait = larger(wait, at - e->now_ms);
+        if (d->breaker.state == SLUICE_BREAKER_OPEN) {
+            wait = larger(wait, sluice_breaker_trial_at_ms(&d->breaker) - e->now_ms);
         }
     }
     return wait < e->config.nak_delay_max_ms ? wait : e->config.nak_delay_max_ms;
@@ -163,9 +162,7 @@ void fail_on_buried(struct sluice_engine *e, struct message *m, enum sluice_fate
         lease_idle(e, m);
         return;
     }
-    if (m->state != SLUICE_MSG_BURYING) {
-        return;
-    }
+    SLUICE_ASSERT(m->state == SLUICE_MSG_BURYING);
     if (lease_is_over(e, m)) {
         lease_lose(e, m);
     } else if (fate == SLUICE_FATE_OK) {

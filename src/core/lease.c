@@ -93,6 +93,7 @@ static int ack_if_complete(struct sluice_engine *e, struct message *m)
 
 void lease_idle(struct sluice_engine *e, struct message *m)
 {
+    SLUICE_ASSERT(m->state == SLUICE_MSG_LOST);
     int is_committing = m->is_store_out || m->outputs_sent != 0 || m->is_bury_out;
     if (m->is_retaken && !lease_is_over(e, m)) {
         if (!is_committing && m->keeping == 0 && m->recording == RECORD_NONE && !m->is_run_out &&
@@ -124,6 +125,7 @@ void settle_send(struct sluice_engine *e, struct message *m, enum sluice_verb ve
 void settle_repeat(struct sluice_engine *e, struct message *m)
 {
     int is_ack = m->state == SLUICE_MSG_ACKING;
+    SLUICE_ASSERT(is_ack || m->state == SLUICE_MSG_TERMING);
     int is_fenced = !is_ack && lease_is_over(e, m);
     if (++m->ack_repeats > ACK_REPEATS_MAX || is_fenced) {
         msg_release(e, m, is_ack ? SLUICE_OUTCOME_ACK_LOST : SLUICE_OUTCOME_TERM_LOST);

@@ -185,7 +185,7 @@ void msg_release(struct sluice_engine *e, struct message *m, enum sluice_outcome
     sequence_remove(e, m);
     e->metrics.in_flight--;
     e->metrics.bytes_in_flight -= m->size;
-    m->generation = m->generation == UINT32_MAX ? 1 : m->generation + 1;
+    m->generation = m->generation % UINT32_MAX + 1;
     buffers_trim(e, m);
     e->free_slots[e->free_count++] = msg_slot(e, m);
 }
@@ -328,7 +328,7 @@ static int is_killer(struct sluice_engine *e, struct message *m)
     int is_found_marked = m->record != NULL && m->record->is_marked;
     m->is_suspect = unexplained >= e->config.suspect_deliveries || is_found_marked;
     e->metrics.suspects += m->is_suspect;
-    if (!is_found_marked || m->is_marked) {
+    if (!is_found_marked) {
         return 0;
     }
     e->metrics.marks_stale++;
@@ -338,8 +338,9 @@ static int is_killer(struct sluice_engine *e, struct message *m)
 
 void msg_begin(struct sluice_engine *e, struct message *m)
 {
-    if (m->state != SLUICE_MSG_RECEIVED || m->is_renewing_first || m->is_loading ||
-        m->is_load_due || m->is_restarting) {
+    SLUICE_ASSERT(m->state == SLUICE_MSG_RECEIVED);
+    SLUICE_ASSERT(!m->is_restarting);
+    if (m->is_renewing_first || m->is_loading || m->is_load_due) {
         return;
     }
     if (is_killer(e, m)) {
@@ -384,7 +385,7 @@ static void fail_without_memory(struct sluice_engine *e, struct message *m)
 {
     if (m->state == SLUICE_MSG_RECEIVED) {
         fail_message(e, m, SLUICE_FAILURE_NO_MEMORY);
-    } else if (m->state == SLUICE_MSG_LOST) {
+    } else {
         lease_idle(e, m);
     }
 }

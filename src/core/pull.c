@@ -80,11 +80,8 @@ void pull_on_delivery(struct sluice_engine *e, uint32_t id, uint32_t size)
     p->received++;
     e->pull_failures = 0;
     p->bytes -= size < p->bytes ? size : p->bytes;
-    if (p->remaining > 0) {
-        p->remaining--;
-        e->metrics.pull_credit--;
-    }
-    if (p->remaining == 0) {
+    e->metrics.pull_credit--;
+    if (--p->remaining == 0) {
         pull_free(e, p);
     }
 }
@@ -209,7 +206,7 @@ static int ask(struct sluice_engine *e)
     if (p == NULL || bytes == 0) {
         return 0;
     }
-    e->pull_ids = e->pull_ids == UINT32_MAX ? 1 : e->pull_ids + 1;
+    e->pull_ids = e->pull_ids % UINT32_MAX + 1;
     *p = (struct pull){.state = PULL_OPEN,
                        .id = e->pull_ids,
                        .remaining = batch,

@@ -70,9 +70,7 @@ static int start_suspect(struct sluice_engine *e, struct message *m)
         return 1;
     }
     e->exclusive = msg_slot(e, m);
-    e->exclusive_generation = m->generation;
     record->is_marked = 1;
-    m->is_marked = 1;
     record_write(e, m, RECORD_MARK);
     return 1;
 }
@@ -85,10 +83,8 @@ void ready_pump(struct sluice_engine *e)
             return;
         }
         struct message *m = &e->messages[e->ready_head];
-        if (lease_is_over(e, m)) {
-            ready_drop(e, m);
-            lease_lose(e, m);
-        } else if (m->is_suspect) {
+        SLUICE_ASSERT(!lease_is_over(e, m)); /* the timers come before */
+        if (m->is_suspect) {
             if (!start_suspect(e, m)) {
                 return;
             }
@@ -106,7 +102,7 @@ static void exclusive_end(struct sluice_engine *e)
 
 static int is_exclusive(const struct sluice_engine *e, const struct message *m)
 {
-    return e->exclusive == msg_slot(e, m) && e->exclusive_generation == m->generation;
+    return e->exclusive == msg_slot(e, m);
 }
 
 void ready_on_verdict(struct sluice_engine *e, struct message *m)
@@ -115,7 +111,6 @@ void ready_on_verdict(struct sluice_engine *e, struct message *m)
     e->runs_out--;
     if (is_exclusive(e, m)) {
         m->record->is_marked = 0;
-        m->is_marked = 0;
         record_write(e, m, RECORD_CLEAR);
     }
 }
@@ -139,9 +134,8 @@ void ready_on_recorded(struct sluice_engine *e, struct message *m, enum sluice_f
         return;
     }
     int is_unstarted = e->is_draining && !m->has_run;
-    if (m->state != SLUICE_MSG_RUNNING || lease_is_over(e, m) || m->is_aborted || is_unstarted) {
+    if (m->state != SLUICE_MSG_RUNNING || lease_is_over(e, m) || is_unstarted) {
         m->record->is_marked = 0;
-        m->is_marked = 0;
         record_write(e, m, RECORD_CLEAR);
         if (is_unstarted && m->state == SLUICE_MSG_RUNNING) {
             fail_message(e, m, SLUICE_FAILURE_DRAIN); /* its NAK waits for the clearing */
@@ -149,7 +143,6 @@ void ready_on_recorded(struct sluice_engine *e, struct message *m, enum sluice_f
         return;
     }
     if (fate != SLUICE_FATE_OK) { /* a run without a mark could kill the neighbours for ever */
-        m->is_marked = 0;
         m->record->is_marked = 0;
         exclusive_end(e);
         fail_message(e, m, SLUICE_FAILURE_JOURNAL);
@@ -164,8 +157,5 @@ void ready_release(struct sluice_engine *e, struct message *m)
     if (is_exclusive(e, m)) {
         exclusive_end(e);
     }
-    if (m->is_run_out) {
-        m->is_run_out = 0;
-        e->runs_out--;
-    }
+    SLUICE_ASSERT(!m->is_run_out);
 }

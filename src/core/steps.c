@@ -212,7 +212,8 @@ uint32_t steps_paid_running(const struct message *m)
 
 void steps_unpark(struct sluice_engine *e, struct message *m)
 {
-    for (uint32_t i = 0; m->parked > 0 && i < m->steps_count; i++) {
+    for (uint32_t i = 0; m->parked > 0; i++) {
+        SLUICE_ASSERT(i < m->steps_count);
         if (m->statuses[i].state == SLUICE_STEP_PARKED) {
             m->statuses[i].state = SLUICE_STEP_FAILED;
             m->statuses[i].fate = SLUICE_FATE_CANCELLED;
@@ -250,7 +251,8 @@ void steps_restart(struct sluice_engine *e, struct message *m)
 {
     /* Read while the mark of its own last run is still being cleared, the journal would accuse the
      * message of having killed a process. */
-    if (m->is_restarting && m->running == 0 && m->keeping == 0 && m->recording == RECORD_NONE) {
+    SLUICE_ASSERT(m->is_restarting);
+    if (m->running == 0 && m->keeping == 0 && m->recording == RECORD_NONE) {
         m->is_restarting = 0;
         msg_load(e, m);
     }
@@ -288,15 +290,16 @@ static int rate_limited(struct sluice_engine *e, struct message *m, uint32_t i, 
     if (m->steps[i].limited < UINT8_MAX) {
         m->steps[i].limited++;
     }
-    int64_t wait = asked_ms > 0 ? asked_ms
-                                : sluice_retry_delay_ms(e->config.nak_delay_ms,
-                                                        e->config.nak_delay_max_ms,
-                                                        m->steps[i].limited, &e->prng);
+    int64_t wait = asked_ms > 0
+                       ? asked_ms
+                       : sluice_retry_delay_ms(e->config.nak_delay_ms, e->config.nak_delay_max_ms,
+                                               m->steps[i].limited, &e->prng);
     if (wait > e->config.retry_after_max_ms) {
         wait = e->config.retry_after_max_ms;
     }
     e->metrics.rate_limited++;
-    m->steps[i].retry_after_ms = asked_ms > 0 ? wait : 0; /* the NAK has a growing delay of its own */
+    m->steps[i].retry_after_ms =
+        asked_ms > 0 ? wait : 0; /* the NAK has a growing delay of its own */
     int64_t until = e->now_ms + wait;
     if (until > d->paused_until_ms) {
         d->paused_until_ms = until;
@@ -316,7 +319,8 @@ static void keep(struct sluice_engine *e, struct message *m, uint32_t i)
 {
     struct sluice_effect *fx = fx_emit(e, SLUICE_FX_KEEP, m);
     fx->step = (uint16_t)i;
-    /* An answer that comes after its attempt has failed belongs to that attempt, and is spent with it. */
+    /* An answer that comes after its attempt has failed belongs to that attempt, and is spent with
+     * it. */
     fx->epoch = m->record == NULL ? 0 : m->record->epoch - m->is_spent;
     m->keeping++;
 }
@@ -422,6 +426,11 @@ static int has_trial(const struct message *m, uint32_t dependency)
     return 0;
 }
 
+static int is_parked_for(const struct message *m, uint32_t i, uint32_t dependency)
+{
+    return m->statuses[i].state == SLUICE_STEP_PARKED && m->statuses[i].dependency == dependency;
+}
+
 static int waits_for(const struct sluice_engine *e, const struct message *m, uint32_t dependency,
                      int64_t *next_ms)
 {
@@ -429,8 +438,8 @@ static int waits_for(const struct sluice_engine *e, const struct message *m, uin
         uint32_t mine = m->state == SLUICE_MSG_STORING ? SLUICE_DEP_STORE : SLUICE_DEP_PUBLISH;
         return mine == dependency;
     }
-    for (uint32_t i = 0; m->parked > 0 && i < m->steps_count; i++) {
-        if (m->statuses[i].state == SLUICE_STEP_PARKED && m->statuses[i].dependency == dependency) {
+    for (uint32_t i = 0; i < m->steps_count; i++) {
+        if (is_parked_for(m, i, dependency)) {
             if (m->steps[i].not_before_ms <= e->now_ms) {
                 return 1;
             }
@@ -450,8 +459,7 @@ static struct message *parked_next(struct sluice_engine *e, uint32_t dependency,
     for (uint32_t slot = 0; slot < e->config.max_in_flight; slot++) {
         struct message *m = &e->messages[slot];
         if (m->state == SLUICE_MSG_DONE || (m->parked == 0 && !m->is_parked_commit) ||
-            lease_is_over(e, m) || !waits_for(e, m, dependency, next_ms) ||
-            (is_limited && has_trial(m, dependency))) {
+            !waits_for(e, m, dependency, next_ms) || (is_limited && has_trial(m, dependency))) {
             continue;
         }
         int is_better = best == NULL || (msg_failures(e, m) == 0 && msg_failures(e, best) != 0) ||
@@ -472,15 +480,14 @@ static void unpark_one(struct sluice_engine *e, struct message *m, uint32_t depe
         timer_set(e, m);
         return;
     }
-    for (uint32_t i = 0; i < m->steps_count; i++) {
-        if (m->statuses[i].state == SLUICE_STEP_PARKED && m->statuses[i].dependency == dependency &&
-            m->steps[i].not_before_ms <= e->now_ms) {
-            m->parked--;
-            e->dependencies[dependency].parked--;
-            start_or_park(e, m, i);
-            return;
-        }
+    uint32_t i = 0;
+    while (!is_parked_for(m, i, dependency) || m->steps[i].not_before_ms > e->now_ms) {
+        i++;
+        SLUICE_ASSERT(i < m->steps_count);
     }
+    m->parked--;
+    e->dependencies[dependency].parked--;
+    start_or_park(e, m, i);
 }
 
 void parked_pump(struct sluice_engine *e)

@@ -119,13 +119,10 @@ static void overdue(struct sluice_engine *e, struct message *m)
         fail_message(e, m,
                      steps_are_only_parked(m) ? SLUICE_FAILURE_DEPENDENCY : SLUICE_FAILURE_TIMEOUT);
         break;
-    case SLUICE_MSG_STORING:
-    case SLUICE_MSG_PUBLISHING:
-        if (m->is_parked_commit && !m->is_store_out && m->outputs_sent == 0) {
+    default: /* STORING, PUBLISHING */
+        if (m->is_parked_commit) {
             fail_message(e, m, SLUICE_FAILURE_DEPENDENCY);
         }
-        break;
-    default:
         break;
     }
 }
@@ -135,9 +132,8 @@ static void operation_late(struct sluice_engine *e, struct message *m)
     m->op_end_ms = NO_TIME;
     switch ((enum sluice_msg_state)m->state) {
     case SLUICE_MSG_RECEIVED:
-        if (m->is_load_due) {
-            msg_load(e, m);
-        }
+        SLUICE_ASSERT(m->is_load_due);
+        msg_load(e, m);
         break;
     case SLUICE_MSG_STORING: /* the journal did not answer in time */
         e->metrics.answers_unkept += m->keeping;
@@ -158,11 +154,8 @@ static void operation_late(struct sluice_engine *e, struct message *m)
         }
         fail_advance(e, m);
         break;
-    case SLUICE_MSG_ACKING:
-    case SLUICE_MSG_TERMING:
+    default: /* ACKING, TERMING */
         settle_repeat(e, m);
-        break;
-    default:
         break;
     }
 }
