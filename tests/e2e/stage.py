@@ -58,11 +58,12 @@ class Stage(World):
 
     # ---- workers
 
-    def start_worker(self, arguments=(), **env):
+    def start_worker(self, arguments=(), inside=(), **env):
+        """`inside`: what goes before the command."""
         settings = dict(self.surroundings(), **SETTINGS, SERVICE_READINESS_PORT=self.probe_port)
         settings.update(env)
         w = self.part(Running(self.folder, settings, f"worker{len(self.workers)}"))
-        w.argv = [self.sluice, "run", *arguments]
+        w.argv = [*inside, self.sluice, "run", *arguments]
         self.workers.append(w)
         return w.start()
 

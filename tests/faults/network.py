@@ -3,9 +3,11 @@
 import random
 import time
 
-from books import ACK_WAIT, assert_clean, progress, publish_many, verdict
+from books import ACK_WAIT, assert_clean, percentile, progress, publish_many, start_beside, verdict
+from lib.netns import Netns
 from lib.proxy import Proxy
-from stage import check, wait_for
+from lib.servers import LlmSim, store_of
+from stage import Stage, check, wait_for
 
 # A fault is made for a while: breakers are to try again at once, and no failure is to end in a dead letter.
 SETTINGS = {"SLUICE_MAX_DELIVER": 0, "SLUICE_PUBLISH_BREAKER_RESET": 0.5, "MONGODB_BREAKER_RESET": 0.5, "LLM_BREAKER_RESET": 0.5,
@@ -85,3 +87,143 @@ def slow_links(s, a):
     assert_clean(v)
     check(all(cuts.values()), f"a link was never cut: {cuts}")
     return v
+
+
+# ---- partitions
+
+class PartitionStage(Stage):
+    """Each server on an address of its own, the worker in a network namespace; skipped where that cannot be had."""
+
+    def start_nats(self):
+        self.net = self.part(Netns())
+        self.peers = {"nats": self.net.address(1), "llm": self.net.address(2)}
+        return super().start_nats(host=self.peers["nats"])
+
+    def start_llm(self, *flags):
+        self.llm = self.part(LlmSim(self.folder, *flags, host=self.peers["llm"])).start().wait_ready()
+        return self.llm
+
+    def make_store(self):
+        self.store = self.part(store_of(self.store_kind, self.folder, self.net.address(3)))
+        if self.store_kind == "mongodb":
+            self.store.own_server()  # or skipped: nothing in the namespace leads to another one
+            self.peers["store"] = self.net.address(3)
+        return self.store
+
+
+def vanishing(s, peer):
+    s.net.vanish(peer)
+
+
+def requests_vanishing(s, peer):
+    s.net.vanish(peer, back=False)
+
+
+def answers_vanishing(s, peer):
+    s.net.vanish(peer, to=False)
+
+
+def unreachable(s, peer):
+    s.net.unreachable(peer)
+
+
+SHORT, LONG, VERY_LONG = ACK_WAIT / 2, ACK_WAIT + 0.5, 15
+# (peer, fault, seconds), in turn.
+QUICK_PARTITIONS = (("nats", vanishing, SHORT), ("llm", vanishing, SHORT), ("store", vanishing, SHORT))
+PARTITIONS = tuple((peer, vanishing, seconds) for peer in ("nats", "llm", "store", "all") for seconds in (SHORT, LONG, VERY_LONG)) + (
+    ("nats", requests_vanishing, LONG), ("nats", answers_vanishing, SHORT), ("nats", answers_vanishing, LONG),
+    ("llm", answers_vanishing, LONG), ("store", answers_vanishing, LONG)) + tuple(
+    (peer, unreachable, LONG) for peer in ("nats", "llm", "store", "all"))
+
+
+def pass_time(seconds):
+    end = time.monotonic() + seconds
+    wait_for(f"{seconds} s", lambda: time.monotonic() > end, seconds + 60)
+
+
+def wait_in_flight(s, total):
+    """Half of the messages have asked the LLM: the others are on their way, wherever they are."""
+    calls = s.llm_http("/ledger")["calls"]
+    publish_many(s, total + 1, 30)
+    wait_for("messages in flight", lambda: s.llm_http("/ledger")["calls"] >= calls + 15)
+
+
+def partitioned(s, a, total, peer, fault, seconds):
+    """30 messages before, 10 within; how long from the healing until all of them are done."""
+    addresses = list(s.peers.values()) if peer == "all" else [s.peers[peer]]
+    wait_in_flight(s, total)
+    for address in addresses:
+        fault(s, address)
+    publish_many(s, total + 31, 10)
+    pass_time(seconds)
+    s.net.heal()
+    start = time.monotonic()
+    wait_for(f"all done after {peer} {fault.__name__} for {seconds} s", lambda: all_done(s), 90)
+    return time.monotonic() - start
+
+
+def taken_over(s, total):
+    """A second worker, outside, finishes what the cut off one holds; the first comes back and does the next ones."""
+    wait_in_flight(s, total)
+    for address in s.peers.values():
+        s.net.vanish(address)
+    other = start_beside(s)
+    wait_for("the other worker has finished everything", lambda: all_done(s), 60)
+    other.kill()
+    s.net.heal()
+    publish_many(s, total + 31, 10)
+    start = time.monotonic()
+    wait_for("the first worker pulls again", lambda: all_done(s), 90)
+    return time.monotonic() - start
+
+
+def lossy(s, total):
+    """A tenth of the packets to and from NATS is lost, in the middle of the work."""
+    if not s.net.lose(s.peers["nats"], 10):
+        return None
+    start = time.monotonic()
+    publish_many(s, total + 1, 40)
+    wait_for("all done in spite of lost packets", lambda: all_done(s), 120)
+    s.net.heal()
+    return time.monotonic() - start
+
+
+def partition(s, a):
+    """Packets between the worker and one server, or all, vanish for less and for more than the lease; then they pass."""
+    rounds = 1 if a.quick else 2
+    s.llm_http("/control", {"latency-ms": 100})
+    inside = dict(SETTINGS, SLUICE_MAX_IN_FLIGHT=20, LLM_TIMEOUT=2, MONGODB_TIMEOUT=1.5)
+    start_beside(s, inside=s.net.inside(), **dict(inside, SLUICE_LOG_LEVEL="info"))
+    total, times, not_made = 0, {}, []
+    for _ in range(rounds):
+        for peer, fault, seconds in QUICK_PARTITIONS if a.quick else PARTITIONS:
+            name = f"{peer} {fault.__name__} {seconds:g} s"
+            if peer != "all" and peer not in s.peers:
+                not_made = ["the store's network: SQLite has none"]
+                continue
+            times.setdefault(name, []).append(partitioned(s, a, total, peer, fault, seconds))
+            total += 40
+            progress(f"partition: {name}, {total} messages, done {times[name][-1]:.2f} s after it")
+        times.setdefault("taken over", []).append(taken_over(s, total))
+        total += 40
+        if not a.quick:
+            passed = lossy(s, total)
+            if passed is None:
+                not_made.append("lost packets: neither nft nor the right to use it")
+            else:
+                times.setdefault("lossy, from first to last", []).append(passed)
+                total += 40
+    v = verdict(s, total)
+    healed = [one for name, some in times.items() if not name.startswith("lossy") for one in some]
+    v.update(partitions=sum(map(len, times.values())), recovered_p50_s=round(percentile(healed, 50), 2),
+             recovered_max_s=round(max(healed), 2), recovered_s={name: round(max(some), 2) for name, some in times.items()},
+             llm_calls=s.llm_http("/ledger")["calls"])
+    if not_made:
+        v["not_made"] = not_made
+    assert_clean(v)
+    if not a.quick:
+        check(v["recovered_max_s"] <= 10, str(v))
+    return v
+
+
+partition.stage = PartitionStage

@@ -35,7 +35,7 @@ from cluster import ClusterStage, play  # noqa: E402
 from labelled import labelled_kills  # noqa: E402
 from lib.runner import run_twice  # noqa: E402
 from lib.servers import Skip  # noqa: E402
-from network import slow_links  # noqa: E402
+from network import partition, slow_links  # noqa: E402
 from stage import Stage, check, wait_for  # noqa: E402
 
 
@@ -280,9 +280,9 @@ def cluster(s, a):
 
 cluster.stage = ClusterStage
 labelled_kills.stores = ("sqlite", "mongodb")
-slow_links.prefers = "mongodb"  # its link is one of them
+slow_links.prefers = partition.prefers = "mongodb"  # its link is one of them
 CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, outages, disk_full, cluster, labelled_kills,
-                                     slow_links)}
+                                     slow_links, partition)}
 
 
 def run(name, store, a):

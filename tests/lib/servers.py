@@ -69,10 +69,10 @@ def nats_server_binary(pinned=False):
 
 
 class NatsServer(Process):
-    """JetStream on loopback; the store folder stays over kills and restarts."""
+    """JetStream, on loopback unless told otherwise; the store folder stays over kills and restarts."""
 
-    def __init__(self, folder, name="nats", pinned=False, extra="", user=None, password=None, port=None):
-        self.port = port or free_port()
+    def __init__(self, folder, name="nats", pinned=False, extra="", user=None, password=None, port=None, host="127.0.0.1"):
+        self.host, self.port = host, port or free_port()
         self.user, self.password = user, password
         self.folder = os.path.join(folder, name)
         self.pinned, self.extra = pinned, extra
@@ -81,7 +81,7 @@ class NatsServer(Process):
         super().__init__(name, [nats_server_binary(pinned), "-c", self.config], folder)
 
     def config_text(self):
-        lines = ["server_name: %s" % self.name, "host: 127.0.0.1", "port: %d" % self.port,
+        lines = ["server_name: %s" % self.name, "host: %s" % self.host, "port: %d" % self.port,
                  'jetstream { store_dir: "%s", max_mem: 256MB, max_file: 4GB }' % self.folder]
         if self.user:
             lines.append('authorization { user: "%s", password: "%s" }' % (self.user, self.password))
@@ -89,7 +89,7 @@ class NatsServer(Process):
 
     @property
     def url(self):
-        return "nats://127.0.0.1:%d" % self.port
+        return "nats://%s:%d" % (self.host, self.port)
 
     def start(self):
         with open(self.config, "w") as config:
@@ -169,18 +169,19 @@ class NatsCluster:
 class LlmSim(Process):
     """`sluice llm-sim`: faults are set while it runs, its ledger counts every call."""
 
-    def __init__(self, folder, *flags, name="llm"):
+    def __init__(self, folder, *flags, name="llm", host="127.0.0.1"):
         if not sluice_has("llm-sim"):
             raise Skip("sluice llm-sim is not built")
-        self.port = free_port()
-        super().__init__(name, [SLUICE, "llm-sim", "--port", str(self.port), "--api-key", LLM_KEY] + list(flags), folder)
+        self.host, self.port = host, free_port()
+        argv = [SLUICE, "llm-sim", "--host", host, "--port", str(self.port), "--api-key", LLM_KEY]
+        super().__init__(name, argv + list(flags), folder)
 
     @property
     def url(self):
-        return "http://127.0.0.1:%d/v1" % self.port
+        return "http://%s:%d/v1" % (self.host, self.port)
 
     def ask(self, method, path, body=None):
-        status, text = http(method, "http://127.0.0.1:%d%s" % (self.port, path), body)
+        status, text = http(method, "http://%s:%d%s" % (self.host, self.port, path), body)
         assert status == 200, "llm-sim: %s %s: %d %s" % (method, path, status, text)
         return json.loads(text)
 
@@ -240,14 +241,14 @@ class Sqlite:
         pass
 
 
-def _mongod_argv(folder, port):
+def _mongod_argv(folder, host, port):
     """Which MongoDB-protocol server there is: mongod of the PATH, else FerretDB of tests/servers."""
     mongod = find_program("mongod")
     if mongod:
-        return [mongod, "--dbpath", folder, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
+        return [mongod, "--dbpath", folder, "--port", str(port), "--bind_ip", host, "--nounixsocket"]
     ferretdb = os.path.join(BUILT_SERVERS, "ferretdb")
     if os.path.exists(ferretdb):
-        return [ferretdb, "-listen", "127.0.0.1:%d" % port, "-dir", folder]
+        return [ferretdb, "-listen", "%s:%d" % (host, port), "-dir", folder]
     raise Skip("no MongoDB: neither MONGODB_URI, nor mongod on the PATH, nor FerretDB (tests/servers/build makes it; it "
                "needs Go)")
 
@@ -255,30 +256,31 @@ def _mongod_argv(folder, port):
 class MongoServer(Process):
     """A server of our own that can be killed and frozen."""
 
-    def __init__(self, folder, name="mongodb"):
-        self.port = free_port()
+    def __init__(self, folder, name="mongodb", host="127.0.0.1"):
+        self.host, self.port = host, free_port()
         data = os.path.join(folder, name)
         os.makedirs(data, exist_ok=True)
-        argv = _mongod_argv(data, self.port)
+        argv = _mongod_argv(data, host, self.port)
         # FerretDB without an authenticating backend takes any name and password by PLAIN; mongod takes none at all.
         self.has_password = argv[0].endswith("ferretdb")
         super().__init__(name, argv, folder, env=dict(os.environ, HOME=folder))
 
     def uri(self, port=None):
-        port = port or self.port
+        """Of this server, or of a proxy before it, which is on loopback."""
+        place = "127.0.0.1:%d" % port if port else "%s:%d" % (self.host, self.port)
         if self.has_password:
-            return "mongodb://tester:%s@127.0.0.1:%d/?authMechanism=PLAIN&directConnection=true" % (MONGO_PASSWORD, port)
-        return "mongodb://127.0.0.1:%d/?directConnection=true" % port
+            return "mongodb://tester:%s@%s/?authMechanism=PLAIN&directConnection=true" % (MONGO_PASSWORD, place)
+        return "mongodb://%s/?directConnection=true" % place
 
 
 class Mongodb:
     """A database of its own on MONGODB_URI or on a server that is started here."""
     kind = "mongodb"
 
-    def __init__(self, folder):
+    def __init__(self, folder, host="127.0.0.1"):
         self.database = "sluice_test_%d_%s" % (os.getpid(), os.urandom(3).hex())
         self.external = os.environ.get("MONGODB_URI")
-        self.server = None if self.external else MongoServer(folder)
+        self.server = None if self.external else MongoServer(folder, host=host)
         self.proxied_port = None
 
     @property
@@ -330,11 +332,11 @@ class Mongodb:
             self.server.close()
 
 
-def store_of(kind, folder):
+def store_of(kind, folder, host="127.0.0.1"):
     if kind == "mongodb":
         try:
             import pymongo  # noqa: F401
         except ImportError:
             raise Skip("no python3-pymongo") from None
-        return Mongodb(folder)
+        return Mongodb(folder, host)
     return Sqlite(folder)

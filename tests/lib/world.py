@@ -84,7 +84,7 @@ class World:
         environment = {
             "NATS_URL": "nats://127.0.0.1:%d" % nats_port if nats_port else self.nats_server.url,
             "NATS_USER": self.nats_server.user, "NATS_PASSWORD": self.nats_server.password,
-            "LLM_BASE_URL": "http://127.0.0.1:%d/v1" % (llm_port or self.llm.port),
+            "LLM_BASE_URL": "http://127.0.0.1:%d/v1" % llm_port if llm_port else self.llm.url,
         }
         environment.update(self.store.environment())
         return environment

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network namespace for a worker, behind a namespace that routes, or does not: its servers stay outside, each on an
+address of its own, and packets to and from each can vanish. Nobody is told: no RST, no FIN.
+
+    servers: 10.x.y.1, .2, .3 (here)  ──veth──  .126 router .254  ──veth──  .129 worker
+"""
+import atexit
+import os
+import random
+import signal
+import subprocess
+import sys
+
+from lib.servers import Skip, find_program
+
+
+class Netns:
+    def __init__(self):
+        self.ip = find_program("ip")
+        if not self.ip:
+            raise Skip("no ip (package iproute2): no network namespaces")
+        self.name = "sluice%d" % os.getpid()
+        self.router, self.worker = self.name + "r", self.name + "w"
+        self.rules = []
+        self._net = self._free_net()
+        atexit.register(self.close)
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of atexit
+        try:
+            self._build()
+        except OSError as error:
+            self.close()
+            raise Skip("no right for network namespaces: %s" % error) from None
+
+    def address(self, number):
+        return "%s.%d" % (self._net, number)
+
+    def inside(self):
+        """What goes before a command that is to run in the worker's namespace; its process id stays the same."""
+        return [self.ip, "netns", "exec", self.worker]
+
+    # ---- faults; a peer is its address
+
+    def vanish(self, peer, to=True, back=True):
+        """What goes to the peer, what comes back from it, or both, is lost without a word."""
+        self._reject("blackhole", ([["to", peer]] if to else []) + ([["from", peer]] if back else []))
+
+    def unreachable(self, peer):
+        """The router says so to the worker (ICMP)."""
+        self._reject("unreachable", [["to", peer]])
+
+    def lose(self, peer, percent):
+        """Some packets to and from the peer are lost; False: no program of this machine can do that."""
+        nft = find_program("nft")
+        chance = ["numgen", "random", "mod", "100", "<", str(percent), "drop"]
+        try:
+            if not nft:
+                return False
+            for line in (["add", "table", "ip", "loss"],
+                         ["add", "chain", "ip", "loss", "through", "{ type filter hook forward priority 0; }"],
+                         ["add", "rule", "ip", "loss", "through", "ip", "daddr", peer, *chance],
+                         ["add", "rule", "ip", "loss", "through", "ip", "saddr", peer, *chance]):
+                self._run(self.ip, "netns", "exec", self.router, nft, *line)
+            return True
+        except OSError:
+            return False
+
+    def heal(self):
+        for rule in self.rules:
+            self._ip("-n", self.router, "rule", "del", *rule)
+        self.rules = []
+        if find_program("nft"):
+            subprocess.run([self.ip, "netns", "exec", self.router, find_program("nft"), "delete", "table", "ip", "loss"],
+                           capture_output=True)
+
+    def close(self):
+        for words in (["netns", "del", self.worker], ["netns", "del", self.router], ["link", "del", self.name + "h"]):
+            subprocess.run([self.ip, *words], capture_output=True)
+        atexit.unregister(self.close)
+
+    # ---- building it
+
+    def _reject(self, how, matches):
+        for match in matches:
+            self._ip("-n", self.router, "rule", "add", *match, how)
+            self.rules.append([*match, how])
+
+    def _run(self, *words):
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise OSError("%s: %s" % (" ".join(words), done.stderr.strip()))
+        return done.stdout
+
+    def _ip(self, *words):
+        return self._run(self.ip, *words)
+
+    def _free_net(self):
+        """The first three bytes of a network that no route of this machine leads to."""
+        for _ in range(100):
+            net = "10.%d.%d" % (random.SystemRandom().randrange(64, 250), random.SystemRandom().randrange(1, 250))
+            routes = self._run(self.ip, "route", "show", "match", net + ".1").splitlines()
+            if all(route.startswith("default") for route in routes):
+                return net
+        raise Skip("no free network below 10.0.0.0/8")
+
+    def _build(self):
+        host, up, down, end = (self.name + letter for letter in "habc")
+        for name in (self.router, self.worker):
+            self._ip("netns", "add", name)
+            self._ip("-n", name, "link", "set", "lo", "up")
+        self._ip("link", "add", host, "type", "veth", "peer", "name", up, "netns", self.router)
+        self._ip("-n", self.router, "link", "add", down, "type", "veth", "peer", "name", end, "netns", self.worker)
+        for number in (1, 2, 3):
+            self._ip("addr", "add", self.address(number) + "/25", "dev", host)
+        self._ip("-n", self.router, "addr", "add", self.address(126) + "/25", "dev", up)
+        self._ip("-n", self.router, "addr", "add", self.address(254) + "/25", "dev", down)
+        self._ip("-n", self.worker, "addr", "add", self.address(129) + "/25", "dev", end)
+        self._ip("link", "set", host, "up")
+        for name, device in ((self.router, up), (self.router, down), (self.worker, end)):
+            self._ip("-n", name, "link", "set", device, "up")
+        self._ip("route", "add", self.address(128) + "/25", "via", self.address(126))
+        self._ip("-n", self.worker, "route", "add", "default", "via", self.address(254))
+        self._ip("netns", "exec", self.router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
