@@ -13,7 +13,7 @@
 #define PULL_ROWS       16u  /* open pulls and abandoned ones whose credit is still reserved */
 #define FX_HEADROOM     384u /* effects that one event may emit besides what the pump adds */
 #define LOAD_TRIES_MAX  5u   /* a failed journal read is repeated before paying */
-#define ACK_REPEATS_MAX 10u
+#define ACK_REPEATS_MAX 3u   /* on a live connection */
 
 /* The engine's part of a step that the host does not see. */
 struct step {

@@ -127,7 +127,11 @@ void settle_repeat(struct sluice_engine *e, struct message *m)
     int is_ack = m->state == SLUICE_MSG_ACKING;
     SLUICE_ASSERT(is_ack || m->state == SLUICE_MSG_TERMING);
     int is_fenced = !is_ack && lease_is_over(e, m);
-    if (++m->ack_repeats > ACK_REPEATS_MAX || is_fenced) {
+    /* Silence on a live connection: nats-server 2.12 does not answer for a message that its
+     * consumer, gone back after a kill, has not delivered again. It may be that we hold the very
+     * slot that this takes. Without a connection nobody can answer, and nothing is gained. */
+    m->ack_repeats = (uint8_t)(m->ack_repeats + (e->is_connected ? 1 : 0));
+    if (m->ack_repeats > ACK_REPEATS_MAX || is_fenced || e->is_aborting) {
         msg_release(e, m, is_ack ? SLUICE_OUTCOME_ACK_LOST : SLUICE_OUTCOME_TERM_LOST);
         return;
     }

@@ -40,6 +40,58 @@ static void acks_only_after_documents_and_outputs(void **state)
     fixture_close(&f);
 }
 
+/* Until an ACK under way is given up: how often it was sent again, or -1 when that never happens. */
+static int repeats_of_ack(struct fixture *f)
+{
+    int repeats = 0;
+    (void)fixture_done(f, f->ticket, 1, 0);
+    assert_string_equal(fixture_answer(f, f->ticket, SLUICE_EV_STORED, SLUICE_FATE_OK), "ack");
+    for (int i = 0; i < 600; i++) {
+        const char *effects = fixture_tick(f, 100);
+        repeats += strstr(effects, "ack") != NULL && strstr(effects, "release") == NULL;
+        if (strstr(effects, "release ack_lost") != NULL) {
+            return repeats;
+        }
+    }
+    return -1;
+}
+
+static void gives_its_slot_back_when_an_ack_stays_unanswered(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    open_with_one(&f, &c);
+    assert_int_equal(repeats_of_ack(&f), 3);
+    assert_int_equal(sluice_engine_metrics(f.engine)->in_flight, 0);
+    fixture_close(&f);
+}
+
+static void keeps_an_ack_while_there_is_no_connection(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    open_with_one(&f, &c);
+    (void)fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_DISCONNECTED});
+    assert_int_equal(repeats_of_ack(&f), -1);
+    assert_int_equal(sluice_engine_state(f.engine, f.ticket), SLUICE_MSG_ACKING);
+    fixture_close(&f);
+}
+
+static void waits_for_one_answer_only_after_the_grace(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    open_with_one(&f, &c);
+    (void)fixture_done(&f, f.ticket, 1, 0);
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_STORED, SLUICE_FATE_OK), "ack");
+    (void)fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_ABORT});
+    assert_non_null(strstr(fixture_tick(&f, c.settle_timeout_ms), "release ack_lost"));
+    fixture_close(&f);
+}
+
 static void naks_with_growing_delay_and_buries_at_the_limit(void **state)
 {
     (void)state;
@@ -246,6 +298,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(acks_only_after_documents_and_outputs),
+        cmocka_unit_test(gives_its_slot_back_when_an_ack_stays_unanswered),
+        cmocka_unit_test(keeps_an_ack_while_there_is_no_connection),
+        cmocka_unit_test(waits_for_one_answer_only_after_the_grace),
         cmocka_unit_test(naks_with_growing_delay_and_buries_at_the_limit),
         cmocka_unit_test(naks_when_the_dead_letter_finds_no_place),
         cmocka_unit_test(sends_no_nak_after_the_lease_has_ended),
