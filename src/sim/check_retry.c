@@ -125,6 +125,22 @@ void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_atte
     }
 }
 
+/* Attempts whose lease has passed on while their mark was under way: they clear it no more, and
+ * that says nothing about the message. */
+static uint32_t marks_left_behind(const struct sim_world *w, const struct sim_attempt *burying)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < w->plan.workers_count; i++) {
+        const struct sim_watch *watch = &w->judge.watches[i];
+        for (uint32_t j = 0; j < w->plan.engine.max_in_flight; j++) {
+            const struct sim_attempt *a = &watch->attempts[j];
+            count += a != burying && a->generation != 0 && a->key == burying->key &&
+                     (a->is_mark_asked || a->record_owed);
+        }
+    }
+    return count;
+}
+
 static void judge_killer(struct sim_world *w, const struct sim_attempt *a)
 {
     const struct sim_history *h = &w->judge.histories[a->key];
@@ -132,7 +148,7 @@ static void judge_killer(struct sim_world *w, const struct sim_attempt *a)
     if (!c->journal && c->max_deliver > 0 && a->deliveries >= c->max_deliver) {
         return; /* without a journal, deliveries are all that there is to count */
     }
-    if (h->killings + h->excuses < 2 && !h->is_shared) {
+    if (h->killings + h->excuses + marks_left_behind(w, a) < 2 && !h->is_shared) {
         sim_judge_fail(w, SIM_RULE_POISON,
                        "message %u is buried as the killer: it killed %u processes, and %u times "
                        "something else may have left its mark",
