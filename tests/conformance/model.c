@@ -25,7 +25,7 @@
 #define PULLS_MAX     128u
 #define NAME_SIZE     24u
 #define SUBJECTS_SIZE 100u     /* the server counts them with a message */
-#define ANSWER_MS     60000    /* an answer that is awaited comes within this */
+#define ANSWER_MS     10000    /* an answer that is awaited comes within this */
 #define PULL_OVER     1000000u /* AWAITED of a step that waits for the end of its pull */
 #define KEY_ANSWERS   1u       /* the message whose answers it journals */
 #define KEY_OUTPUT    1u       /* the message whose outputs the script publishes */

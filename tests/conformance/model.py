@@ -8,7 +8,7 @@ from lib import wait
 from player import NO_ANSWER_S, Heard
 from script import SETUP_VERBS, milliseconds, settle_targets
 
-COURSES = 200
+COURSES = 100
 GENERATIONS = ("2.9", "2.12")  # the servers that the odd and the even courses have
 PULL_OVER = 1000000  # as in model.c
 

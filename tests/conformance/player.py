@@ -223,6 +223,8 @@ class Player:
         try:
             info = self.client.consumer_info(self.stream, "c")
         except ApiError as error:
+            if error.code == 503:
+                return "no leader"
             if error.code != 404:
                 raise
             return "no consumer, stored %d" % stored
