@@ -12,6 +12,8 @@ void sluice_panic(const char *expression, const char *file, int line, const char
     abort();
 }
 
+int fixture_starves_after = -1;
+
 static void *resize(void *ctx, void *p, size_t size)
 {
     (void)ctx;
@@ -19,8 +21,14 @@ static void *resize(void *ctx, void *p, size_t size)
         free(p);
         return NULL;
     }
+    if (fixture_starves_after == 0) {
+        return NULL;
+    }
+    fixture_starves_after -= fixture_starves_after > 0;
     return realloc(p, size);
 }
+
+const struct sluice_allocator fixture_allocator = {.resize = resize};
 
 struct sluice_engine_config fixture_config(void)
 {
@@ -40,7 +48,7 @@ struct sluice_engine_config fixture_config(void)
                                      .journal = 1,
                                      .dependencies_count = 3,
                                      .seed = 1,
-                                     .allocator = {.resize = resize}};
+                                     .allocator = fixture_allocator};
     c.dependencies[SLUICE_DEP_LLM] = sluice_breaker_service("llm");
     c.dependencies[SLUICE_DEP_STORE] = sluice_breaker_service("store");
     c.dependencies[SLUICE_DEP_PUBLISH] = sluice_breaker_publish("publish");
@@ -145,17 +153,29 @@ const char *fixture_deliver(struct fixture *f, uint64_t sequence, uint32_t deliv
                                                              .pull = f->pull}});
 }
 
-const char *fixture_suspend(struct fixture *f, struct sluice_ticket t, uint64_t hash, uint64_t step)
+struct sluice_step_request fixture_request(uint64_t hash)
 {
-    struct sluice_step_request request = {
+    return (struct sluice_step_request){
         .hash = {hash, hash}, .dependency = SLUICE_DEP_LLM, .is_paid = 1};
+}
+
+const char *fixture_ask(struct fixture *f, struct sluice_ticket t,
+                        const struct sluice_step_request *requests, uint16_t count,
+                        uint64_t awaited)
+{
     return fixture_step(f, (struct sluice_event){.kind = SLUICE_EV_VERDICT,
                                                  .ticket = t,
                                                  .verdict = {.kind = SLUICE_VERDICT_SUSPENDED,
                                                              .failed_step = -1,
-                                                             .steps_count = 1,
-                                                             .steps = &request,
-                                                             .awaited = {UINT64_C(1) << step}}});
+                                                             .steps_count = count,
+                                                             .steps = requests,
+                                                             .awaited = {awaited}}});
+}
+
+const char *fixture_suspend(struct fixture *f, struct sluice_ticket t, uint64_t hash, uint64_t step)
+{
+    struct sluice_step_request request = fixture_request(hash);
+    return fixture_ask(f, t, &request, 1, UINT64_C(1) << step);
 }
 
 const char *fixture_done(struct fixture *f, struct sluice_ticket t, uint8_t documents,
@@ -213,4 +233,34 @@ const char *fixture_settled(struct fixture *f, struct sluice_ticket t, enum slui
                                                              .is_answered = 1,
                                                              .settle = f->settle,
                                                              .sent_ms = f->now_ms}});
+}
+
+const char *fixture_step_ended(struct fixture *f, struct sluice_ticket t, uint16_t step,
+                               enum sluice_fate fate, int64_t retry_after_ms)
+{
+    return fixture_step(
+        f, (struct sluice_event){
+               .kind = SLUICE_EV_STEP,
+               .ticket = t,
+               .step = {.step = step, .fate = (uint8_t)fate, .retry_after_ms = retry_after_ms}});
+}
+
+const char *fixture_loaded(struct fixture *f, struct sluice_ticket t,
+                           const struct sluice_record *record,
+                           const struct sluice_journaled *answers, uint32_t count)
+{
+    return fixture_step(
+        f, (struct sluice_event){
+               .kind = SLUICE_EV_LOADED,
+               .ticket = t,
+               .loaded = {.record = record, .answers = answers, .answers_count = count}});
+}
+
+const char *fixture_published(struct fixture *f, struct sluice_ticket t, uint8_t output,
+                              enum sluice_fate fate)
+{
+    return fixture_step(
+        f, (struct sluice_event){.kind = SLUICE_EV_PUBLISHED,
+                                 .ticket = t,
+                                 .published = {.output = output, .fate = (uint8_t)fate}});
 }

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers that come when their message has gone on: to its commit, to its NAK, into a lost lease,
+ * under another delivery, or into a shutdown. */
+#include "engine_fixture.h"
+
+#include <string.h>
+
+static struct fixture f;
+
+static void open_with_one(void)
+{
+    struct sluice_engine_config c = fixture_config();
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    assert_string_equal(fixture_deliver(&f, 7, 1), "admit; run");
+}
+
+static enum sluice_msg_state state_now(void)
+{
+    return sluice_engine_state(f.engine, f.ticket);
+}
+
+static const char *kept(uint16_t step, enum sluice_kept result)
+{
+    return fixture_step(&f,
+                        (struct sluice_event){.kind = SLUICE_EV_KEPT,
+                                              .ticket = f.ticket,
+                                              .kept = {.step = step, .result = (uint8_t)result}});
+}
+
+static const char *shut_down(void)
+{
+    (void)fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_DRAIN});
+    return fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_ABORT});
+}
+
+/* The handler asked for two, waited for the first, and runs again while the second is open. */
+static void run_with_one_open(void)
+{
+    const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
+    open_with_one();
+    assert_string_equal(fixture_ask(&f, f.ticket, two, 2, 1), "start 0; start 1");
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0; run");
+    assert_string_equal(kept(0, SLUICE_KEPT_OK), "");
+}
+
+/* …and then commits without it: the answer, which cost money, is kept all the same. */
+static void store_with_one_being_kept(void)
+{
+    run_with_one_open();
+    assert_string_equal(fixture_done(&f, f.ticket, 1, 0), "cancel 1; store");
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_OK, 0), "keep 1");
+}
+
+static void a_late_answer_is_kept_and_disturbs_no_commit(void **state)
+{
+    (void)state;
+    for (int result = SLUICE_KEPT_OK; result <= SLUICE_KEPT_FAILED; result++) {
+        store_with_one_being_kept();
+        assert_string_equal(kept(1, (enum sluice_kept)result), "");
+        assert_int_equal(state_now(), SLUICE_MSG_STORING); /* a lost race starts nothing again */
+        assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_STORED, SLUICE_FATE_OK), "ack");
+        fixture_close(&f);
+    }
+}
+
+/* ---- Shutting down ---- */
+
+static void a_running_handler_is_heard_out_and_naked(void **state)
+{
+    (void)state;
+    run_with_one_open();
+    assert_string_equal(shut_down(), "");
+    assert_string_equal(fixture_done(&f, f.ticket, 1, 1), "cancel 1; nak");
+    assert_int_equal(sluice_engine_metrics(f.engine)->failures[SLUICE_FAILURE_DRAIN], 1);
+    fixture_close(&f);
+}
+
+static void nothing_is_parked_while_shutting_down(void **state)
+{
+    (void)state;
+    run_with_one_open();
+    (void)shut_down();
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_RATE_LIMITED, 10), "");
+    uint32_t count;
+    assert_int_equal(sluice_engine_steps(f.engine, f.ticket, &count)[1].state, SLUICE_STEP_FAILED);
+    fixture_close(&f);
+}
+
+/* Stored only after it was given up: then it is not ACKed, though nothing is missing. */
+static void what_was_given_up_is_not_acked(void **state)
+{
+    (void)state;
+    store_with_one_being_kept();
+    f.now_ms += 27600; /* the NAK, which waits for the keeping, would come after the lease's end */
+    assert_string_equal(shut_down(), "");
+    assert_int_equal(state_now(), SLUICE_MSG_NAKING);
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_STORED, SLUICE_FATE_OK), "");
+    (void)fixture_tick(&f, 1500);
+    assert_int_equal(state_now(), SLUICE_MSG_LOST);
+    assert_string_equal(kept(1, SLUICE_KEPT_OK), "release lease_lost");
+    fixture_close(&f);
+}
+
+/* ---- Leases ---- */
+
+static void a_commit_that_ends_under_a_new_delivery_is_acked(void **state)
+{
+    (void)state;
+    open_with_one();
+    assert_string_equal(fixture_done(&f, f.ticket, 0, 1), "publish 0");
+    (void)fixture_tick(&f, 40000);
+    assert_int_equal(state_now(), SLUICE_MSG_LOST);
+    (void)fixture_connect(&f);
+    struct sluice_ticket t = f.ticket;
+    assert_non_null(strstr(fixture_deliver(&f, 7, 2), "rebind"));
+    assert_int_equal(sluice_engine_state(f.engine, t), SLUICE_MSG_LOST);
+    assert_string_equal(fixture_published(&f, t, 0, SLUICE_FATE_OK), "ack");
+    fixture_close(&f);
+}
+
+static void a_handler_that_outran_its_lease_runs_again_for_the_new_delivery(void **state)
+{
+    (void)state;
+    open_with_one();
+    struct sluice_ticket t = f.ticket;
+    (void)fixture_tick(&f, 40000);
+    assert_int_equal(state_now(), SLUICE_MSG_LOST);
+    assert_non_null(strstr(fixture_deliver(&f, 7, 2), "rebind"));
+    assert_int_equal(state_now(), SLUICE_MSG_LOST);        /* its run has not ended */
+    assert_string_equal(fixture_done(&f, t, 1, 1), "run"); /* and its verdict does not count */
+    fixture_close(&f);
+}
+
+/* ---- Waiting for a dependency ---- */
+
+static struct sluice_ticket find_started(uint64_t sequence)
+{
+    const struct sluice_step_request find = {.hash = {1, 1}, .dependency = SLUICE_DEP_STORE};
+    assert_string_equal(fixture_deliver(&f, sequence, 1), "admit; run");
+    assert_string_equal(fixture_ask(&f, f.ticket, &find, 1, 1), "start 0");
+    return f.ticket;
+}
+
+/* Who was asked to come back late does not keep those waiting who may go as soon as a trial slot
+ * comes free. */
+static void what_parks_later_may_go_earlier(void **state)
+{
+    (void)state;
+    for (int is_commit = 0; is_commit < 2; is_commit++) {
+        struct sluice_engine_config c = fixture_config();
+        struct sluice_breaker_config *store = &c.dependencies[SLUICE_DEP_STORE];
+        store->failure_threshold = 1;
+        store->half_open_max = 2;
+        store->success_threshold = 1;
+        store->reset_timeout_ms = 1000;
+        c.max_in_flight = 8;
+        fixture_open(&f, &c);
+        (void)fixture_connect(&f);
+        struct sluice_ticket late = find_started(1), failing = find_started(2);
+        assert_string_equal(fixture_deliver(&f, 3, 1), "admit; run");
+        struct sluice_ticket next = f.ticket;
+        (void)fixture_step_ended(&f, failing, 0, SLUICE_FATE_RETRY, 0);
+        (void)fixture_step_ended(&f, late, 0, SLUICE_FATE_RATE_LIMITED, 2000);
+        (void)fixture_tick(&f, 2000); /* the pause is over, its jitter is not; a trial is due */
+        struct sluice_ticket trial = find_started(4);
+        (void)find_started(5);
+        const struct sluice_step_request find = {.hash = {1, 1}, .dependency = SLUICE_DEP_STORE};
+        assert_string_equal(is_commit ? fixture_done(&f, next, 1, 0)
+                                      : fixture_ask(&f, next, &find, 1, 1),
+                            ""); /* both trial slots are taken */
+        assert_non_null(strstr(fixture_step_ended(&f, trial, 0, SLUICE_FATE_OK, 0),
+                               is_commit ? "store" : "start 0"));
+        assert_int_equal(f.effects.items[0].ticket.slot, next.slot);
+        assert_non_null(strstr(fixture_tick(&f, 1000), "start 0"));
+        fixture_close(&f);
+    }
+}
+
+/* ---- Answers from the journal that turn out to be of no use ---- */
+
+/* One journaled answer is being replayed for step 1, while the handler runs again. */
+static void run_with_one_replaying(void)
+{
+    struct sluice_engine_config c = fixture_config();
+    const struct sluice_journaled answer = {.hash = {2, 2}};
+    const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    (void)fixture_deliver(&f, 7, 2);
+    assert_string_equal(fixture_loaded(&f, f.ticket, NULL, &answer, 1), "run");
+    assert_string_equal(fixture_ask(&f, f.ticket, two, 2, 1), "start 0; replay 1");
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0; run");
+}
+
+static void a_useless_answer_is_asked_again_while_the_handler_runs(void **state)
+{
+    (void)state;
+    run_with_one_replaying();
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_MISS, 0), "start 1");
+    fixture_close(&f);
+}
+
+static void a_useless_answer_is_not_asked_again_by_one_that_fails(void **state)
+{
+    (void)state;
+    run_with_one_replaying();
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1), "");
+    assert_int_equal(state_now(), SLUICE_MSG_NAKING); /* its answer is being kept */
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_MISS, 0), "");
+    fixture_close(&f);
+}
+
+static void a_useless_answer_is_not_asked_again_after_the_lease(void **state)
+{
+    (void)state;
+    run_with_one_replaying();
+    f.now_ms += 40000;
+    assert_null(strstr(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_MISS, 0), "start"));
+    assert_int_equal(state_now(), SLUICE_MSG_LOST);
+    fixture_close(&f);
+}
+
+/* ---- Outputs that fail in different ways ---- */
+
+static void the_worst_outcome_of_the_outputs_decides(void **state)
+{
+    (void)state;
+    static const struct {
+        enum sluice_fate first, second;
+        enum sluice_failure failure;
+    } cases[] = {
+        {SLUICE_FATE_OK, SLUICE_FATE_CANCELLED, SLUICE_FAILURE_DEPENDENCY},
+        {SLUICE_FATE_CANCELLED, SLUICE_FATE_RETRY, SLUICE_FAILURE_PUBLISH},
+        {SLUICE_FATE_RETRY, SLUICE_FATE_CANCELLED, SLUICE_FAILURE_PUBLISH},
+        {SLUICE_FATE_PERMANENT, SLUICE_FATE_UNKNOWN, SLUICE_FAILURE_REJECTED},
+        {SLUICE_FATE_UNKNOWN, SLUICE_FATE_PERMANENT, SLUICE_FAILURE_REJECTED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        open_with_one();
+        assert_string_equal(fixture_done(&f, f.ticket, 0, 2), "publish 0; publish 1");
+        (void)fixture_published(&f, f.ticket, 0, cases[i].first);
+        (void)fixture_published(&f, f.ticket, 1, cases[i].second);
+        assert_int_equal(sluice_engine_metrics(f.engine)->failures[cases[i].failure], 1);
+        fixture_close(&f);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_late_answer_is_kept_and_disturbs_no_commit),
+        cmocka_unit_test(a_running_handler_is_heard_out_and_naked),
+        cmocka_unit_test(nothing_is_parked_while_shutting_down),
+        cmocka_unit_test(what_was_given_up_is_not_acked),
+        cmocka_unit_test(a_commit_that_ends_under_a_new_delivery_is_acked),
+        cmocka_unit_test(a_handler_that_outran_its_lease_runs_again_for_the_new_delivery),
+        cmocka_unit_test(what_parks_later_may_go_earlier),
+        cmocka_unit_test(a_useless_answer_is_asked_again_while_the_handler_runs),
+        cmocka_unit_test(a_useless_answer_is_not_asked_again_by_one_that_fails),
+        cmocka_unit_test(a_useless_answer_is_not_asked_again_after_the_lease),
+        cmocka_unit_test(the_worst_outcome_of_the_outputs_decides),
+    };
+    return cmocka_run_group_tests_name("late", tests, NULL, NULL);
+}
