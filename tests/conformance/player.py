@@ -98,7 +98,8 @@ class Player:
 
     def _make(self, options):
         config = dict({"retention": "workqueue"}, **settings(options))
-        self.client.stream_create(self.stream, [self.stream + ".in"], num_replicas=self.replicas, **config)
+        wait.until("place for the stream on every server", lambda: self.client.stream_create(
+            self.stream, [self.stream + ".in"], num_replicas=self.replicas, **config))
         self.is_made = True
 
     def _requests(self, step):
