@@ -31,7 +31,7 @@ static const char help[] =
     "and\nuses no other server; all of it is gone afterwards.\n\n"
     "  --quick         one short run of few cells, 15 s: shows that it works, not how fast\n"
     "  --runs N        runs of each cell, interleaved [5]\n"
-    "  --size BYTES    of a request [700]\n"
+    "  --size BYTES    of a request, at most 1040000: a filled prompt may have 1 MiB [700]\n"
     "  --only TEXT     only cells whose name contains it, and the raw programs\n"
     "  --json          print JSON instead of the table\n"
     "  --compare FILE  also print the difference to an earlier --json output\n\n"
@@ -39,7 +39,7 @@ static const char help[] =
     "  --store NAME    null, sqlite, mongodb [sqlite]\n"
     "  --in-flight N   of each replica [256]\n"
     "  --latency MS    of the LLM [0]\n"
-    "  --messages N    that are measured, after a tenth of it for warming [10000]\n"
+    "  --messages N    that are measured, after in flight and a tenth of it [10000]\n"
     "  --outputs N     of a message [1]\n"
     "  --replicas N    worker processes [1]\n\n"
     "The responder shares the machine with the worker: rates are of all together, CPU time is the\n"
@@ -57,6 +57,11 @@ struct bench {
 };
 
 static volatile sig_atomic_t is_interrupted;
+
+int bench_is_interrupted(void)
+{
+    return is_interrupted;
+}
 
 static void on_signal(int number)
 {
@@ -194,7 +199,7 @@ static int own_add(struct bench *b)
                            .count = b->messages > 0 ? (uint32_t)b->messages : 10000,
                            .outputs = b->outputs > 0 ? (uint32_t)b->outputs : 1,
                            .replicas = b->replicas > 0 ? (uint32_t)b->replicas : 1};
-    c.warm = c.count / 10 + 1;
+    c.warm = c.count / 10 + c.in_flight * c.replicas; /* each slot has its connection then */
     (void)snprintf(c.name, sizeof c.name, "%s, %u in flight, %u ms", name, c.in_flight,
                    c.latency_us / 1000);
     if (c.outputs > 1 && access(b->rig.fan, R_OK) != 0) {
@@ -384,7 +389,7 @@ static int run(int argc, char **argv)
     b.runs = b.is_quick ? 1 : 5;
     if (!arguments_number(&argc, argv, "bench", "--count", 0, BENCH_MESSAGES_MAX, &count) ||
         !arguments_number(&argc, argv, "bench", "--runs", 1, BENCH_RUNS_MAX, &b.runs) ||
-        !arguments_number(&argc, argv, "bench", "--size", 256, 1048576, &b.size) ||
+        !arguments_number(&argc, argv, "bench", "--size", 256, 1040000, &b.size) ||
         !arguments_number(&argc, argv, "bench", "--in-flight", 1, 20000, &b.in_flight) ||
         !arguments_number(&argc, argv, "bench", "--latency", 0, 8000, &b.latency_ms) ||
         !arguments_number(&argc, argv, "bench", "--messages", 10, 50000, &b.messages) ||

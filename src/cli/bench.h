@@ -122,6 +122,8 @@ uint32_t bench_delay_us(uint32_t message, uint32_t latency_us, uint32_t jitter_u
 /* ---- bench_curl.c ---- */
 int bench_raw_curl(struct bench_shared *shared, const char *url, uint32_t count);
 
+int bench_is_interrupted(void); /* bench.c: somebody wants it to end */
+
 /* ---- bench_run.c: one run of one cell ---- */
 int bench_run_cell(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell, size_t size);
 

@@ -90,6 +90,9 @@ static int wait_for_outputs(struct bench_rig *r, struct bench_load *l, struct be
         if (!bench_workers_run(r)) {
             return fail(cell, "the measured process has ended");
         }
+        if (bench_is_interrupted()) {
+            return fail(cell, "interrupted");
+        }
         if (child_now_ms() > end) {
             (void)snprintf(why, sizeof why, "%u of %u outputs in %d s", bench_load_seen(l), all,
                            RUN_LIMIT_MS / 1000);
