@@ -563,6 +563,55 @@ static sluice_rc inspect_consumer(struct provision *p)
     return rc;
 }
 
+static double count_of(const cJSON *info, const char *part, const char *name)
+{
+    const cJSON *object = cJSON_GetObjectItemCaseSensitive(info, part);
+    const cJSON *number = cJSON_GetObjectItemCaseSensitive(object, name);
+    return cJSON_IsNumber(number) ? number->valuedouble : 0;
+}
+
+/* The consumer is read first: while all is well the stream can only be further on then. */
+static sluice_rc mend_consumer(struct provision *p)
+{
+    const struct sluice_nats_plan *plan = p->plan;
+    struct operations operations;
+    char what[SLUICE_ERR_TEXT_SIZE];
+    cJSON *consumer = NULL, *stream = NULL;
+    (void)snprintf(operations.look, sizeof operations.look, "CONSUMER.INFO.%s.%s",
+                   plan->stream_requests, plan->consumer);
+    sluice_rc rc = sluice_nats_api_call(p->api, operations.look, NULL, &consumer, p->err);
+    (void)snprintf(operations.look, sizeof operations.look, "STREAM.INFO.%s",
+                   plan->stream_requests);
+    if (rc == SLUICE_OK) {
+        rc = sluice_nats_api_call(p->api, operations.look, NULL, &stream, p->err);
+    }
+    double delivered = count_of(consumer, "delivered", "stream_seq");
+    double last = count_of(stream, "state", "last_seq");
+    cJSON_Delete(consumer);
+    cJSON_Delete(stream);
+    if (rc != SLUICE_OK || delivered <= last) {
+        return rc;
+    }
+    (void)snprintf(what, sizeof what,
+                   "consumer %s: has delivered up to %.0f, but stream %s ends at %.0f (the server "
+                   "has lost count): nothing up to there would come",
+                   plan->consumer, delivered, plan->stream_requests, last);
+    if (p->mode < SLUICE_NATS_CREATE) {
+        differs(p, SLUICE_ERR_CONFIG, what);
+        return SLUICE_OK;
+    }
+    (void)snprintf(operations.make, sizeof operations.make, "CONSUMER.DELETE.%s.%s",
+                   plan->stream_requests, plan->consumer);
+    rc = sluice_nats_api_call(p->api, operations.make, NULL, NULL, p->err);
+    if (rc == SLUICE_OK || rc == SLUICE_ERR_NOT_FOUND) {
+        rc = inspect_consumer(p);
+    }
+    if (rc == SLUICE_OK) {
+        tell(p, "repaired", "%s; made anew", what);
+    }
+    return rc;
+}
+
 /* ---- Server ---- */
 
 static void check_version(const struct provision *p)
@@ -612,6 +661,9 @@ sluice_rc sluice_nats_provision(const struct sluice_nats_options *options,
     if (rc == SLUICE_OK) {
         rc = inspect_consumer(&p);
     }
+    if (rc == SLUICE_OK) {
+        rc = mend_consumer(&p);
+    }
     if (rc == SLUICE_OK && p.differences > 0) {
         *p.err = p.first;
         rc = p.first.rc;
@@ -622,5 +674,20 @@ sluice_rc sluice_nats_provision(const struct sluice_nats_options *options,
         }
     }
     sluice_nats_api_close(p.api);
+    return rc;
+}
+
+sluice_rc sluice_nats_mend(const struct sluice_nats_options *options,
+                           const struct sluice_nats_plan *plan, int mode, sluice_nats_told_fn *told,
+                           void *ctx, struct sluice_err *err)
+{
+    struct sluice_err unused;
+    struct provision p = {
+        .plan = plan, .mode = mode, .told = told, .ctx = ctx, .err = err == NULL ? &unused : err};
+    sluice_rc rc = sluice_nats_api_open(options, &p.api, p.err);
+    if (rc == SLUICE_OK) {
+        rc = mend_consumer(&p);
+        sluice_nats_api_close(p.api);
+    }
     return rc;
 }

@@ -38,9 +38,9 @@ enum {
     SLUICE_NATS_UPDATE = 2  /* and bring fields in line that can be changed in place */
 };
 
-/* Called for each thing that was made, changed or found: verb "created", "updated", "differs" (an
- * error follows), "note" (works, but a promise is weaker) or "warning" (versions of server and
- * library). `what` names object, field, found and expected. May be NULL. */
+/* Called for each thing that was made, changed or found: verb "created", "updated", "repaired",
+ * "differs" (an error follows), "note" (works, but a promise is weaker) or "warning" (versions of
+ * server and library). `what` names object, field, found and expected. May be NULL. */
 typedef void sluice_nats_told_fn(void *ctx, const char *verb, const char *what);
 
 /* Verify after having done what `mode` allows. All differences are told; the error has the first,
@@ -52,5 +52,15 @@ sluice_rc sluice_nats_provision(const struct sluice_nats_options *options,
                                 const struct sluice_nats_plan *plan, int mode,
                                 sluice_nats_told_fn *told, void *ctx,
                                 struct sluice_nats_facts *facts, struct sluice_err *err);
+
+/* After a reconnect: is the consumer ahead of its stream? A nats-server that was killed can come
+ * back with a stream that counts from an earlier sequence (2.10.27: from 1, when the stream was
+ * empty) while the consumer remembers how far it was, and then delivers nothing up to there: an
+ * everlasting stall. Such a consumer is made anew if `mode` allows to make things (told as
+ * "repaired"); else it is told as "differs". provision() looks for it too. Errors as above. */
+SLUICE_MUST_CHECK
+sluice_rc sluice_nats_mend(const struct sluice_nats_options *options,
+                           const struct sluice_nats_plan *plan, int mode, sluice_nats_told_fn *told,
+                           void *ctx, struct sluice_err *err);
 
 #endif

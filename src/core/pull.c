@@ -9,6 +9,9 @@
 #define QUICK_END_MS                                                                               \
     100 /* a pull that ends sooner without a message is no reason to ask at once again */
 #define REFILL_SHARE 8u /* ask again when this part of the slots is free */
+/* A server that has just come back may lose a pull, or not see with a parked one that there are
+ * messages (nats-server 2.9.10: both). So pulls are short at first, then twice as long each. */
+#define FIRST_TERM_MS 1000
 
 static struct pull *pull_find(struct sluice_engine *e, uint32_t id)
 {
@@ -18,6 +21,16 @@ static struct pull *pull_find(struct sluice_engine *e, uint32_t id)
         }
     }
     return NULL;
+}
+
+static int64_t lesser(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void shorten_terms(struct sluice_engine *e)
+{
+    e->pull_term_ms = lesser(FIRST_TERM_MS, e->config.pull_expires_ms);
 }
 
 static void back_off(struct sluice_engine *e)
@@ -56,6 +69,7 @@ static void abandon_all(struct sluice_engine *e)
 void pull_on_connected(struct sluice_engine *e, const struct sluice_ev_connected *ev)
 {
     abandon_all(e);
+    shorten_terms(e);
     if (e->was_connected || ev->journal_in_use) {
         e->read_before_ms = e->wall_ms;
     }
@@ -109,6 +123,7 @@ void pull_on_status(struct sluice_engine *e, const struct sluice_ev_pull *ev)
             p->state = PULL_FREE;
             e->metrics.pull_credit -= p->remaining;
             back_off(e);
+            shorten_terms(e);
             if (ev->status == SLUICE_PULL_GONE) {
                 (void)fx_emit(e, SLUICE_FX_CHECK, NULL);
             }
@@ -206,6 +221,8 @@ static int ask(struct sluice_engine *e)
     if (p == NULL || bytes == 0) {
         return 0;
     }
+    int64_t term_ms = e->pull_term_ms;
+    e->pull_term_ms = lesser(2 * term_ms, e->config.pull_expires_ms);
     e->pull_ids = e->pull_ids % UINT32_MAX + 1;
     *p = (struct pull){.state = PULL_OPEN,
                        .id = e->pull_ids,
@@ -213,7 +230,9 @@ static int ask(struct sluice_engine *e)
                        .bytes = e->config.max_bytes == 0 ? 0 : bytes,
                        .asked_ms = e->now_ms,
                        .beat_ms = e->now_ms,
-                       .expires_ms = e->now_ms + e->config.pull_expires_ms + EXPIRY_SLACK_MS};
+                       .heartbeat_ms = lesser(e->config.pull_heartbeat_ms, term_ms / 2),
+                       .expires_ms = e->now_ms + term_ms + EXPIRY_SLACK_MS};
+    e->pull_wake_ms = lesser(e->pull_wake_ms, e->now_ms + 2 * p->heartbeat_ms + BEAT_SLACK_MS);
     e->metrics.pulls++;
     e->metrics.pulls_open++;
     e->metrics.pull_credit += batch;
@@ -221,8 +240,8 @@ static int ask(struct sluice_engine *e)
         (struct sluice_fx_pull){.pull = p->id,
                                 .batch = batch,
                                 .max_bytes = e->config.max_bytes == 0 ? 0 : (uint32_t)bytes,
-                                .expires_ms = (uint32_t)e->config.pull_expires_ms,
-                                .heartbeat_ms = (uint32_t)e->config.pull_heartbeat_ms};
+                                .expires_ms = (uint32_t)term_ms,
+                                .heartbeat_ms = (uint32_t)p->heartbeat_ms};
     return 1;
 }
 
@@ -230,6 +249,7 @@ static void stalled(struct sluice_engine *e, struct pull *p)
 {
     e->metrics.pulls_stalled++;
     abandon(e, p);
+    shorten_terms(e);
     if (e->is_connected) {
         back_off(e);
         (void)fx_emit(e, SLUICE_FX_CHECK, NULL);
@@ -242,7 +262,7 @@ static void pull_watch(struct sluice_engine *e, struct pull *p)
         pull_free(e, p);
         return;
     }
-    int64_t silent_ms = p->beat_ms + 2 * e->config.pull_heartbeat_ms + BEAT_SLACK_MS;
+    int64_t silent_ms = p->beat_ms + 2 * p->heartbeat_ms + BEAT_SLACK_MS;
     if (p->state == PULL_OPEN && e->now_ms >= silent_ms) {
         stalled(e, p);
     }
@@ -276,9 +296,5 @@ void pull_pump(struct sluice_engine *e)
         return;
     }
     while (ask(e)) {
-        int64_t silent_ms = e->now_ms + 2 * e->config.pull_heartbeat_ms + BEAT_SLACK_MS;
-        if (silent_ms < e->pull_wake_ms) {
-            e->pull_wake_ms = silent_ms;
-        }
     }
 }

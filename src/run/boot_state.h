@@ -41,6 +41,8 @@ struct boot {
     char durable[80];
     pthread_t thread;
     int has_thread;
+    uv_work_t mending; /* after a reconnect: see nats_provision.h */
+    int is_mending;
     struct sluice_mail order; /* to the loop thread */
     _Atomic int order_kind, is_publisher_lost;
     struct sluice_err err;

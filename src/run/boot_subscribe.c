@@ -32,6 +32,37 @@ static sluice_rc provision(struct boot *b)
                                  &b->facts, &b->err);
 }
 
+/* ---- Mending, on a thread of libuv's pool: it asks and waits ---- */
+
+static void mend(uv_work_t *work)
+{
+    struct boot *b = work->data;
+    const struct sluice_settings *s = b->settings;
+    struct sluice_nats_plan plan = sluice_nats_plan_of(s, b->durable);
+    struct sluice_err err = {0};
+    if (sluice_nats_mend(&b->target.options, &plan, s->create_streams, on_told, NULL, &err) !=
+        SLUICE_OK) {
+        SLUICE_LOG(SLUICE_LOG_WARN, WARN, "nats.mend_failed", err.text, SLUICE_F_END);
+    }
+}
+
+static void on_mended(uv_work_t *work, int status)
+{
+    (void)status;
+    ((struct boot *)work->data)->is_mending = 0;
+}
+
+static void on_reconnected(void *ctx)
+{
+    struct boot *b = ctx;
+    if (!b->is_mending) {
+        b->mending.data = b;
+        b->is_mending = uv_queue_work(&b->loop, &b->mending, mend, on_mended) == 0;
+    }
+}
+
+/* ---- The engine's limits ---- */
+
 static struct sluice_engine_config engine_config(const struct boot *b)
 {
     const struct sluice_settings *s = b->settings;
@@ -106,7 +137,9 @@ sluice_rc boot_subscribe(struct boot *b)
                                     .http = b->http,
                                     .publisher = b->publisher,
                                     .journal = b->journal,
-                                    .journal_in_use = b->facts.journal_messages > 0};
+                                    .journal_in_use = b->facts.journal_messages > 0,
+                                    .on_reconnected = on_reconnected,
+                                    .ctx = b};
     if ((rc = runtime_create(&config, &b->runtime, &b->err)) != SLUICE_OK) {
         return rc;
     }

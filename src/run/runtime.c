@@ -125,6 +125,9 @@ static void timer_arm(struct runtime *rt)
 static void on_publish(uv_timer_t *timer)
 {
     struct runtime *rt = timer->data;
+    if (rt->is_consumer_missing) {
+        rt->source->ops->check(rt->source);
+    }
     struct sluice_probe_snapshot s = {.engine = *sluice_engine_metrics(rt->engine),
                                       .dependencies_count = rt->config.engine.dependencies_count,
                                       .is_connected = sluice_engine_is_connected(rt->engine),

@@ -28,6 +28,9 @@ struct runtime_config {
     struct sluice_publisher *publisher;
     struct sluice_journal *journal; /* NULL: off */
     int journal_in_use;             /* at boot: it holds records */
+    /* Loop thread: the source is connected again. */
+    void (*on_reconnected)(void *ctx);
+    void *ctx;
 };
 
 enum runtime_end { RUNTIME_GOES_ON, RUNTIME_DRAINED, RUNTIME_FAILED };

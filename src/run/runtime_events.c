@@ -13,6 +13,10 @@ static void on_link(void *ctx, enum sluice_link_state state, const char *text)
     atomic_store(&rt->is_connected, state == SLUICE_LINK_UP);
     if (state == SLUICE_LINK_UP) {
         SLUICE_LOG(SLUICE_LOG_INFO, START, "nats.connected", "", SLUICE_F_TEXT("server", text));
+        if (rt->has_been_connected) {
+            rt->config.on_reconnected(rt->config.ctx);
+        }
+        rt->has_been_connected = 1;
     } else if (state == SLUICE_LINK_DOWN) {
         SLUICE_LOG(SLUICE_LOG_WARN, WARN, "nats.disconnected", text == NULL ? "" : text,
                    SLUICE_F_TEXT("link", "pull"));
@@ -82,6 +86,13 @@ static void on_settled(void *ctx, uint64_t op, int is_answered, int64_t sent_ms)
 static void on_consumer(void *ctx, int exists)
 {
     struct runtime *rt = ctx;
+    /* Missing twice: a worker that repairs it deletes it first. */
+    if (exists == 0 && !rt->is_consumer_missing) {
+        rt->is_consumer_missing = 1;
+        exists = -1;
+    } else if (exists == 1) {
+        rt->is_consumer_missing = 0;
+    }
     if (exists == 0) {
         SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "consumer.missing",
                    "the consumer was deleted; `sluice init` creates it",

@@ -21,6 +21,7 @@ struct runtime {
     uv_timer_t timer, publisher;
     uint32_t handles_open; /* of these two; the last one closed frees the rest */
     int64_t timer_at;
+    int has_been_connected, is_consumer_missing;
     uint64_t tokens_prompt, tokens_completion, outputs_duplicate;
     uint64_t step_failures[PROBE_STEPS_COUNT];
     _Atomic int end, is_connected;

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define GAP_MS 1000 /* between two looks: the process was frozen */
+
 static _Atomic(const struct worker_host *) watched; /* for the signal handler */
 
 /* Only write(2) and memory: this runs in a signal handler. */
@@ -73,9 +75,14 @@ int sluice_watch_is_moving(const struct sluice_watch *w)
     return sluice_probe_loop_age_ms(w->probe) < w->limit_ms;
 }
 
-void sluice_watch_look(const struct sluice_watch *w)
+void sluice_watch_look(struct sluice_watch *w)
 {
-    if (sluice_watch_is_moving(w)) {
+    int64_t now = sluice_mono_ms();
+    if (now - w->looked_ms > GAP_MS) {
+        w->awake_ms = now;
+    }
+    w->looked_ms = now;
+    if (sluice_watch_is_moving(w) || now - w->awake_ms < w->limit_ms) {
         return;
     }
     say("sluice: watchdog: the loop has stood still for longer than SLUICE_STALL_LIMIT;");

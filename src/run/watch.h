@@ -10,14 +10,16 @@ struct sluice_watch {
     struct sluice_probe *probe;
     const struct worker_host *host;
     int64_t limit_ms;
+    int64_t looked_ms, awake_ms; /* the last look; since when there were no gaps between looks */
 };
 
 /* Installs the crash report too. Main thread. */
 void sluice_watch_open(struct sluice_watch *w, struct sluice_probe *probe,
                        const struct worker_host *host, int64_t limit_ms);
-/* Ends the process with exit code 5 when a handler has blocked the loop for longer than the limit.
- */
-void sluice_watch_look(const struct sluice_watch *w);
+/* To be called several times a second. Ends the process with exit code 5 when a handler has blocked
+ * the loop for longer than the limit. Time in which the watchdog itself did not run, because the
+ * whole process was frozen, does not count. */
+void sluice_watch_look(struct sluice_watch *w);
 int sluice_watch_is_moving(const struct sluice_watch *w);
 
 #endif

@@ -98,7 +98,7 @@ struct sim_attempt {
 
 struct sim_watched_pull {
     uint32_t id, batch, received, bytes_left;
-    int64_t heard_ms, expires_ms;
+    int64_t heard_ms, expires_ms, heartbeat_ms;
     uint8_t is_closed, is_abandoned;
 };
 

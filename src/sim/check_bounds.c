@@ -77,6 +77,7 @@ void sim_judge_pull(struct sim_world *w, struct sim_watch *watch, const struct s
                                   .batch = fx->batch,
                                   .bytes_left = fx->max_bytes,
                                   .heard_ms = ev->mono_ms,
+                                  .heartbeat_ms = fx->heartbeat_ms,
                                   .expires_ms = ev->mono_ms + fx->expires_ms};
 }
 
@@ -118,14 +119,13 @@ void sim_judge_pull_event(struct sim_world *w, struct sim_watch *watch,
 static void judge_silence(struct sim_world *w, const struct sim_watch *watch,
                           const struct sluice_event *ev)
 {
-    int64_t patience_ms = 2 * w->plan.engine.pull_heartbeat_ms + SILENCE_SLACK_MS;
     if (!watch->is_connected || watch->is_draining) {
         return;
     }
     for (uint32_t i = 0; i < watch->pulls_count; i++) {
         const struct sim_watched_pull *p = &watch->pulls[i];
         if (!p->is_abandoned && is_open(p, ev->mono_ms) &&
-            ev->mono_ms > p->heard_ms + patience_ms) {
+            ev->mono_ms > p->heard_ms + 2 * p->heartbeat_ms + SILENCE_SLACK_MS) {
             sim_judge_fail(w, SIM_RULE_LIVENESS, "pull %u has been silent for %lld ms", p->id,
                            (long long)(ev->mono_ms - p->heard_ms));
             return;

@@ -90,7 +90,7 @@ def a3_llm_outage_then_recovery(s):
 
 
 def a5_missing_output_stream_is_no_ack(s):
-    s.start_worker()
+    s.start_worker(SLUICE_PUBLISH_TIMEOUT=0.5)
     s.ready()
     c = s.client()
     c.api("STREAM.DELETE.ENRICH_READY")
@@ -286,6 +286,30 @@ def server_killed_twenty_times_under_load(s):
     check(slowest <= 10, f"{slowest:.1f} s until pulling again, expected at most 10")
 
 
+def a_stream_that_lost_count_stalls_nobody(s):
+    """As nats-server 2.10.27 came back after a kill: the stream counts from 1 again, the consumer remembers more."""
+    s.start_worker()
+    s.ready()
+    s.send(10)
+    s.expect_done(10)
+    delivered = s.consumer()["delivered"]["stream_seq"]
+    s.nats_server.kill()
+    streams = os.path.join(s.nats_server.folder, "jetstream")
+    folder = next(at for at, _, _ in os.walk(streams) if at.endswith("/ENRICH_REQUESTS"))
+    for name in os.listdir(os.path.join(folder, "msgs")):
+        os.unlink(os.path.join(folder, "msgs", name))
+    s.nats_server.start().wait_ready()
+    s.send(3, first=11)
+    last = s.nats.stream_state("ENRICH_REQUESTS")["last_seq"]
+    check(last < delivered, f"the stream still counts: {last}, delivered {delivered}")
+    wait_for("the new messages are done", lambda: len(s.documents()) == 13 and s.left() == 0, 20)
+    version = s.nats.info["version"]
+    if '"did":"repaired"' not in s.log_text():  # 2.12 mends itself
+        check(not version.startswith(("2.9.", "2.10.")), f"nothing is said of the repair on {version}")
+    check(len(set(s.outputs())) == 13, f"{len(s.outputs())} outputs")
+
+
+a_stream_that_lost_count_stalls_nobody.once = "the NATS server's case"
 a13_bad_settings_are_reported_together.once = a15_broken_plugins_end_with_exit_3.once = "ends before a store is looked for"
 server_killed_twenty_times_under_load.once = "the NATS server's case"
 server_killed_twenty_times_under_load.long = 40

@@ -98,8 +98,22 @@ def a_second_signal_ends_at_once(s):
     check(w.p.wait(30) == 4, f"exit {w.p.returncode}, expected 4")
 
 
+def a_frozen_process_is_not_taken_for_a_stalled_loop(s):
+    w = s.start_worker(SLUICE_STALL_LIMIT=0.5)
+    s.ready()
+    for n in range(8):
+        w.freeze()
+        end = time.monotonic() + 1.2  # longer than the limit and than a gap between two looks
+        wait_for("the limit to be over", lambda: time.monotonic() > end)
+        w.thaw()
+        s.send(1, first=n + 1)
+        wait_for("the message is done", lambda: not w.is_alive() or s.left() == 0)
+        check(w.is_alive(), f"ended with {w.code} after freeze {n + 1}")
+
+
 for case in (a_connection_lost_for_good_ends_with_exit_1, an_exceeded_grace_ends_with_exit_4_and_gives_back,
-             a_second_signal_ends_at_once):
+             a_second_signal_ends_at_once, a_frozen_process_is_not_taken_for_a_stalled_loop):
     case.once = "no store takes part"
+del case  # it would be a case of its own
 CASES = [f for f in list(globals().values())
          if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
