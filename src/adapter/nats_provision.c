@@ -661,7 +661,7 @@ sluice_rc sluice_nats_provision(const struct sluice_nats_options *options,
     if (rc == SLUICE_OK) {
         rc = inspect_consumer(&p);
     }
-    if (rc == SLUICE_OK) {
+    if (rc == SLUICE_OK && p.differences == 0) {
         rc = mend_consumer(&p);
     }
     if (rc == SLUICE_OK && p.differences > 0) {
