@@ -20,6 +20,9 @@
 #define SLUICE_HEADER_DEAD_ERROR "Sluice-Dead-Error"
 #define SLUICE_HEADER_DEAD_FAILURES "Sluice-Dead-Failures"
 #define SLUICE_HEADER_DEAD_DELIVERIES "Sluice-Dead-Deliveries"
+/* How many headers of the message the letter lacks, because NATS refuses to carry them (a blank in
+ * the name, a line break in the value). Absent when there are none. */
+#define SLUICE_HEADER_DEAD_DROPPED "Sluice-Dead-Headers-Dropped"
 #define SLUICE_HEADER_ORIGIN_SUBJECT "Sluice-Origin-Subject"
 #define SLUICE_HEADER_ORIGIN "Sluice-Origin"        /* stream:sequence:stored time */
 

@@ -2,6 +2,7 @@
 #include "adapter/nats_link.h"
 
 #include "adapter/nats_connect.h"
+#include "codec/header.h"
 #include "core/assert.h"
 #include "core/prng.h"
 #include <errno.h>
@@ -712,9 +713,7 @@ static int are_legal(const char *subject, const sluice_header *headers, uint32_t
         return 0;
     }
     for (uint32_t i = 0; i < count; i++) {
-        const char *name = headers[i].name;
-        if (name[0] == '\0' || strpbrk(name, ": \t\r\n") != NULL ||
-            strpbrk(headers[i].value, "\r\n") != NULL) {
+        if (!sluice_header_is_carried(headers[i].name, headers[i].value)) {
             return 0;
         }
     }

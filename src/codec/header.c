@@ -69,6 +69,12 @@ int sluice_header_is_valid(const char *name, const char *value)
     return sluice_header_name_is_valid(name) && sluice_header_value_is_valid(value);
 }
 
+int sluice_header_is_carried(const char *name, const char *value)
+{
+    return name[0] != '\0' && strpbrk(name, ": \t\r\n") == NULL &&
+           sluice_header_value_is_valid(value);
+}
+
 /* Tokens between dots, none empty, without white space. */
 static int has_good_tokens(const char *subject)
 {

@@ -22,6 +22,9 @@ int sluice_header_is_valid(const char *name, const char *value);
 int sluice_header_name_is_valid(const char *name);
 int sluice_header_value_is_valid(const char *value);
 
+/* 1 when NATS carries the header as it is: of others' headers more than of ours. */
+int sluice_header_is_carried(const char *name, const char *value);
+
 /* To publish to: tokens between dots, none empty, no white space or control character, no wildcard.
  */
 int sluice_subject_is_valid(const char *subject);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/dead_letter.h"
 
-#include "codec/utf8.h"
+#include "codec/header.h"
 #include "sluice/names.h"
 #include <stdio.h>
 #include <string.h>
@@ -66,10 +66,14 @@ sluice_header *dead_letter_headers(const struct inflight *m, struct sluice_arena
     if (headers == NULL) {
         return NULL;
     }
+    uint32_t dropped = 0;
     *count = 0;
     for (uint32_t i = 0; i < d->headers_count; i++) {
-        if (!is_left_out(d->headers[i].name)) {
-            add(headers, count, origin_name(a, d->headers[i].name), d->headers[i].value);
+        const sluice_header *h = &d->headers[i];
+        if (!sluice_header_is_carried(h->name, h->value)) {
+            dropped++;
+        } else if (!is_left_out(h->name)) {
+            add(headers, count, origin_name(a, h->name), h->value);
         }
     }
     char origin[160];
@@ -83,6 +87,7 @@ sluice_header *dead_letter_headers(const struct inflight *m, struct sluice_arena
     add(headers, count, SLUICE_HEADER_DEAD_ERROR, header_text(a, m->reason));
     add(headers, count, SLUICE_HEADER_DEAD_FAILURES, number(a, failures));
     add(headers, count, SLUICE_HEADER_DEAD_DELIVERIES, number(a, m->deliveries));
+    add(headers, count, SLUICE_HEADER_DEAD_DROPPED, dropped == 0 ? NULL : number(a, dropped));
     add(headers, count, SLUICE_HEADER_ORIGIN_SUBJECT, d->subject);
     add(headers, count, SLUICE_HEADER_ORIGIN, sluice_arena_text(a, origin));
     return a->is_exhausted ? NULL : headers;

@@ -86,6 +86,20 @@ def bad_bodies_are_buried_and_the_next_is_done(s):
     check(len(s.outputs()) == 3 and s.pending() == 0, "outputs, pending")
 
 
+def headers_that_nats_refuses_do_not_keep_a_message_from_its_grave(s):
+    s.start_worker(SLUICE_ON_REJECT="dead-letter")
+    s.ready()
+    c = s.client()
+    for name, value in ("Bad Name", "x"), ("Tab\tName", "x"), ("X-Return", "a\rb"):
+        c.js_publish("context.enrich.request", b"garbage " + name.encode(), {name: value, "Kept": "yes"})
+    wait_for("no request is left", lambda: s.left() == 0)
+    letters = c.messages("ENRICH_DEAD")
+    check(len(letters) == 3, f"{len(letters)} dead letters")
+    for one in letters:
+        check(one.headers["Sluice-Dead-Headers-Dropped"] == "1" and one.headers["Kept"] == "yes", one)
+        check(one.headers["Sluice-Dead-Reason"] == "rejected" and one.data.startswith(b"garbage "), one)
+
+
 # What the simulator does to a question with [[fault:KIND]]: words of the reason.
 ANSWERS = {"429": ["RATE_LIMITED"], "500": ["500"], "503": ["503"], "stall": ["TIMEOUT"], "cut": ["cut before its end"], "refuse": ["refus"],
            "bad-json": ["JSON"], "length": ["length"], "reset": ["SLUICE_ERR_"], "empty": ["no body"]}

@@ -112,12 +112,29 @@ static void long_names_do_not_cut_the_origin(void **state)
     assert_string_equal(headers[4].value, "4294967295");
 }
 
+static void what_nats_refuses_is_dropped_and_counted(void **state)
+{
+    (void)state;
+    static const sluice_header brought[] = {{"Bad Name", "x"},
+                                            {"X\tTab", "x"},
+                                            {"X-Return", "a\rb"},
+                                            {"X-Line", "a\nb"},
+                                            {"Kept", " a b"}};
+    make(brought, sizeof brought / sizeof brought[0]);
+    assert_int_equal(count, 1 + 9);
+    assert_string_equal(headers[0].name, "Kept");
+    assert_string_equal(headers[7].name, "Sluice-Dead-Headers-Dropped");
+    assert_string_equal(headers[7].value, "4");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, host_fixture_setup, host_fixture_teardown)
-    const struct CMUnitTest tests[] = {
-        TEST(a_letter_says_why_and_where_from),
-        TEST(headers_of_the_message_come_first_and_do_no_harm), TEST(an_error_is_one_line),
-        TEST(a_letter_without_a_reason_is_whole), TEST(long_names_do_not_cut_the_origin)};
+    const struct CMUnitTest tests[] = {TEST(a_letter_says_why_and_where_from),
+                                       TEST(headers_of_the_message_come_first_and_do_no_harm),
+                                       TEST(an_error_is_one_line),
+                                       TEST(a_letter_without_a_reason_is_whole),
+                                       TEST(long_names_do_not_cut_the_origin),
+                                       TEST(what_nats_refuses_is_dropped_and_counted)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
