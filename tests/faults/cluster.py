@@ -108,21 +108,24 @@ def faults_of(s, only_steps):
 
 
 def play(s, rounds, only_steps, progress):
-    """(messages sent, {fault: seconds until a message sent after it was done})."""
-    total, times = 0, {}
+    """(messages sent, {fault: seconds until a request that was in the stream after it had its document}, the same from the
+    fault on: that has the stream's own election in it)."""
+    total, times, since_fault = 0, {}, {}
     kinds = faults_of(s, only_steps)
     for n in range(rounds):
         name, make, undo = kinds[n % len(kinds)]
         s.send_surely(total + 1, 10)
         total += 10
         victim = make()
-        start = time.monotonic()
+        fault = time.monotonic()
         total += 1
         s.send_surely(total, 1)
+        start = time.monotonic()
         want = f"r-{total}"
         wait_for(f"{want} after fault {n + 1}: {name}", lambda: want in s.documents(), 90)
         times.setdefault(name, []).append(time.monotonic() - start)
+        since_fault.setdefault(name, []).append(time.monotonic() - fault)
         progress(f"cluster: {n + 1}/{rounds} faults, {name}: {times[name][-1]:.2f} s")
         undo(victim)
         s.wait_whole()
-    return total, times
+    return total, times, since_fault

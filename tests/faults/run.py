@@ -263,13 +263,15 @@ def cluster(s, a):
     s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT)
     s.ready()
     s.replicate()
-    total, times = play(s, rounds, a.quick, progress)
+    total, times, since_fault = play(s, rounds, a.quick, progress)
     wait_for("all documents and outputs", lambda: len(s.documents()) == total and s.left("ENRICH_READY") >= total, 120)
     wait_for("nothing is pending", lambda: s.pending() == 0, 60)
     v = verdict(s, total)
     frozen = times.pop("consumer leader frozen", [])
+    since_fault.pop("consumer leader frozen", None)
     others = [one for values in times.values() for one in values]
     v.update(leader_faults=rounds, slowest_s={name: round(max(values), 2) for name, values in times.items()},
+             slowest_since_the_fault_s=round(max(max(values) for values in since_fault.values()), 2),
              pulling_again_p50_s=round(percentile(others, 50), 2), pulling_again_p99_s=round(percentile(others, 99), 2),
              frozen_server_max_s=round(max(frozen), 2) if frozen else None)
     assert_clean(v)
