@@ -250,5 +250,7 @@ void host_fini(struct worker_host *host)
         sluice_prompt_destroy(host->prompts[i].prompt);
     }
     host->prompts_count = 0;
+    host->schemas_count = 0;
+    sluice_arena_fini(&host->schema_texts);
     sluice_arena_fini(&host->scratch);
 }

@@ -11,6 +11,7 @@
 #define HOST_OUTPUTS_MAX  16u
 #define HOST_PROMPTS_MAX  64u
 #define HOST_SERVICES_MAX 13u
+#define HOST_SCHEMAS_MAX  16u
 
 struct host_output {
     const char *name, *subject, *stream;
@@ -30,6 +31,11 @@ struct host_service {
 };
 
 /* What stays the same for all messages. */
+struct host_schema {
+    const struct ProtobufCMessageDescriptor *type;
+    const char *text;
+};
+
 struct worker_host {
     const struct sluice_plugin *plugin;
     void *self;
@@ -46,15 +52,20 @@ struct worker_host {
     const char *model;
     double temperature; /* negative: not sent */
     uint32_t max_tokens, llm_timeout_ms;
-    size_t payload_max;          /* of an output with its headers; 0: not known */
+    size_t payload_max;                           /* of an output with its headers; 0: not known */
+    struct host_schema schemas[HOST_SCHEMAS_MAX]; /* of answers that were asked for */
+    uint32_t schemas_count;
+    struct sluice_arena schema_texts;
     struct sluice_arena scratch; /* of the run that is going on */
-    size_t arena_waiting, arena_more; /* what messages use until they wait, and beyond it: learned */
+    size_t arena_waiting,
+        arena_more; /* what messages use until they wait, and beyond it: learned */
     void (*log)(void *ctx, const struct inflight *m, int32_t level, const char *event,
                 const char *text);
     void *log_ctx;
     /* Where the loop is, for the watchdog and the crash report: read by other threads. */
     _Atomic uint64_t running_sequence; /* 0: no handler runs */
-    _Atomic(const char *) running_step; /* the host function it called last; "start" before the first */
+    _Atomic(const char *)
+        running_step; /* the host function it called last; "start" before the first */
 };
 
 /* Free prompts and scratch memory. */

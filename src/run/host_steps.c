@@ -175,12 +175,9 @@ static sluice_rc llm_texts(struct turn *t, const sluice_llm_request *r, struct h
     return SLUICE_OK;
 }
 
-static const char *schema_of(struct turn *t, const struct ProtobufCMessageDescriptor *type,
-                             struct sluice_arena *arena)
+static const char *schema_build(struct turn *t, const struct ProtobufCMessageDescriptor *type,
+                                struct sluice_arena *arena)
 {
-    if (type == NULL) {
-        return NULL;
-    }
     struct sluice_err err = {.rc = SLUICE_OK};
     const char *text = NULL;
     sluice_rc rc = sluice_schema_build(type, arena, &text, &err);
@@ -189,6 +186,51 @@ static const char *schema_of(struct turn *t, const struct ProtobufCMessageDescri
         return NULL;
     }
     return text;
+}
+
+/* The schema of an answer, made once a type: it lives as long as the host, that of a type too many
+ * as long as the run. NULL and a fault when it cannot be made. */
+static const char *schema_of(struct turn *t, const struct ProtobufCMessageDescriptor *type)
+{
+    struct worker_host *host = t->host;
+    for (uint32_t i = 0; i < host->schemas_count; i++) {
+        if (host->schemas[i].type == type) {
+            return host->schemas[i].text;
+        }
+    }
+    if (type == NULL) {
+        return NULL;
+    }
+    if (host->schemas_count == HOST_SCHEMAS_MAX) {
+        return schema_build(t, type, &host->scratch);
+    }
+    if (host->schema_texts.allocator == NULL) {
+        sluice_arena_init(&host->schema_texts, host->allocator, 0, 0);
+    }
+    const char *text = schema_build(t, type, &host->schema_texts);
+    host->schema_texts.is_exhausted = 0; /* the next message may find memory */
+    if (text != NULL) {
+        host->schemas[host->schemas_count++] = (struct host_schema){type, text};
+    }
+    return text;
+}
+
+static int is_same(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* Is it what the run before asked at this place? Cheaper than a hash, and the usual case. */
+static int is_known_llm(const struct turn *t, const struct host_step *asked)
+{
+    if (t->steps_seen >= t->m->steps_count) {
+        return 0;
+    }
+    const struct host_step *known = t->m->steps[t->steps_seen];
+    return known->kind == STEP_LLM && known->max_tokens == asked->max_tokens &&
+           memcmp(&known->temperature, &asked->temperature, sizeof known->temperature) == 0 &&
+           is_same(known->model, asked->model) && is_same(known->system, asked->system) &&
+           is_same(known->user, asked->user) && is_same(known->schema, asked->schema);
 }
 
 static void llm_hash(const struct host_step *step, struct sluice_hash *hash)
@@ -220,9 +262,12 @@ sluice_step turn_llm_start(sluice_turn *base, const sluice_llm_request *given, s
         return (sluice_step){rc};
     }
     t->llm_steps++;
-    step.schema = schema_of(t, r.answer, &t->host->scratch);
+    step.schema = schema_of(t, r.answer);
     if (t->fault != SLUICE_OK) {
         return (sluice_step){t->fault};
+    }
+    if (is_known_llm(t, &step)) {
+        return (sluice_step){(int32_t)t->steps_seen++};
     }
     llm_hash(&step, &step.hash);
     if (step_known(t, &step.hash, &rc) != NULL) {
@@ -235,7 +280,9 @@ sluice_step turn_llm_start(sluice_turn *base, const sluice_llm_request *given, s
     step.model = turn_text(m, step.model);
     step.system = turn_text(m, step.system);
     step.user = turn_text(m, step.user);
-    step.schema = turn_text(m, step.schema);
+    if (t->host->schemas_count == HOST_SCHEMAS_MAX) { /* it may be one of the run's */
+        step.schema = turn_text(m, step.schema);
+    }
     if (m->arena.is_exhausted) {
         return (sluice_step){turn_out_of_memory(t)};
     }
