@@ -33,6 +33,7 @@ from books import (ACK_WAIT, assert_clean, journaled_count, percentile, progress
                    verdict)
 from cluster import ClusterStage, play  # noqa: E402
 from labelled import labelled_kills  # noqa: E402
+from lib.process import commit  # noqa: E402
 from lib.runner import run_twice  # noqa: E402
 from lib.servers import Skip  # noqa: E402
 from network import partition, slow_links  # noqa: E402
@@ -297,7 +298,7 @@ def run(name, store, a):
         figures["seconds"] = round(time.monotonic() - start, 1)
 
     verdict, text = run_twice(act, store, 300 if a.quick else 7200, sys.stdout, getattr(CAMPAIGNS[name], "stage", Stage))
-    return verdict, text, {"name": f"{name}-{store}", "date": datetime.date.today().isoformat(), "commit": commit(),
+    return verdict, text, {"name": f"{name}-{store}", "date": datetime.date.today().isoformat(), "commit": commit(ROOT),
                            "command": "tests/faults/run.py " + " ".join(x for x in sys.argv[1:] if not x.startswith("--rec")),
                            "figures": figures}
 
@@ -331,11 +332,6 @@ def main(a):
             report(name, store, a, counts)
     print(f"faults: {counts['ok']} passed, {counts['FAIL']} failed, {counts['skip']} skipped")
     return 1 if counts["FAIL"] else 0
-
-
-def commit():
-    out = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return out.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

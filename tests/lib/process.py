@@ -87,3 +87,12 @@ class Process:
         if self.is_alive():
             self.signal(signal.SIGCONT)
         self.kill()
+
+
+def commit(root):
+    """Which commit the tests are of, for a record; "unknown" without git, as in a copy."""
+    try:
+        out = subprocess.run(["git", "-C", root, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    except FileNotFoundError:
+        return "unknown"
+    return out.stdout.strip() or "unknown"
