@@ -3,7 +3,7 @@
 import datetime, inspect, json, os, shutil, subprocess, sys, time
 from lib.proxy import is_publish, is_verdict
 from lib.servers import SECRETS
-from stage import check, wait_for
+from stage import check, in_time, wait_for
 
 
 def failed_at(s, step):
@@ -283,7 +283,7 @@ def server_killed_twenty_times_under_load(s):
         wait_for("nothing is left or pending", lambda: s.left() == s.pending() == 0, 60)
     check(c.count("ENRICH_DEAD") == 0, "a dead letter")
     s.notes.append(f"slowest pull after a restart: {slowest:.1f} s")
-    check(slowest <= 10, f"{slowest:.1f} s until pulling again, expected at most 10")
+    in_time(slowest, 10, f"{slowest:.1f} s until pulling again, expected at most 10")
 
 
 def a_stream_that_lost_count_stalls_nobody(s):

@@ -7,7 +7,7 @@ from books import ACK_WAIT, assert_clean, percentile, progress, publish_many, st
 from lib.netns import Netns
 from lib.proxy import Proxy
 from lib.servers import LlmSim, store_of
-from stage import Stage, check, wait_for
+from stage import Stage, check, in_time, wait_for
 
 # A fault is made for a while: breakers are to try again at once, and no failure is to end in a dead letter.
 SETTINGS = {"SLUICE_MAX_DELIVER": 0, "SLUICE_PUBLISH_BREAKER_RESET": 0.5, "MONGODB_BREAKER_RESET": 0.5, "LLM_BREAKER_RESET": 0.5,
@@ -222,7 +222,7 @@ def partition(s, a):
         v["not_made"] = not_made
     assert_clean(v)
     if not a.quick:
-        check(v["recovered_max_s"] <= 10, str(v))
+        in_time(v["recovered_max_s"], 10, str(v))
     return v
 
 
