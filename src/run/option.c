@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/option_box.h"
 
-#include "codec/header.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -197,43 +195,6 @@ static void flags_read(struct sluice_settings_box *box, int count, char **argume
     }
 }
 
-/* What no single value shows. */
-static void settings_check(struct sluice_settings_box *box, struct sluice_report *report)
-{
-    struct sluice_settings *s = &box->settings;
-    if (s->stall_limit_ms * 3 >= s->ack_wait_ms) {
-        int is_given = box->layers[option_find("runtime.stall_limit")] != LAYER_DEFAULT;
-        if (is_given) {
-            sluice_report_add(report, &(struct sluice_place){.option = "SLUICE_STALL_LIMIT"},
-                              "%g s, expected less than a third of SLUICE_ACK_WAIT (%g s)",
-                              (double)s->stall_limit_ms / 1000, (double)s->ack_wait_ms / 1000);
-        } else {
-            s->stall_limit_ms = s->ack_wait_ms / 4; /* a default follows the shorter ack wait */
-        }
-    }
-    if (s->nak_delay_ms > s->nak_delay_max_ms) {
-        sluice_report_add(report, &(struct sluice_place){.option = "SLUICE_NAK_DELAY"},
-                          "%g s, expected at most SLUICE_NAK_DELAY_MAX (%g s)",
-                          (double)s->nak_delay_ms / 1000, (double)s->nak_delay_max_ms / 1000);
-    }
-    if (sluice_subject_matches(s->subject_request, s->subject_ready) ||
-        sluice_subject_matches(s->subject_request, s->subject_dead)) {
-        sluice_report_add(report, &(struct sluice_place){.option = "SLUICE_SUBJECT_REQUEST"},
-                          "\"%s\", expected another subject than "
-                          "SLUICE_SUBJECT_READY and SLUICE_SUBJECT_DEAD: a worker must not be its "
-                          "own customer",
-                          s->subject_request);
-    }
-    if (s->store[0] == '\0') {
-        s->store = s->mongodb_uri[0] != '\0' ? "mongodb" : "sqlite";
-    }
-    if (strcmp(s->store, "mongodb") == 0 && s->mongodb_uri[0] == '\0' &&
-        !box->refused[ROW_mongodb_uri]) {
-        sluice_report_add(report, &(struct sluice_place){.option = "MONGODB_URI"},
-                          "not set, expected with SLUICE_STORE=mongodb");
-    }
-}
-
 sluice_rc sluice_settings_load(int arguments_count, char **arguments, const char *file,
                                struct sluice_settings_box **out, struct sluice_report *report)
 {
@@ -258,7 +219,7 @@ sluice_rc sluice_settings_load(int arguments_count, char **arguments, const char
     environment_read(box, report);
     option_named_environment(box, report);
     flags_read(box, arguments_count, arguments, report);
-    settings_check(box, report);
+    option_settings_check(box, report);
     option_service_check(box, report);
     *out = box;
     return report->count == 0 ? SLUICE_OK : SLUICE_ERR_CONFIG;

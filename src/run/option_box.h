@@ -83,6 +83,8 @@ void option_service_flag(struct sluice_settings_box *box, const char *flag, size
                          const char *value, const struct option_source *s);
 /* What no single value of a service shows. */
 void option_service_check(struct sluice_settings_box *box, struct sluice_report *report);
+/* What no single value of the table shows. */
+void option_settings_check(struct sluice_settings_box *box, struct sluice_report *report);
 void option_named_free(struct sluice_settings_box *box);
 void option_named_print(const struct sluice_settings_box *box, FILE *out, int as_json);
 /* The sections in the printed forms of the tables. */

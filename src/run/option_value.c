@@ -8,9 +8,11 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #define SECRET_FILE_MAX 65536
+#define NATS_URL_MAX    500u /* of one server; the client's own limit */
 
 /* Where the secret of the URL begins whose userinfo ends at `at`; `at`: there is none. `from` is
  * behind the @ before. Rather too much is masked than too little. */
@@ -180,7 +182,7 @@ static int number_set(const struct option_source *s, const struct option *o, con
         is_good = seconds_of(unit, &factor);
         number *= factor;
     } else if (is_good) {
-        is_good = *unit == '\0' && (o->kind == OPTION_NUMBER || number == floor(number));
+        is_good = *unit == '\0' && (o->kind == OPTION_NUMBER || strchr(value, '.') == NULL);
     }
     if (!is_good || number < o->min || number > o->max) {
         refuse(s, o, value, range_text(o, expected, sizeof expected));
@@ -268,6 +270,15 @@ static int is_host(const char *p, size_t len)
     return port >= 1 && port <= 65535;
 }
 
+/* What libnats is given: nats:// and tls:// in any case, or no scheme at all; a path means nothing.
+ */
+static int is_nats_scheme(const char *p, const char *host)
+{
+    size_t len = host == NULL ? 0 : (size_t)(host - p);
+    return host == NULL || (len == 4 && strncasecmp(p, "nats", 4) == 0) ||
+           (len == 3 && strncasecmp(p, "tls", 3) == 0);
+}
+
 /* scheme://user:password@host:port/path; a NATS server's scheme may be missing. */
 static int is_url(const char *p, size_t len, int is_nats)
 {
@@ -277,7 +288,8 @@ static int is_url(const char *p, size_t len, int is_nats)
             return 0;
         }
     }
-    if (!is_nats && strncmp(p, "http://", 7) != 0 && strncmp(p, "https://", 8) != 0) {
+    if (is_nats ? !is_nats_scheme(p, host)
+                : strncmp(p, "http://", 7) != 0 && strncmp(p, "https://", 8) != 0) {
         return 0;
     }
     host = host == NULL ? p : host + 3;
@@ -285,6 +297,9 @@ static int is_url(const char *p, size_t len, int is_nats)
     size_t authority = 0;
     while (authority < rest && strchr("/?#", host[authority]) == NULL) {
         authority++;
+    }
+    if (is_nats && (authority < rest || len > NATS_URL_MAX)) {
+        return 0;
     }
     const char *at = memrchr(host, '@', authority);
     if (at != NULL) {
@@ -336,11 +351,30 @@ static int is_mongodb_uri(const char *value)
 static const char *url_fault(const char *value, int is_nats)
 {
     if (!is_url_list(value, is_nats)) {
-        return "a URL like scheme://host:port";
+        return is_nats
+                   ? "a URL like nats://host:port or tls://host:port, or a list of them with commas"
+                   : "a URL like scheme://host:port";
     }
     return is_nats || strpbrk(value, "?#") == NULL
                ? NULL
                : "a base URL without ? and #: a path is appended to it";
+}
+
+static int has_control_character(const char *text)
+{
+    while (*text != '\0' && (unsigned char)*text >= 0x20 && *text != 0x7f) {
+        text++;
+    }
+    return *text != '\0';
+}
+
+/* A line break would end the header or the protocol line that a credential stands in. */
+static const char *secret_fault(const struct option *o, const char *value)
+{
+    if (strcmp(o->key, "store.mongodb_uri") == 0 && !is_mongodb_uri(value)) {
+        return "a URI like mongodb://host:port or mongodb+srv://host";
+    }
+    return has_control_character(value) ? "one line of text" : NULL;
 }
 
 /* NULL when the text is fine, else what was expected, perhaps in the given memory. */
@@ -358,12 +392,11 @@ static const char *text_fault(const struct option *o, const char *value, char *t
         return sluice_subject_is_valid(value) ? NULL
                                               : "a subject like a.b.c without blanks or wildcards";
     case OPTION_PATTERN:
-        return sluice_subject_pattern_is_valid(value) ? NULL
-                                                      : "a subject like a.b.c, a.*.c or a.>";
+        return sluice_subject_pattern_is_valid(value) ? NULL : "a subject like a.b.c, a.*.c or a.>";
     case OPTION_SECRET:
-        return strcmp(o->key, "store.mongodb_uri") != 0 || is_mongodb_uri(value)
-                   ? NULL
-                   : "a URI like mongodb://host:port or mongodb+srv://host";
+        return secret_fault(o, value);
+    case OPTION_TEXT:
+        return has_control_character(value) ? "one line of text" : NULL;
     case OPTION_URL:
         return url_fault(value, strncmp(o->key, "nats", 4) == 0);
     default:
@@ -407,6 +440,10 @@ int option_set(const struct option *o, const char *value, void *base, char **tex
 char *option_secret_read(const char *path, const struct option_source *s)
 {
     struct stat st;
+    if (path[0] == '\0') {
+        sluice_report_add(s->report, &s->place, "no file is named, expected the path of one");
+        return NULL;
+    }
     if (stat(path, &st) != 0) {
         sluice_report_add(s->report, &s->place, "%s: %s", path, strerror(errno));
         return NULL;
@@ -425,6 +462,11 @@ char *option_secret_read(const char *path, const struct option_source *s)
         }
         while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r')) {
             text[--len] = '\0';
+        }
+        if (text != NULL && text[0] == '\0') {
+            sluice_report_add(s->report, &s->place, "%s: empty, expected a secret", path);
+            free(text);
+            text = NULL;
         }
     }
     if (file == NULL) {

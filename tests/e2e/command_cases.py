@@ -109,6 +109,16 @@ def check_shows_the_settings_or_all_errors(s):
     sluice(s, "check", "--config", example, expect=2, says="nowhere", **secret)
 
 
+def settings_that_can_never_work_end_each_command_with_exit_2(s):
+    plugin = {"SLUICE_WORKER": os.path.join(s.build, "workers/context-enricher.so"), "LLM_MODEL": "m"}
+    for command in "check", "init", "run":
+        bad = {"NATS_URL": "http://127.0.0.1:4222", "NATS_CREDS": "/no/creds", "LLM_API_KEY": "a\nb",
+               "SLUICE_STREAM_READY": "ENRICH_DEAD", "NATS_USER": "", "NATS_PASSWORD": ""}
+        out = sluice(s, command, expect=2, says="4 errors", **dict(plugin, **bad))
+        for name in "NATS_URL", "NATS_CREDS", "LLM_API_KEY", "SLUICE_STREAM_DEAD":
+            check(name + ": " in out, out)
+
+
 def bad_settings_are_records_of_a_json_log_and_lines_else(s):
     config = os.path.join(s.dir, "worker.yaml")
     with open(config, "w") as f:

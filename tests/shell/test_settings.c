@@ -170,6 +170,17 @@ static void names_subjects_and_urls_are_checked(void **state)
         const char *env, *value;
     } bad[] = {{"NATS_URL", "nats://a, nats://b"},
                {"NATS_URL", "nats://"},
+               {"NATS_URL", "http://a"},
+               {"NATS_URL", "ws://a:4222"},
+               {"NATS_URL", "nats:/a"},
+               {"NATS_URL", "nats://a,xnats://b"},
+               {"NATS_URL", "nats://a,"},
+               {"NATS_URL", "tls://:4222"},
+               {"NATS_URL", "nats://u:p@"},
+               {"NATS_URL", "nats://a:4222/path"},
+               {"NATS_URL", "nats://a:0"},
+               {"NATS_USER", "a\nb"},
+               {"SLUICE_MAX_DELIVER", "5.0"},
                {"NATS_URL", ""},
                {"LLM_BASE_URL", "ftp://x"},
                {"LLM_BASE_URL", "localhost"},
@@ -399,7 +410,78 @@ static void a_mongodb_uri_has_its_scheme_and_a_host(void **state)
     unsetenv("MONGODB_URI");
 }
 
+static void nats_urls_may_be_a_list_and_lack_a_scheme(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"nats://a", "TLS://a:4222", "a:4222,nats://u:p@b,tls://[::1]:1"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        setenv("NATS_URL", good[i], 1);
+        if (load(NULL, 0, NULL) != SLUICE_OK) {
+            fail_msg("%s: %s", good[i], report.text);
+        }
+    }
+    unsetenv("NATS_URL");
+}
+
+static void secrets_are_one_line_and_not_empty(void **state)
+{
+    (void)state;
+    setenv("LLM_API_KEY", "canary\nX-Evil: 1", 1);
+    setenv("NATS_PASSWORD", "canary\r", 1);
+    setenv("NATS_TOKEN_FILE", "/dev/null", 1);
+    setenv("MONGODB_URI_FILE", "", 1);
+    assert_int_equal(load(NULL, 0, NULL), SLUICE_ERR_CONFIG);
+    assert_int_equal(report.count, 4);
+    expect_error("LLM_API_KEY: \"***\", expected one line of text");
+    expect_error("NATS_PASSWORD: \"***\", expected one line of text");
+    expect_error("NATS_TOKEN: /dev/null: empty, expected a secret");
+    expect_error("MONGODB_URI: no file is named, expected the path of one");
+    assert_null(strstr(report.text, "canary"));
+    unsetenv("LLM_API_KEY");
+    unsetenv("NATS_PASSWORD");
+    unsetenv("NATS_TOKEN_FILE");
+    unsetenv("MONGODB_URI_FILE");
+}
+
 /* ---- What no single value shows ---- */
+
+static void files_of_nats_have_to_be_there(void **state)
+{
+    (void)state;
+    setenv("NATS_CREDS", "/nonexistent/a.creds", 1);
+    setenv("NATS_NKEY", "/", 1);
+    setenv("NATS_CERT", "/nonexistent/cert", 1);
+    assert_int_equal(load(NULL, 0, NULL), SLUICE_ERR_CONFIG);
+    assert_int_equal(report.count, 5);
+    expect_error("NATS_CREDS: /nonexistent/a.creds: No such file");
+    expect_error("NATS_NKEY: /: Is a directory");
+    expect_error("NATS_CERT: /nonexistent/cert: No such file");
+    expect_error("NATS_KEY: not set, expected with NATS_CERT");
+    expect_error("expected one of NATS_USER, NATS_TOKEN, NATS_NKEY and NATS_CREDS, not 2");
+    unsetenv("NATS_CREDS");
+    unsetenv("NATS_NKEY");
+    unsetenv("NATS_CERT");
+    setenv("NATS_KEY", "/dev/null", 1);
+    assert_int_equal(load(NULL, 0, NULL), SLUICE_ERR_CONFIG);
+    expect_error("NATS_CERT: not set, expected with NATS_KEY");
+    unsetenv("NATS_KEY");
+}
+
+static void each_of_the_streams_is_another(void **state)
+{
+    (void)state;
+    static const char *const variables[] = {"SLUICE_STREAM_REQUESTS", "SLUICE_STREAM_READY",
+                                            "SLUICE_STREAM_DEAD"};
+    for (size_t i = 0; i < 3; i++) { /* all but one are equal */
+        setenv(variables[(i + 1) % 3], "ONE", 1);
+        setenv(variables[(i + 2) % 3], "ONE", 1);
+        assert_int_equal(load(NULL, 0, NULL), SLUICE_ERR_CONFIG);
+        assert_int_equal(report.count, 1);
+        expect_error("\"ONE\", expected another stream than SLUICE_STREAM_");
+        unsetenv(variables[(i + 1) % 3]);
+        unsetenv(variables[(i + 2) % 3]);
+    }
+}
 
 static void values_that_contradict_each_other_are_refused(void **state)
 {
@@ -589,6 +671,10 @@ int main(void)
         cmocka_unit_test(secrets_come_from_files_and_never_show),
         cmocka_unit_test(passwords_in_urls_do_not_show),
         cmocka_unit_test(a_mongodb_uri_has_its_scheme_and_a_host),
+        cmocka_unit_test(nats_urls_may_be_a_list_and_lack_a_scheme),
+        cmocka_unit_test(secrets_are_one_line_and_not_empty),
+        cmocka_unit_test(files_of_nats_have_to_be_there),
+        cmocka_unit_test(each_of_the_streams_is_another),
         cmocka_unit_test(values_that_contradict_each_other_are_refused),
         cmocka_unit_test(a_default_stall_limit_follows_a_short_ack_wait),
         cmocka_unit_test(services_come_from_file_and_environment),

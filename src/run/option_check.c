@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What no single value shows: settings that contradict each other, files that are not there. */
+#include "run/option_box.h"
+
+#include "codec/header.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+SLUICE_PRINTF(3, 4)
+static void complain(struct sluice_report *report, const char *variable, const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    sluice_report_add(report, &(struct sluice_place){.option = variable}, "%s", text);
+}
+
+static void times_check(struct sluice_settings_box *box, struct sluice_report *report)
+{
+    struct sluice_settings *s = &box->settings;
+    if (s->stall_limit_ms * 3 >= s->ack_wait_ms) {
+        if (box->layers[ROW_stall_limit_ms] != LAYER_DEFAULT) {
+            complain(report, "SLUICE_STALL_LIMIT",
+                     "%g s, expected less than a third of SLUICE_ACK_WAIT (%g s)",
+                     (double)s->stall_limit_ms / 1000, (double)s->ack_wait_ms / 1000);
+        } else {
+            s->stall_limit_ms = s->ack_wait_ms / 4; /* a default follows the shorter ack wait */
+        }
+    }
+    if (s->nak_delay_ms > s->nak_delay_max_ms) {
+        complain(report, "SLUICE_NAK_DELAY", "%g s, expected at most SLUICE_NAK_DELAY_MAX (%g s)",
+                 (double)s->nak_delay_ms / 1000, (double)s->nak_delay_max_ms / 1000);
+    }
+}
+
+/* One stream for two of them would be set up twice, each time as the other must not be. */
+static void streams_check(const struct sluice_settings *s, struct sluice_report *report)
+{
+    if (sluice_subject_matches(s->subject_request, s->subject_ready) ||
+        sluice_subject_matches(s->subject_request, s->subject_dead)) {
+        complain(report, "SLUICE_SUBJECT_REQUEST",
+                 "\"%s\", expected another subject than SLUICE_SUBJECT_READY and "
+                 "SLUICE_SUBJECT_DEAD: a worker must not be its own customer",
+                 s->subject_request);
+    }
+    if (strcmp(s->stream_ready, s->stream_requests) == 0) {
+        complain(report, "SLUICE_STREAM_READY",
+                 "\"%s\", expected another stream than SLUICE_STREAM_REQUESTS", s->stream_ready);
+    }
+    if (strcmp(s->stream_dead, s->stream_requests) == 0 ||
+        strcmp(s->stream_dead, s->stream_ready) == 0) {
+        complain(report, "SLUICE_STREAM_DEAD",
+                 "\"%s\", expected another stream than SLUICE_STREAM_REQUESTS and "
+                 "SLUICE_STREAM_READY",
+                 s->stream_dead);
+    }
+}
+
+/* A folder, for one, opens like a file; only reading shows it. */
+static void file_check(const char *variable, const char *path, struct sluice_report *report)
+{
+    if (path[0] == '\0') {
+        return;
+    }
+    FILE *file = fopen(path, "re");
+    if (file == NULL || (fgetc(file) == EOF && ferror(file))) {
+        complain(report, variable, "%s: %s", path, strerror(errno));
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+}
+
+static void nats_check(const struct sluice_settings *s, struct sluice_report *report)
+{
+    file_check("NATS_CREDS", s->nats_creds, report);
+    file_check("NATS_NKEY", s->nats_nkey, report);
+    file_check("NATS_CA", s->nats_ca, report);
+    file_check("NATS_CERT", s->nats_cert, report);
+    file_check("NATS_KEY", s->nats_key, report);
+    if (s->nats_context[0] != '\0') { /* may bring the other one of what follows */
+        return;
+    }
+    if ((s->nats_cert[0] == '\0') != (s->nats_key[0] == '\0')) {
+        int is_cert = s->nats_cert[0] != '\0';
+        complain(report, is_cert ? "NATS_KEY" : "NATS_CERT", "not set, expected with %s",
+                 is_cert ? "NATS_CERT" : "NATS_KEY");
+    }
+    int ways = (s->nats_user[0] != '\0') + (s->nats_token[0] != '\0') + (s->nats_nkey[0] != '\0') +
+               (s->nats_creds[0] != '\0');
+    if (ways > 1) {
+        sluice_report_add(report, NULL,
+                          "expected one of NATS_USER, NATS_TOKEN, NATS_NKEY and NATS_CREDS, not %d",
+                          ways);
+    }
+}
+
+static void store_check(struct sluice_settings_box *box, struct sluice_report *report)
+{
+    struct sluice_settings *s = &box->settings;
+    if (s->store[0] == '\0') {
+        s->store = s->mongodb_uri[0] != '\0' ? "mongodb" : "sqlite";
+    }
+    if (strcmp(s->store, "mongodb") == 0 && s->mongodb_uri[0] == '\0' &&
+        !box->refused[ROW_mongodb_uri]) {
+        complain(report, "MONGODB_URI", "not set, expected with SLUICE_STORE=mongodb");
+    }
+}
+
+void option_settings_check(struct sluice_settings_box *box, struct sluice_report *report)
+{
+    times_check(box, report);
+    streams_check(&box->settings, report);
+    nats_check(&box->settings, report);
+    store_check(box, report);
+}
