@@ -2,6 +2,7 @@
 #include "adapter/growbuf.h"
 
 #include "adapter/json_guard.h"
+#include "codec/plain.h"
 #include <string.h>
 
 enum { FIRST_SIZE = 256 };
@@ -108,9 +109,12 @@ void sluice_growbuf_json(struct sluice_growbuf *b, const char *text, size_t len)
     }
     sluice_growbuf_add(b, "\"", 1);
     size_t start = 0;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; (i += sluice_plain_span(text + i, len - i)) < len; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (c >= 0x20 && c != '"' && c != '\\') {
+        if (c >= 0x80) { /* of UTF-8, as it is; what follows is often more of it */
+            while (i + 1 < len && (unsigned char)text[i + 1] >= 0x80) {
+                i++;
+            }
             continue;
         }
         sluice_growbuf_add(b, text + start, i - start);

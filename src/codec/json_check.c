@@ -3,6 +3,7 @@
 #include "codec/json_text.h"
 
 #include "codec/number.h"
+#include "codec/plain.h"
 #include "codec/utf8.h"
 #include <stdlib.h>
 
@@ -185,7 +186,7 @@ static sluice_rc check_string(struct check *c, struct key *inside)
 {
     c->at++;
     *inside = (struct key){.text = c->at};
-    while (c->at < c->end) {
+    while ((c->at += sluice_plain_span(c->at, (size_t)(c->end - c->at))) < c->end) {
         unsigned char byte = (unsigned char)*c->at;
         if (byte == '"') {
             inside->len = (uint32_t)(c->at - inside->text);
@@ -200,8 +201,6 @@ static sluice_rc check_string(struct check *c, struct key *inside)
             }
         } else if (byte < 0x20) {
             return fail(c, "control character in a string");
-        } else if (byte < 0x80) {
-            c->at++;
         } else {
             size_t step = sluice_utf8_next((const uint8_t *)c->at, (size_t)(c->end - c->at));
             if (step == 0) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/json_text.h"
 
+#include "codec/plain.h"
 #include "codec/utf8.h"
 #include <cjson/cJSON.h>
 
@@ -64,21 +65,6 @@ size_t sluice_json_unescape(const char *inside, size_t len, char *out)
     return to;
 }
 
-/* Leading bytes that a JSON string carries as they are: ASCII without controls, quote, backslash.
- */
-static size_t plain_span(const char *text, size_t len)
-{
-    size_t at = 0;
-    while (at < len) {
-        unsigned char c = (unsigned char)text[at];
-        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\') {
-            break;
-        }
-        at++;
-    }
-    return at;
-}
-
 static void escape_byte(struct sluice_buffer *b, unsigned char c)
 {
     static const char digits[] = "0123456789abcdef";
@@ -99,7 +85,7 @@ void sluice_json_escape(struct sluice_buffer *b, const char *text, size_t len)
 {
     size_t at = 0;
     while (at < len) {
-        size_t run = plain_span(text + at, len - at);
+        size_t run = sluice_plain_span(text + at, len - at);
         if (run > 0) {
             sluice_buffer_add(b, text + at, run);
             at += run;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/json_text.h"
 
+#include "codec/plain.h"
 #include "fixture.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -262,10 +263,28 @@ static void judges_mutations(void **state)
     fixture_fini(&f);
 }
 
+/* Each byte at each place of texts of each length up to three words. */
+static void plain_span_ends_at_the_first_other_byte(void **state)
+{
+    (void)state;
+    for (size_t len = 0; len <= 24; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (int c = 0; c < 256; c++) {
+                char text[24];
+                memset(text, 'a', sizeof text);
+                text[at] = (char)c;
+                int is_plain = c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+                assert_int_equal(sluice_plain_span(text, len), is_plain ? len : at);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts_what_the_standard_allows),
+        cmocka_unit_test(plain_span_ends_at_the_first_other_byte),
         cmocka_unit_test(refuses_what_it_does_not),
         cmocka_unit_test(refuses_text_that_is_none),
         cmocka_unit_test(refuses_a_key_that_comes_twice),
