@@ -20,7 +20,10 @@
  *  - What a run allocates with sluice_alloc dies with that run. Input and answers live until the
  * message is finished.
  *  - All functions are called from the handler, on its thread, and from nowhere else. The function
- * is never run by two threads at once. Results are NULL on any return but SLUICE_OK.
+ * is never run by two threads at once. Results are NULL on any return but SLUICE_OK. This is
+ * checked: on another thread, or with the turn of a run that has ended, a function does nothing but
+ * log `turn.misused` and return SLUICE_ERR_UNSUPPORTED, NULL, 0 or an empty text; the run that is
+ * going on with that turn fails.
  *
  * Changes
  *  1.0  2026-11-21  first version

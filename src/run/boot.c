@@ -280,10 +280,15 @@ int sluice_worker_run(const struct sluice_settings *settings)
         return init_failed(&b, "loop");
     }
     b.has_loop = 1;
+    if (!sluice_watch_guard()) {
+        (void)sluice_err_set(&b.err, SLUICE_ERR_NOMEM, "no memory");
+        return init_failed(&b, "guard");
+    }
     int code = sluice_loop_mailbox_create(&b.loop, &b.allocator, &b.mailbox, &b.err) == SLUICE_OK
                    ? boot_run(&b)
                    : init_failed(&b, "mailbox");
     clean_up(&b);
+    sluice_watch_unguard();
     SLUICE_LOG(SLUICE_LOG_INFO, DONE, "connections.closed", "", SLUICE_F_NUMBER("exit_code", code));
     return code;
 }

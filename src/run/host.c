@@ -211,7 +211,7 @@ void host_run(struct worker_host *host, struct inflight *m, struct host_verdict 
 {
     static struct turn t; /* large; turns do not nest */
     memset(&t, 0, offsetof(struct turn, docs));
-    t.base.host = &the_table;
+    sluice_turn *handle = turn_begin(&t);
     t.host = host;
     t.m = m;
     t.failed_step = -1;
@@ -231,10 +231,15 @@ void host_run(struct worker_host *host, struct inflight *m, struct host_verdict 
     } else {
         host->running_step = "start";
         host->running_sequence = m->delivery->sequence;
-        rc = handler(&t.base, &m->msg);
+        rc = handler(handle, &m->msg);
         host->running_sequence = 0;
     }
     deferred_run(&t);
+    const char *misused_by = turn_end(&t);
+    if (misused_by != NULL) {
+        (void)turn_mistake(&t, SLUICE_ERR_UNSUPPORTED, misused_by,
+                           "called on another thread than the handler's");
+    }
     verdict_make(&t, rc, steps_before, out);
     if (out->verdict.kind != SLUICE_VERDICT_SUSPENDED) {
         m->steps_count = steps_before; /* asked for and never announced to the engine */

@@ -117,10 +117,18 @@ static void http_hash(const char *name, const sluice_http_request *r, struct slu
 sluice_rc turn_http(sluice_turn *base, const char *name, const sluice_http_request *given,
                     size_t size, const sluice_http_reply **reply)
 {
+    if (reply != NULL) {
+        *reply = NULL;
+    }
     struct turn *t = turn_enter(base, "http");
-    *reply = NULL;
+    if (t == NULL) {
+        return SLUICE_ERR_UNSUPPORTED;
+    }
     if (t->is_suspended) {
         return SLUICE_SUSPEND;
+    }
+    if (given == NULL || reply == NULL) {
+        return turn_mistake(t, SLUICE_ERR_VALIDATION, "http", "request or result is NULL");
     }
     const struct host_service *service = service_find(t->host, name);
     if (service == NULL) {
@@ -130,6 +138,9 @@ sluice_rc turn_http(sluice_turn *base, const char *name, const sluice_http_reque
     sluice_http_request r;
     memset(&r, 0, sizeof r);
     memcpy(&r, given, size < sizeof r ? size : sizeof r);
+    if ((r.headers == NULL && r.headers_count != 0) || (r.body.data == NULL && r.body.len != 0)) {
+        return turn_mistake(t, SLUICE_ERR_VALIDATION, "http", "headers or body NULL with a length");
+    }
     if (r.path == NULL || r.path[0] != '/') {
         return turn_mistake(t, SLUICE_ERR_VALIDATION, "http path", "must begin with /");
     }
@@ -152,11 +163,19 @@ sluice_rc turn_http(sluice_turn *base, const char *name, const sluice_http_reque
 sluice_rc turn_find(sluice_turn *base, const char *collection, const char *id,
                     const struct ProtobufCMessageDescriptor *type, void *out)
 {
-    struct turn *t = turn_enter(base, "find");
     const void *nothing = NULL;
-    memcpy(out, &nothing, sizeof nothing);
+    if (out != NULL) {
+        memcpy(out, &nothing, sizeof nothing);
+    }
+    struct turn *t = turn_enter(base, "find");
+    if (t == NULL) {
+        return SLUICE_ERR_UNSUPPORTED;
+    }
     if (t->is_suspended) {
         return SLUICE_SUSPEND;
+    }
+    if (type == NULL || out == NULL) {
+        return turn_mistake(t, SLUICE_ERR_VALIDATION, "find", "type or result is NULL");
     }
     if (!is_collection_name(collection) || id == NULL || strlen(id) > SLUICE_KEY_MAX) {
         return turn_mistake(t, SLUICE_ERR_VALIDATION, "find", "bad collection name or id");
@@ -186,10 +205,19 @@ sluice_rc turn_find(sluice_turn *base, const char *collection, const char *id,
 sluice_rc turn_offload(sluice_turn *base, const char *name, sluice_offload_fn *fn, sluice_bytes in,
                        sluice_bytes *out)
 {
+    if (out != NULL) {
+        *out = (sluice_bytes){NULL, 0};
+    }
     struct turn *t = turn_enter(base, "offload");
-    *out = (sluice_bytes){NULL, 0};
+    if (t == NULL) {
+        return SLUICE_ERR_UNSUPPORTED;
+    }
     if (t->is_suspended) {
         return SLUICE_SUSPEND;
+    }
+    if (name == NULL || fn == NULL || out == NULL || (in.data == NULL && in.len != 0)) {
+        return turn_mistake(t, SLUICE_ERR_VALIDATION, "offload",
+                            "name, function, input or result is NULL");
     }
     struct host_step step = {.kind = STEP_OFFLOAD, .dependency = SLUICE_DEP_NONE, .offload = fn};
     struct sluice_hasher h;

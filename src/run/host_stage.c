@@ -41,8 +41,14 @@ sluice_rc turn_store(sluice_turn *base, const char *collection, const char *id,
                      const struct ProtobufCMessage *message)
 {
     struct turn *t = turn_enter(base, "store");
+    if (t == NULL) {
+        return SLUICE_ERR_UNSUPPORTED;
+    }
     if (t->is_suspended) {
         return SLUICE_SUSPEND;
+    }
+    if (message == NULL) {
+        return turn_mistake(t, SLUICE_ERR_VALIDATION, "store", "the message is NULL");
     }
     if (!is_collection_name(collection)) {
         return turn_mistake(t, SLUICE_ERR_VALIDATION, "store: collection",
@@ -74,8 +80,14 @@ sluice_rc turn_publish(sluice_turn *base, const char *output,
                        const struct ProtobufCMessage *message)
 {
     struct turn *t = turn_enter(base, "publish");
+    if (t == NULL) {
+        return SLUICE_ERR_UNSUPPORTED;
+    }
     if (t->is_suspended) {
         return SLUICE_SUSPEND;
+    }
+    if (output == NULL || message == NULL) {
+        return turn_mistake(t, SLUICE_ERR_VALIDATION, "publish", "output or message is NULL");
     }
     uint32_t index = 0;
     while (index < t->host->outputs_count && strcmp(t->host->outputs[index].name, output) != 0) {

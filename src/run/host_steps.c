@@ -250,12 +250,22 @@ static void llm_hash(const struct host_step *step, struct sluice_hash *hash)
 sluice_step turn_llm_start(sluice_turn *base, const sluice_llm_request *given, size_t size)
 {
     struct turn *t = turn_enter(base, "llm");
+    if (t == NULL) {
+        return (sluice_step){SLUICE_ERR_UNSUPPORTED};
+    }
     if (t->is_suspended) {
         return (sluice_step){SLUICE_ERR_CANCELLED}; /* await suspends before it looks */
+    }
+    if (given == NULL) {
+        return (sluice_step){turn_mistake(t, SLUICE_ERR_VALIDATION, "llm", "the request is NULL")};
     }
     sluice_llm_request r;
     memset(&r, 0, sizeof r);
     memcpy(&r, given, size < sizeof r ? size : sizeof r);
+    if (r.more_vars == NULL && r.more_vars_count != 0) {
+        return (sluice_step){
+            turn_mistake(t, SLUICE_ERR_VALIDATION, "llm", "more_vars is NULL with a count")};
+    }
     struct host_step step = {.kind = STEP_LLM, .dependency = SLUICE_DEP_LLM, .is_paid = 1};
     sluice_rc rc = llm_texts(t, &r, &step);
     if (rc != SLUICE_OK) {
@@ -291,8 +301,16 @@ sluice_step turn_llm_start(sluice_turn *base, const sluice_llm_request *given, s
 
 sluice_rc turn_llm_await(sluice_turn *base, sluice_step s, const sluice_llm_reply **reply)
 {
+    if (reply != NULL) {
+        *reply = NULL;
+    }
     struct turn *t = turn_enter(base, "llm");
-    *reply = NULL;
+    if (t == NULL) {
+        return SLUICE_ERR_UNSUPPORTED;
+    }
+    if (reply == NULL) {
+        return turn_mistake(t, SLUICE_ERR_VALIDATION, "llm", "the result is NULL");
+    }
     sluice_rc rc = step_await(t, s.index);
     if (rc == SLUICE_OK) {
         *reply = &t->m->steps[s.index]->reply;
@@ -302,9 +320,15 @@ sluice_rc turn_llm_await(sluice_turn *base, sluice_step s, const sluice_llm_repl
 
 sluice_rc turn_await_all(sluice_turn *base, const sluice_step *steps, uint32_t count)
 {
-    struct turn *t = turn_of(base);
+    struct turn *t = turn_of(base, "await_all");
+    if (t == NULL) {
+        return SLUICE_ERR_UNSUPPORTED;
+    }
     if (t->is_suspended) {
         return SLUICE_SUSPEND;
+    }
+    if (steps == NULL && count != 0) {
+        return turn_mistake(t, SLUICE_ERR_VALIDATION, "await_all", "steps is NULL with a count");
     }
     for (uint32_t i = 0; i < count; i++) {
         if (steps[i].index < 0 || (uint32_t)steps[i].index >= t->m->steps_count) {

@@ -22,7 +22,8 @@ enum {
     SLUICE_EXIT_CONFIG = 2,
     SLUICE_EXIT_INIT = 3,
     SLUICE_EXIT_GRACE = 4,
-    SLUICE_EXIT_WATCHDOG = 5
+    SLUICE_EXIT_WATCHDOG = 5,
+    SLUICE_EXIT_CALLED = 6 /* the plug-in called exit() */
 };
 
 #endif

@@ -6,10 +6,80 @@
 #include "codec/proto_json.h"
 #include "codec/protobuf.h"
 #include "core/prng.h"
+#include "run/log.h"
 #include <stdio.h>
 #include <string.h>
 
 #define FORMATTED_MAX (1024u * 1024u)
+
+/* ---- Who may call ---- */
+
+static struct turn_handle handles[TURN_HANDLES_COUNT];
+static uint32_t handles_used;              /* loop thread */
+static _Thread_local struct turn *running; /* NULL between runs, and on every other thread */
+static _Thread_local int is_handlers_thread;
+
+sluice_turn *turn_begin(struct turn *t)
+{
+    struct turn_handle *h = &handles[handles_used++ % TURN_HANDLES_COUNT];
+    if (h->base.host == NULL) { /* written once: a thread that kept it may be reading it */
+        h->base.host = host_table();
+    }
+    atomic_store(&h->misused_by, NULL);
+    t->handle = h;
+    running = t;
+    is_handlers_thread = 1;
+    return &h->base;
+}
+
+const char *turn_end(struct turn *t)
+{
+    running = NULL;
+    return atomic_load(&t->handle->misused_by);
+}
+
+/* A handle of ours, or NULL: a copy of a turn, or anything else. */
+static struct turn_handle *handle_of(const sluice_turn *t)
+{
+    for (uint32_t i = 0; i < TURN_HANDLES_COUNT; i++) {
+        if (t == &handles[i].base) {
+            return &handles[i];
+        }
+    }
+    return NULL;
+}
+
+/* May be another thread than the loop's: nothing but the handle's mark is touched, and one line
+ * is written for each run whose turn is misused. */
+static void misused(const sluice_turn *t, const char *call)
+{
+    struct turn_handle *h = handle_of(t);
+    const char *none = NULL;
+    if (h == NULL || atomic_compare_exchange_strong(&h->misused_by, &none, call)) {
+        SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "turn.misused",
+                   is_handlers_thread ? "with the turn of a run that has ended"
+                                      : "on another thread than the handler's",
+                   SLUICE_F_TEXT("call", call));
+    }
+}
+
+struct turn *turn_of(sluice_turn *base, const char *call)
+{
+    if (running == NULL || base != &running->handle->base) {
+        misused(base, call);
+        return NULL;
+    }
+    return running;
+}
+
+struct turn *turn_enter(sluice_turn *base, const char *step)
+{
+    struct turn *t = turn_of(base, step);
+    if (t != NULL) {
+        atomic_store_explicit(&t->host->running_step, step, memory_order_relaxed);
+    }
+    return t;
+}
 
 sluice_rc turn_mistake(struct turn *t, sluice_rc rc, const char *what, const char *detail)
 {
@@ -85,10 +155,18 @@ static int is_json(const struct inflight *m)
 sluice_rc turn_decode(sluice_turn *base, const sluice_msg *msg,
                       const struct ProtobufCMessageDescriptor *type, void *out)
 {
-    struct turn *t = turn_enter(base, "decode");
-    struct inflight *m = t->m;
     const void *nothing = NULL;
-    memcpy(out, &nothing, sizeof nothing);
+    if (out != NULL) {
+        memcpy(out, &nothing, sizeof nothing);
+    }
+    struct turn *t = turn_enter(base, "decode");
+    if (t == NULL) {
+        return SLUICE_ERR_UNSUPPORTED;
+    }
+    if (msg == NULL || type == NULL || out == NULL) {
+        return turn_mistake(t, SLUICE_ERR_VALIDATION, "decode", "message, type or result is NULL");
+    }
+    struct inflight *m = t->m;
     if (m->decoded != NULL && m->decoded_type == type) {
         memcpy(out, &m->decoded, sizeof m->decoded);
         return SLUICE_OK;
@@ -129,18 +207,24 @@ sluice_rc turn_decode(sluice_turn *base, const sluice_msg *msg,
 
 sluice_rc turn_fail(sluice_turn *base, sluice_rc rc, const char *format, va_list arguments)
 {
-    struct turn *t = turn_of(base);
-    char text[SLUICE_ERR_TEXT_SIZE];
-    (void)vsnprintf(text, sizeof text, format, arguments);
-    if (!t->is_suspended) {
-        inflight_blame(t->m, "handler", "%s", text);
+    struct turn *t = turn_of(base, "fail");
+    if (t == NULL || t->is_suspended) {
+        return rc;
     }
+    char text[SLUICE_ERR_TEXT_SIZE] = "failed without a reason";
+    if (format != NULL) {
+        (void)vsnprintf(text, sizeof text, format, arguments);
+    }
+    inflight_blame(t->m, "handler", "%s", text);
     return rc;
 }
 
 void *turn_alloc(sluice_turn *base, size_t count, size_t size)
 {
-    struct turn *t = turn_of(base);
+    struct turn *t = turn_of(base, "alloc");
+    if (t == NULL) {
+        return NULL;
+    }
     void *p = sluice_arena_alloc(&t->host->scratch, count, size);
     t->is_out_of_memory |= p == NULL;
     return p;
@@ -149,7 +233,14 @@ void *turn_alloc(sluice_turn *base, size_t count, size_t size)
 char *turn_format(sluice_turn *base, const char *format, va_list arguments)
 {
     static char nothing[1];
-    struct turn *t = turn_of(base);
+    struct turn *t = turn_of(base, "format");
+    if (t == NULL) {
+        return nothing;
+    }
+    if (format == NULL) {
+        (void)turn_mistake(t, SLUICE_ERR_VALIDATION, "format", "the format is NULL");
+        return nothing;
+    }
     va_list again;
     va_copy(again, arguments);
     int len = vsnprintf(NULL, 0, format, again);
@@ -167,7 +258,14 @@ char *turn_format(sluice_turn *base, const char *format, va_list arguments)
 
 void turn_defer(sluice_turn *base, void (*fn)(void *), void *arg)
 {
-    struct turn *t = turn_of(base);
+    struct turn *t = turn_of(base, "defer");
+    if (t == NULL) {
+        return; /* a leak, rather than memory that is given back while it is used */
+    }
+    if (fn == NULL) {
+        (void)turn_mistake(t, SLUICE_ERR_VALIDATION, "defer", "the function is NULL");
+        return;
+    }
     if (t->deferred_count == TURN_DEFERRED_MAX) {
         (void)turn_mistake(t, SLUICE_ERR_TOO_LARGE, "defer", "more than 64 in one run");
         fn(arg);
@@ -179,34 +277,49 @@ void turn_defer(sluice_turn *base, void (*fn)(void *), void *arg)
 
 void *turn_self(sluice_turn *base)
 {
-    return turn_of(base)->host->self;
+    struct turn *t = turn_of(base, "self");
+    return t == NULL ? NULL : t->host->self;
 }
 
 const char *turn_key(sluice_turn *base)
 {
-    return message_key(turn_of(base));
+    struct turn *t = turn_of(base, "key");
+    return t == NULL ? "" : message_key(t);
 }
 
 const char *turn_correlation_id(sluice_turn *base)
 {
-    return turn_of(base)->m->correlation_id;
+    struct turn *t = turn_of(base, "correlation_id");
+    return t == NULL ? "" : t->m->correlation_id;
 }
 
 const char *turn_header(sluice_turn *base, const sluice_msg *msg, const char *name, uint32_t index)
 {
     (void)msg;
-    const struct sluice_delivery *d = turn_of(base)->m->delivery;
+    struct turn *t = turn_of(base, "msg_header");
+    if (t == NULL) {
+        return NULL;
+    }
+    if (name == NULL) {
+        (void)turn_mistake(t, SLUICE_ERR_VALIDATION, "msg_header", "the name is NULL");
+        return NULL;
+    }
+    const struct sluice_delivery *d = t->m->delivery;
     return sluice_header_find(d->headers, d->headers_count, name, index);
 }
 
 int64_t turn_now(sluice_turn *base)
 {
-    return turn_of(base)->m->delivery->stored_unix_ns / 1000000;
+    struct turn *t = turn_of(base, "now");
+    return t == NULL ? 0 : t->m->delivery->stored_unix_ns / 1000000;
 }
 
 uint64_t turn_random(sluice_turn *base)
 {
-    struct turn *t = turn_of(base);
+    struct turn *t = turn_of(base, "random");
+    if (t == NULL) {
+        return 0;
+    }
     struct sluice_prng prng = {(uint64_t)t->m->delivery->stored_unix_ns ^
                                t->m->delivery->sequence * 0x9e3779b97f4a7c15u ^
                                ++t->randoms * 0xd1342543de82ef95u};
@@ -216,7 +329,18 @@ uint64_t turn_random(sluice_turn *base)
 void turn_log(sluice_turn *base, int32_t level, const char *event, const char *format,
               va_list arguments)
 {
-    struct turn *t = turn_of(base);
+    struct turn *t = turn_of(base, "log");
+    if (t == NULL) {
+        return;
+    }
+    if (event == NULL || format == NULL) {
+        (void)turn_mistake(t, SLUICE_ERR_VALIDATION, "log", "event or format is NULL");
+        return;
+    }
+    if (level < SLUICE_LOG_DEBUG || level > SLUICE_LOG_ERROR) {
+        (void)turn_mistake(t, SLUICE_ERR_VALIDATION, "log", "the level is none of SLUICE_LOG_…");
+        return;
+    }
     if (t->is_suspended || ++t->lines <= t->m->lines_logged) {
         return;
     }

@@ -8,8 +8,17 @@
 
 #define TURN_DEFERRED_MAX 64u
 
+/* What the plug-in holds of a run. Each run has another one, so that one that was kept from an
+ * earlier run is known as such; they are used again after TURN_HANDLES_COUNT runs. */
+struct turn_handle {
+    sluice_turn base;                 /* first: what the plug-in sees */
+    _Atomic(const char *) misused_by; /* the function that was called where it must not be; NULL */
+};
+
+#define TURN_HANDLES_COUNT 256u
+
 struct turn {
-    sluice_turn base; /* first: what the plug-in sees */
+    struct turn_handle *handle;
     struct worker_host *host;
     struct inflight *m;
     const char *key_field;
@@ -33,18 +42,15 @@ struct turn {
     uint32_t deferred_count;
 };
 
-static inline struct turn *turn_of(sluice_turn *t)
-{
-    return (struct turn *)t;
-}
-
-/* Where the handler is, for watchdog and crash report. */
-static inline struct turn *turn_enter(sluice_turn *t, const char *step)
-{
-    struct turn *turn = turn_of(t);
-    atomic_store_explicit(&turn->host->running_step, step, memory_order_relaxed);
-    return turn;
-}
+/* The run that begins on this thread: its handle. Until turn_end, which returns the function that
+ * another thread called with it; NULL: none. */
+sluice_turn *turn_begin(struct turn *t);
+const char *turn_end(struct turn *t);
+/* The run that a host function was called in. NULL when it was called on another thread than the
+ * handler's or with a turn whose run has ended: logged, nothing else may be done. Any thread. */
+struct turn *turn_of(sluice_turn *t, const char *call);
+/* The same, and remember where the handler is, for watchdog and crash report. */
+struct turn *turn_enter(sluice_turn *t, const char *step);
 
 /* A handler's mistake fails the message, never the process; the first one stands. Returns rc. */
 sluice_rc turn_mistake(struct turn *t, sluice_rc rc, const char *what, const char *detail);

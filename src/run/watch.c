@@ -2,8 +2,11 @@
 #include "run/watch.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #define GAP_MS 1000 /* between two looks: the process was frozen */
@@ -55,6 +58,40 @@ static void on_crash(int number)
     (void)signal(number, SIG_DFL);
     (void)raise(number);
 }
+
+/* ---- exit() in a plug-in ---- */
+
+static _Atomic(pid_t) guarded; /* 0: the process may end with whatever code it likes */
+
+/* Nothing of ours calls exit() before the worker has ended, so it is the plug-in. A child that it
+ * forked may end as it likes. */
+static void on_exit_called(void)
+{
+    if (atomic_load(&guarded) != getpid()) {
+        return;
+    }
+    say("sluice: exit() was called while the worker ran;");
+    const struct worker_host *host = watched;
+    if (host != NULL) {
+        say_where(host);
+    } else {
+        say(" before it took messages\n");
+    }
+    _exit(SLUICE_EXIT_CALLED);
+}
+
+int sluice_watch_guard(void)
+{
+    atomic_store(&guarded, getpid());
+    return atexit(on_exit_called) == 0;
+}
+
+void sluice_watch_unguard(void)
+{
+    atomic_store(&guarded, 0);
+}
+
+/* ---- The watchdog ---- */
 
 void sluice_watch_open(struct sluice_watch *w, struct sluice_probe *probe,
                        const struct worker_host *host, int64_t limit_ms)

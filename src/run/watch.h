@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The watchdog on the loop, and the last words of a process that crashes in a handler. */
+/* The watchdog on the loop, and the last words of a process that crashes or exits in a handler. */
 #ifndef SLUICE_RUN_WATCH_H
 #define SLUICE_RUN_WATCH_H
 
@@ -21,5 +21,10 @@ void sluice_watch_open(struct sluice_watch *w, struct sluice_probe *probe,
  * whole process was frozen, does not count. */
 void sluice_watch_look(struct sluice_watch *w);
 int sluice_watch_is_moving(const struct sluice_watch *w);
+/* Until unguard, exit() ends the process with exit code 6 and a line that says where; _exit() is
+ * beyond it. 0: no memory. Once a process. */
+SLUICE_MUST_CHECK
+int sluice_watch_guard(void);
+void sluice_watch_unguard(void);
 
 #endif

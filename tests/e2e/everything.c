@@ -2,6 +2,7 @@
 /* Uses what the reference worker does not: routes, several questions at once, a look-up, another thread, own ids. */
 #include "context.pb-c.h"
 #include <sluice/worker.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,6 +69,13 @@ static sluice_rc all(sluice_turn *t, const sluice_msg *in)
     return sluice_publish(t, "ready", &pack.base);
 }
 
+static void *stores(void *turn)
+{
+    Pack pack = CONTEXT__V1__CONTEXT_PACK__INIT;
+    sluice_rc rc = sluice_store((sluice_turn *)turn, "context_packs", &pack.base);
+    return rc == SLUICE_OK ? turn : NULL;
+}
+
 /* Each does one thing that a handler must not do. */
 static sluice_rc mistake(sluice_turn *t, const sluice_msg *in)
 {
@@ -87,6 +95,19 @@ static sluice_rc mistake(sluice_turn *t, const sluice_msg *in)
         sluice_llm_request ask = {.prompt = "missing"};
         const sluice_llm_reply *reply;
         SLUICE_TRY(sluice_llm(t, &ask, &reply));
+    }
+    if (strcmp(req->query, "thread") == 0) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, stores, t) == 0) {
+            (void)pthread_join(thread, NULL);
+        }
+        return SLUICE_OK;
+    }
+    if (strcmp(req->query, "null") == 0) {
+        return sluice_publish(t, NULL, &req->base);
+    }
+    if (strcmp(req->query, "exit") == 0) {
+        exit(0);
     }
     if (strcmp(req->query, "output") == 0) {
         return sluice_publish(t, "nowhere", &req->base);

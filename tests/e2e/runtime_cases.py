@@ -32,7 +32,8 @@ def a_handlers_mistakes_fail_its_message_alone(s):
     s.ready()
     c = s.client()
     expected = {"suspend": "nothing pending", "differ": "not deterministic", "prompt": "missing", "output": "nowhere",
-                "collection": "[A-Za-z0-9_-]", "many": "64 documents and outputs", "odd": "an odd code"}
+                "collection": "[A-Za-z0-9_-]", "many": "64 documents and outputs", "odd": "an odd code",
+                "thread": "store: called on another thread", "null": "publish: output or message is NULL"}
     for query in expected:
         c.js_publish("context.mistake.x", json.dumps({"request_id": query, "query": query}).encode(), {"Content-Type": "application/json"})
     c.js_publish("context.other.thing", b"{}", {"Content-Type": "application/json"})
@@ -43,6 +44,16 @@ def a_handlers_mistakes_fail_its_message_alone(s):
     check(not wrong, "\n".join(wrong))
     check("no handler for type" in letters[""] and "context.other.thing" in letters[""], letters[""])
     check("r-1" in s.documents(), "the next message is not done")
+
+
+def exit_in_a_handler_is_told(s):
+    w = everything(s, SLUICE_SUBJECT_REQUEST="context.>", SLUICE_SUBJECT_READY="ready.out", SLUICE_SUBJECT_DEAD="dead.out")
+    s.ready()
+    body = json.dumps({"request_id": "exit", "query": "exit"}).encode()
+    s.client().js_publish("context.mistake.x", body, {"Content-Type": "application/json"})
+    check(w.p.wait(30) == 6, f"exit {w.p.returncode}, expected 6")
+    said = s.log_text()
+    check("exit() was called while the worker ran; worker=everything seq=1 step=decode" in said, said[-500:])
 
 
 def streamed_answers_are_the_same(s):
@@ -111,8 +122,8 @@ def a_frozen_process_is_not_taken_for_a_stalled_loop(s):
         check(w.is_alive(), f"ended with {w.code} after freeze {n + 1}")
 
 
-for case in (a_connection_lost_for_good_ends_with_exit_1, an_exceeded_grace_ends_with_exit_4_and_gives_back,
-             a_second_signal_ends_at_once, a_frozen_process_is_not_taken_for_a_stalled_loop):
+for case in (exit_in_a_handler_is_told, a_connection_lost_for_good_ends_with_exit_1,
+             an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once, a_frozen_process_is_not_taken_for_a_stalled_loop):
     case.once = "no store takes part"
 del case  # it would be a case of its own
 CASES = [f for f in list(globals().values())
