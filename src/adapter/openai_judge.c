@@ -35,10 +35,11 @@ static enum sluice_fate status_fate(int32_t status, const struct sluice_openai_e
     if (status == 400 && names(e, "content_filter")) {
         return SLUICE_FATE_BAD_ANSWER;
     }
-    if (status == 401 || status == 403 || status == 408 || status == 409 || status == 425) {
-        return SLUICE_FATE_RETRY;
-    }
-    return status >= 400 && status < 500 ? SLUICE_FATE_PERMANENT : SLUICE_FATE_RETRY;
+    /* Only these speak of what was asked. Each other one would be the answer to any message: a
+     * wrong key, base path, model, method or host, a proxy without a backend. Blamed on the
+     * messages they would bury the whole stream, so they are the endpoint's and the breaker's. */
+    return status == 400 || status == 413 || status == 414 || status == 422 ? SLUICE_FATE_PERMANENT
+                                                                            : SLUICE_FATE_RETRY;
 }
 
 static sluice_rc status_rc(int32_t status, enum sluice_fate fate)
