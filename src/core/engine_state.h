@@ -114,7 +114,7 @@ struct sluice_engine {
     uint32_t pull_ids;
     uint32_t pull_failures; /* in a row, for the back-off */
     int64_t pull_not_before_ms;
-    int64_t pull_term_ms; /* for how long the next pull asks */
+    int64_t pull_short_until_ms; /* pulls are short until then */
     int64_t pull_wake_ms;
     uint8_t is_connected, was_connected, is_draining, is_intake_stopped, is_drained_told,
         is_aborting;

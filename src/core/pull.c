@@ -9,9 +9,10 @@
 #define QUICK_END_MS                                                                               \
     100 /* a pull that ends sooner without a message is no reason to ask at once again */
 #define REFILL_SHARE 8u /* ask again when this part of the slots is free */
-/* A server that has just come back may lose a pull, or not see with a parked one that there are
- * messages (nats-server 2.9.10: both). So pulls are short at first, then twice as long each. */
-#define FIRST_TERM_MS 1000
+/* A server that has just come back may lose a pull, and may hand out what it has only when another
+ * pull comes (nats-server 2.9.10: both, seen for up to 11 s). So pulls are short for a while. */
+#define SHORT_PULL_MS  1000
+#define SHORT_PULLS_MS 15000
 
 static struct pull *pull_find(struct sluice_engine *e, uint32_t id)
 {
@@ -28,9 +29,9 @@ static int64_t lesser(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static void shorten_terms(struct sluice_engine *e)
+static void shorten_pulls(struct sluice_engine *e)
 {
-    e->pull_term_ms = lesser(FIRST_TERM_MS, e->config.pull_expires_ms);
+    e->pull_short_until_ms = e->now_ms + SHORT_PULLS_MS;
 }
 
 static void back_off(struct sluice_engine *e)
@@ -69,7 +70,7 @@ static void abandon_all(struct sluice_engine *e)
 void pull_on_connected(struct sluice_engine *e, const struct sluice_ev_connected *ev)
 {
     abandon_all(e);
-    shorten_terms(e);
+    shorten_pulls(e);
     if (e->was_connected || ev->journal_in_use) {
         e->read_before_ms = e->wall_ms;
     }
@@ -123,7 +124,7 @@ void pull_on_status(struct sluice_engine *e, const struct sluice_ev_pull *ev)
             p->state = PULL_FREE;
             e->metrics.pull_credit -= p->remaining;
             back_off(e);
-            shorten_terms(e);
+            shorten_pulls(e);
             if (ev->status == SLUICE_PULL_GONE) {
                 (void)fx_emit(e, SLUICE_FX_CHECK, NULL);
             }
@@ -221,8 +222,9 @@ static int ask(struct sluice_engine *e)
     if (p == NULL || bytes == 0) {
         return 0;
     }
-    int64_t term_ms = e->pull_term_ms;
-    e->pull_term_ms = lesser(2 * term_ms, e->config.pull_expires_ms);
+    int64_t term_ms = e->now_ms < e->pull_short_until_ms
+                          ? lesser(SHORT_PULL_MS, e->config.pull_expires_ms)
+                          : e->config.pull_expires_ms;
     e->pull_ids = e->pull_ids % UINT32_MAX + 1;
     *p = (struct pull){.state = PULL_OPEN,
                        .id = e->pull_ids,
@@ -249,7 +251,7 @@ static void stalled(struct sluice_engine *e, struct pull *p)
 {
     e->metrics.pulls_stalled++;
     abandon(e, p);
-    shorten_terms(e);
+    shorten_pulls(e);
     if (e->is_connected) {
         back_off(e);
         (void)fx_emit(e, SLUICE_FX_CHECK, NULL);
