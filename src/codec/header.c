@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/header.h"
 
+#include "codec/utf8.h"
 #include <string.h>
 
 static char lower(char c)
@@ -73,6 +74,17 @@ int sluice_header_is_carried(const char *name, const char *value)
 {
     return name[0] != '\0' && strpbrk(name, ": \t\r\n") == NULL &&
            sluice_header_value_is_valid(value);
+}
+
+int sluice_header_text_is_valid(const char *text, size_t max)
+{
+    size_t len = text == NULL ? 0 : strlen(text);
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) {
+            return 0;
+        }
+    }
+    return len >= 1 && len <= max && sluice_utf8_span(text, len) == len;
 }
 
 /* Tokens between dots, none empty, without white space. */

@@ -25,6 +25,10 @@ int sluice_header_value_is_valid(const char *value);
 /* 1 when NATS carries the header as it is: of others' headers more than of ours. */
 int sluice_header_is_carried(const char *name, const char *value);
 
+/* 1 when it is 1 to `max` bytes of UTF-8 without control characters: what may go on as an identity
+ * or a trace, to NATS and to HTTP. NULL: 0. */
+int sluice_header_text_is_valid(const char *text, size_t max);
+
 /* To publish to: tokens between dots, none empty, no white space or control character, no wildcard.
  */
 int sluice_subject_is_valid(const char *subject);

@@ -228,7 +228,7 @@ void host_run(struct worker_host *host, struct inflight *m, struct host_verdict 
     if (handler == NULL) {
         inflight_blame(m, "handler", "no handler for type %s, subject %s",
                        m->msg.type == NULL ? "(none)" : m->msg.type, m->msg.subject);
-    } else {
+    } else if ((rc = turn_key_check(m)) == SLUICE_OK) {
         host->running_step = "start";
         host->running_sequence = m->delivery->sequence;
         rc = handler(handle, &m->msg);

@@ -3,7 +3,6 @@
 #include "run/turn.h"
 
 #include "codec/hash.h"
-#include "codec/header.h"
 #include "run/option.h"
 #include <stdio.h>
 #include <string.h>
@@ -33,14 +32,12 @@ static int gives_header(const sluice_http_request *r, const char *name)
 static sluice_rc http_headers(struct turn *t, const struct host_service *service,
                               const sluice_http_request *r, struct host_step *step)
 {
-    const struct sluice_delivery *d = t->m->delivery;
-    const sluice_header ours[] = {
-        {"Content-Type", r->body.len == 0          ? NULL
-                         : r->content_type != NULL ? r->content_type
-                                                   : "application/json"},
-        {"X-Correlation-ID", t->m->correlation_id},
-        {"traceparent", sluice_header_find(d->headers, d->headers_count, "traceparent", 0)},
-        {"Idempotency-Key", step->idempotency_key}};
+    const sluice_header ours[] = {{"Content-Type", r->body.len == 0          ? NULL
+                                                   : r->content_type != NULL ? r->content_type
+                                                                             : "application/json"},
+                                  {"X-Correlation-ID", t->m->correlation_id},
+                                  {"traceparent", t->m->traceparent},
+                                  {"Idempotency-Key", step->idempotency_key}};
     uint32_t room = service->headers_count + r->headers_count + sizeof ours / sizeof ours[0];
     sluice_header *headers = sluice_arena_alloc(&t->m->arena, room, sizeof *headers);
     if (headers == NULL) {

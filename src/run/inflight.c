@@ -12,6 +12,8 @@
 #define ARENA_CHUNK_MAX 32768u                /* that is made on a guess */
 #define ARENA_LIMIT     (64u * 1024u * 1024u) /* decoded input and answers of one message */
 #define REASON_SIZE     SLUICE_ERR_TEXT_SIZE
+#define CORRELATION_MAX 128u
+#define TRACEPARENT_MAX 256u /* W3C has 55 so far */
 
 /* Fifteen of sixteen messages shall fit: then up and down are even, and a few large ones among many
  * do not count by their size. */
@@ -31,11 +33,12 @@ static const char *header_of(const struct sluice_delivery *d, const char *name)
     return sluice_header_find(d->headers, d->headers_count, name, 0);
 }
 
-/* The same on each delivery: the header, or made from the message's place in its stream. */
+/* The same on each delivery: the header, or made from the message's place in its stream. What
+ * nobody could carry on is not worth the message. */
 static const char *correlation_of(struct inflight *m)
 {
     const char *given = header_of(m->delivery, "X-Correlation-ID");
-    if (given != NULL && given[0] != '\0' && strlen(given) <= 128) {
+    if (sluice_header_text_is_valid(given, CORRELATION_MAX)) {
         return given;
     }
     char made[96];
@@ -68,6 +71,10 @@ void inflight_open(struct inflight *m, struct worker_host *host, struct sluice_t
                       host->arena_waiting < ARENA_CHUNK_MIN ? ARENA_CHUNK_MIN : host->arena_waiting,
                       ARENA_LIMIT);
     m->correlation_id = correlation_of(m);
+    m->traceparent = header_of(delivery, "traceparent");
+    if (!sluice_header_text_is_valid(m->traceparent, TRACEPARENT_MAX)) {
+        m->traceparent = NULL;
+    }
     m->msg = (sluice_msg){.struct_size = sizeof m->msg,
                           .deliveries = delivery->deliveries,
                           .subject = delivery->subject,

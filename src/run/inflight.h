@@ -62,6 +62,7 @@ struct inflight {
     sluice_msg msg;
     const char *key; /* NULL until it is known */
     const char *correlation_id;
+    const char *traceparent; /* NULL: none, or not one to pass on */
     const void *decoded; /* of type decoded_type, kept over runs */
     const struct ProtobufCMessageDescriptor *decoded_type;
     struct host_step **steps; /* room for steps_capacity; grows in the arena */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/runtime_state.h"
 
-#include "codec/header.h"
 #include "run/dead_letter.h"
 #include "sluice/names.h"
 #include <stdio.h>
@@ -310,9 +309,7 @@ void runtime_call_start(struct runtime *rt, struct inflight *m, uint32_t index)
                                      .max_tokens = s->max_tokens,
                                      .timeout_ms = s->timeout_ms,
                                      .correlation_id = m->correlation_id,
-                                     .traceparent = sluice_header_find(m->delivery->headers,
-                                                                       m->delivery->headers_count,
-                                                                       "traceparent", 0),
+                                     .traceparent = m->traceparent,
                                      .idempotency_key = s->idempotency_key};
         s->call = rt->config.llm->ops->ask(rt->config.llm, &ask, on_llm, op);
         break;
@@ -359,16 +356,14 @@ void runtime_call_publish(struct runtime *rt, struct inflight *m, uint32_t index
 {
     const struct staged_output *o = &m->outputs[index];
     const struct host_output *to = &rt->config.host->outputs[o->output];
-    const char *trace =
-        sluice_header_find(m->delivery->headers, m->delivery->headers_count, "traceparent", 0);
     sluice_header headers[5] = {{"Nats-Msg-Id", o->message_id},
                                 {SLUICE_HEADER_PROTO, o->type},
                                 {"Content-Type", "application/x-protobuf"},
                                 {SLUICE_HEADER_CORRELATION, m->correlation_id},
-                                {"traceparent", trace}};
+                                {"traceparent", m->traceparent}};
     struct sluice_publication publication = {.subject = to->subject,
                                              .headers = headers,
-                                             .headers_count = trace == NULL ? 4 : 5,
+                                             .headers_count = m->traceparent == NULL ? 4 : 5,
                                              .body = o->body,
                                              .expected_stream = to->stream};
     rt->config.publisher->ops->publish(rt->config.publisher, &publication, on_published,

@@ -7,8 +7,10 @@
 #include "codec/protobuf.h"
 #include "core/prng.h"
 #include "run/log.h"
+#include "sluice/names.h"
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define FORMATTED_MAX (1024u * 1024u)
 
@@ -110,28 +112,53 @@ int is_collection_name(const char *name)
 
 /* ---- Key ---- */
 
-static void key_take(struct turn *t, const struct ProtobufCMessage *message)
+static const char *key_header(const struct inflight *m)
+{
+    const char *own =
+        sluice_header_find(m->delivery->headers, m->delivery->headers_count, SLUICE_HEADER_KEY, 0);
+    return own == NULL || own[0] == '\0' ? NULL : own;
+}
+
+sluice_rc turn_key_check(struct inflight *m)
+{
+    const char *own = key_header(m);
+    if (own == NULL || sluice_header_text_is_valid(own, SLUICE_KEY_MAX)) {
+        return SLUICE_OK;
+    }
+    inflight_blame(m, "parse",
+                   "message %llu: header " SLUICE_HEADER_KEY
+                   ": expected 1 to %u bytes of UTF-8 without control characters",
+                   (unsigned long long)m->delivery->sequence, SLUICE_KEY_MAX);
+    return SLUICE_REJECT;
+}
+
+/* ERR_DECODE for a key that no output's id could carry: nothing of the message may be paid for or
+ * stored. One that is too long is none. */
+static sluice_rc key_take(struct turn *t, const struct ProtobufCMessage *message,
+                          struct sluice_err *err)
 {
     struct inflight *m = t->m;
-    const char *own =
-        sluice_header_find(m->delivery->headers, m->delivery->headers_count, "Sluice-Key", 0);
-    if (own != NULL && own[0] != '\0' && strlen(own) <= SLUICE_KEY_MAX) {
-        m->key = own;
-        return;
+    const char *own = key_header(m);
+    const char *value = own == NULL && message != NULL && t->key_field != NULL
+                            ? sluice_pb_field_text(message, t->key_field)
+                            : own;
+    if (value == NULL || value[0] == '\0' || strlen(value) > SLUICE_KEY_MAX) {
+        return SLUICE_OK;
     }
-    if (message != NULL && t->key_field != NULL) {
-        const char *value = sluice_pb_field_text(message, t->key_field);
-        if (value != NULL && value[0] != '\0' && strlen(value) <= SLUICE_KEY_MAX) {
-            m->key = value;
-        }
+    if (!sluice_header_text_is_valid(value, SLUICE_KEY_MAX)) {
+        return sluice_err_set(err, SLUICE_ERR_DECODE,
+                              "%s: a control character in what identifies the message",
+                              t->key_field);
     }
+    m->key = value;
+    return SLUICE_OK;
 }
 
 const char *message_key(struct turn *t)
 {
     struct inflight *m = t->m;
     if (m->key == NULL) {
-        key_take(t, m->decoded);
+        (void)key_take(t, m->decoded, NULL); /* refused by decode, if it is bad */
     }
     if (m->key == NULL) { /* the fallback: nothing of the message identifies the request */
         char text[SLUICE_KEY_MAX + 1];
@@ -145,11 +172,18 @@ const char *message_key(struct turn *t)
 
 /* ---- Decode ---- */
 
+/* The media type counts, in any case; parameters behind it do not. */
 static int is_json(const struct inflight *m)
 {
+    static const char json[] = "application/json";
     const char *type =
         sluice_header_find(m->delivery->headers, m->delivery->headers_count, "Content-Type", 0);
-    return type != NULL && strncmp(type, "application/json", 16) == 0;
+    if (type == NULL || strncasecmp(type, json, sizeof json - 1) != 0) {
+        return 0;
+    }
+    type += sizeof json - 1;
+    type += strspn(type, " \t");
+    return *type == '\0' || *type == ';';
 }
 
 sluice_rc turn_decode(sluice_turn *base, const sluice_msg *msg,
@@ -187,6 +221,9 @@ sluice_rc turn_decode(sluice_turn *base, const sluice_msg *msg,
     } else {
         rc = sluice_pb_decode(type, msg->body, NULL, &m->arena, &message, &err);
     }
+    if (rc == SLUICE_OK) {
+        rc = key_take(t, message, &err);
+    }
     if (rc == SLUICE_ERR_NOMEM) {
         return turn_out_of_memory(t);
     }
@@ -197,7 +234,6 @@ sluice_rc turn_decode(sluice_turn *base, const sluice_msg *msg,
     }
     m->decoded = message;
     m->decoded_type = type;
-    key_take(t, message);
     const void *found = message;
     memcpy(out, &found, sizeof found);
     return SLUICE_OK;

@@ -57,6 +57,8 @@ sluice_rc turn_mistake(struct turn *t, sluice_rc rc, const char *what, const cha
 sluice_rc turn_out_of_memory(struct turn *t);
 /* A copy that lives as long as the message; NULL for NULL. */
 const char *turn_text(struct inflight *m, const char *text);
+/* SLUICE_REJECT, and blamed, when the message brings a key that no output could carry. */
+sluice_rc turn_key_check(struct inflight *m);
 /* The message's key, see design section 3; never NULL. */
 const char *message_key(struct turn *t);
 int is_collection_name(const char *name);

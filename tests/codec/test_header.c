@@ -54,6 +54,18 @@ static void judges_headers(void **state)
                {NULL, 0}, {"X A", 0}, {"X:", 0}, {"X\r", 0}, {"X\t", 0}, {"\xc3\xa4", 0});
     ASSERT_ALL(sluice_header_value_is_valid, {"", 1}, {"a b\t\xc3\xa4", 1}, {"a\rb", 0},
                {"a\nb", 0}, {"a\r\nX-Evil: 1", 0}, {NULL, 0});
+    assert_true(sluice_header_is_carried("X-\xc3\xa4", "a \x01"));
+    assert_false(sluice_header_is_carried("", "a"));
+    assert_false(sluice_header_is_carried("X A", "a"));
+    assert_false(sluice_header_is_carried("X\tA", "a"));
+    assert_false(sluice_header_is_carried("X", "a\rb"));
+    assert_true(sluice_header_text_is_valid("a \xc3\xa4", 4));
+    assert_false(sluice_header_text_is_valid("a \xc3\xa4", 3));
+    assert_false(sluice_header_text_is_valid("", 3));
+    assert_false(sluice_header_text_is_valid("a\x1f", 3));
+    assert_false(sluice_header_text_is_valid("a\x7f", 3));
+    assert_false(sluice_header_text_is_valid("\xc3", 3));
+    assert_false(sluice_header_text_is_valid(NULL, 3));
     assert_true(sluice_header_is_valid("A", "b"));
     assert_false(sluice_header_is_valid("A:", "b"));
     assert_false(sluice_header_is_valid("A", "b\n"));

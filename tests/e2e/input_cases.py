@@ -44,6 +44,7 @@ BODIES = {
     "json_utf8": (JSON, b'{"request_id": "a\xff", "query": "x"}', ["UTF-8"]),
     "json_surrogate": (JSON, b'{"request_id": "\\ud800", "query": "x"}', ["JSON"]),
     "json_nul": (JSON, b'{"request_id": "a\\u0000b", "query": "x"}', ["NUL in a string"]),
+    "json_key_break": (JSON, b'{"request_id": "id\\r\\nX-Evil: 1", "query": "x"}', ["request_id: a control character"]),
     "no_request_id": (JSON, b'{"query": "x"}', ["request_id"]),
     "no_query": (JSON, b'{"request_id": "r-5"}', ["query or inputs"]),
 }
@@ -98,6 +99,24 @@ def headers_that_nats_refuses_do_not_keep_a_message_from_its_grave(s):
     for one in letters:
         check(one.headers["Sluice-Dead-Headers-Dropped"] == "1" and one.headers["Kept"] == "yes", one)
         check(one.headers["Sluice-Dead-Reason"] == "rejected" and one.data.startswith(b"garbage "), one)
+
+
+def a_bad_trace_is_ignored_and_a_bad_key_rejected_before_anything_is_paid(s):
+    s.start_worker(SLUICE_ON_REJECT="dead-letter")
+    s.ready()
+    body = b'{"request_id": "%s", "query": "What about the pump?"}'
+    for name, value in {"X-Correlation-ID": "a\tb", "traceparent": "x" * 300}.items():
+        s.client().js_publish("context.enrich.request", body % name.encode(), dict(JSON, **{name: value}))
+    s.client().js_publish("context.enrich.request", body % b"r-3", {"Content-Type": "Application/JSON; charset=utf-8"})
+    s.expect_done(3)
+    asked = s.llm_http("/ledger")
+    for value in "a\tb", "k" * 257:
+        s.client().js_publish("context.enrich.request", body % b"r-4", dict(JSON, **{"Sluice-Key": value}))
+    wait_for("no request is left", lambda: s.left() == 0)
+    letters = s.nats.messages("ENRICH_DEAD")
+    check(len(letters) == 2, f"{len(letters)} dead letters")
+    check(all(one.headers["Sluice-Dead-Reason"] == "rejected" and "Sluice-Key" in one.headers["Sluice-Dead-Error"] for one in letters), letters)
+    check(s.llm_http("/ledger") == asked, "the LLM was asked")
 
 
 # What the simulator does to a question with [[fault:KIND]]: words of the reason.

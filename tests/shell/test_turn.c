@@ -455,22 +455,132 @@ static int setup(void **state)
     return host_fixture_setup(state);
 }
 
+/* ---- Headers of the message ---- */
+
+static void bring(const sluice_header *headers, uint32_t count, const char *body)
+{
+    fixture.delivery.headers = headers;
+    fixture.delivery.headers_count = count;
+    fixture.delivery.body = (sluice_bytes){body, strlen(body)};
+    host_fixture_redeliver();
+}
+
+static void a_trace_that_nobody_could_carry_on_is_ignored(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"a\tb", "a\x7f", "a\xff", ""};
+    const sluice_header good[] = {{"X-Correlation-ID", "id-\xc3\xa4"},
+                                  {"traceparent", "00-1-2-01"}};
+    char made[96];
+    char endless[258];
+    bring(NULL, 0, "");
+    (void)snprintf(made, sizeof made, "%s", m->correlation_id);
+    assert_null(m->traceparent);
+    bring(good, 2, "");
+    assert_string_equal(m->correlation_id, "id-\xc3\xa4");
+    assert_string_equal(m->traceparent, "00-1-2-01");
+    memset(endless, 'x', 257);
+    endless[257] = '\0';
+    for (size_t i = 0; i < 5; i++) {
+        const char *value = i < 4 ? bad[i] : endless;
+        const sluice_header headers[] = {{"X-Correlation-ID", value}, {"traceparent", value}};
+        bring(headers, 2, "");
+        assert_string_equal(m->correlation_id, made);
+        assert_null(m->traceparent);
+    }
+}
+
+static unsigned handled;
+
+static sluice_rc decodes(sluice_turn *t, const sluice_msg *in)
+{
+    handled++;
+    const Context__V1__ContextEnrichRequest *request;
+    return sluice_decode(t, in, context__v1__context_enrich_request, &request);
+}
+
+static void a_key_header_that_no_output_could_carry_is_rejected_unread(void **state)
+{
+    (void)state;
+    char endless[SLUICE_KEY_MAX + 2];
+    memset(endless, 'x', sizeof endless - 1);
+    endless[sizeof endless - 1] = '\0';
+    const char *const bad[] = {"a\rb", "a\x01", "\xc3", endless};
+    handled = 0;
+    for (size_t i = 0; i < 4; i++) {
+        const sluice_header key = {"Sluice-Key", bad[i]};
+        bring(&key, 1, "x");
+        run(decodes);
+        expect_failed(SLUICE_FAILURE_REJECTED, -1, "parse",
+                      "message 7: header Sluice-Key: expected 1 to 256 bytes of UTF-8 without "
+                      "control characters");
+    }
+    assert_int_equal(handled, 0);
+}
+
+static const sluice_header as_json = {"Content-Type", "application/json"};
+
+static void a_key_field_that_no_output_could_carry_is_rejected(void **state)
+{
+    (void)state;
+    fixture.plugin.worker.key_field = "request_id";
+    bring(&as_json, 1, "{\"request_id\": \"id\\r\\nX-Evil: 1\"}");
+    run(decodes);
+    expect_failed(SLUICE_FAILURE_REJECTED, -1, "parse",
+                  "message 7 (33 bytes): request_id: a control character in what identifies the "
+                  "message");
+    bring(&as_json, 1, "{\"request_id\": \"id 1\"}");
+    run(decodes);
+    expect_done();
+    assert_string_equal(m->key, "id 1");
+}
+
+static void json_is_what_its_media_type_says(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type;
+        int is_json;
+    } cases[] = {{"application/json", 1},
+                 {"Application/JSON", 1},
+                 {"application/json; charset=utf-8", 1},
+                 {"application/json ;charset=utf-8", 1},
+                 {"application/jsonfoo", 0},
+                 {"application/json-seq", 0},
+                 {"application/x-protobuf", 0},
+                 {"application/jso", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const sluice_header type = {"Content-Type", cases[i].type};
+        bring(&type, 1, "{}");
+        run(decodes);
+        int is_done = verdict.verdict.kind == SLUICE_VERDICT_DONE;
+        if (is_done != cases[i].is_json) {
+            fail_msg("%s: %s", cases[i].type, m->reason);
+        }
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, host_fixture_teardown)
-    const struct CMUnitTest tests[] = {TEST(a_run_suspends_until_its_answer_is_there),
-                                       TEST(an_error_of_a_step_that_is_passed_on_is_the_steps),
-                                       TEST(an_error_of_the_handlers_own_is_the_handlers),
-                                       TEST(a_run_cannot_suspend_for_nothing),
-                                       TEST(another_question_than_before_is_a_fault),
-                                       TEST(steps_run_together_and_fail_alone),
-                                       TEST(there_is_room_for_256_steps),
-                                       TEST(a_step_that_nobody_awaits_is_forgotten),
-                                       TEST(a_step_that_was_never_started_is_a_mistake),
-                                       TEST(a_suspended_run_does_nothing_more),
-                                       TEST(a_call_has_a_key_of_its_own_on_every_delivery),
-                                       TEST(a_service_that_is_not_configured_is_named),
-                                       TEST(a_document_is_found_or_is_told_to_be_missing),
-                                       TEST(an_ok_without_a_required_step_names_it)};
+    const struct CMUnitTest tests[] = {
+        TEST(a_run_suspends_until_its_answer_is_there),
+        TEST(an_error_of_a_step_that_is_passed_on_is_the_steps),
+        TEST(an_error_of_the_handlers_own_is_the_handlers),
+        TEST(a_run_cannot_suspend_for_nothing),
+        TEST(another_question_than_before_is_a_fault),
+        TEST(steps_run_together_and_fail_alone),
+        TEST(there_is_room_for_256_steps),
+        TEST(a_step_that_nobody_awaits_is_forgotten),
+        TEST(a_step_that_was_never_started_is_a_mistake),
+        TEST(a_suspended_run_does_nothing_more),
+        TEST(a_call_has_a_key_of_its_own_on_every_delivery),
+        TEST(a_service_that_is_not_configured_is_named),
+        TEST(a_document_is_found_or_is_told_to_be_missing),
+        TEST(an_ok_without_a_required_step_names_it),
+        TEST(a_trace_that_nobody_could_carry_on_is_ignored),
+        TEST(a_key_header_that_no_output_could_carry_is_rejected_unread),
+        TEST(a_key_field_that_no_output_could_carry_is_rejected),
+        TEST(json_is_what_its_media_type_says)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
