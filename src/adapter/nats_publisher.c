@@ -26,7 +26,8 @@ struct publishing {
     void *ctx;
     size_t payload_max;
     size_t body_len;
-    char subject[]; /* for the error's text */
+    const char *stream; /* behind the subject; NULL: any */
+    char subject[];     /* for the error's text */
 };
 
 /* ---- What came of it ---- */
@@ -48,6 +49,13 @@ static void read_ack(const struct publishing *p, sluice_bytes body,
     if (ack->is_error) {
         (void)snprintf(text, size, "refused on %s: %s (%u)", p->subject, ack->description,
                        ack->error_code);
+    } else if (p->stream != NULL && strcmp(ack->stream, p->stream) != 0) {
+        /* Servers check Nats-Expected-Stream; what answers otherwise is none, or another service.
+         */
+        done->fate = SLUICE_FATE_UNKNOWN;
+        done->rc = SLUICE_ERR_PUBLISH;
+        (void)snprintf(text, size, "the PubAck on %s is of stream %s, expected %s", p->subject,
+                       ack->stream, p->stream);
     } else if (done->fate != SLUICE_FATE_OK) {
         (void)snprintf(text, size, "the stream of %s names a duplicate that it has not stored yet",
                        p->subject);
@@ -110,14 +118,20 @@ static struct publishing *publishing_create(struct nats_publisher *publisher,
                                             const struct sluice_publication *publication,
                                             sluice_publish_done_fn *done, void *ctx)
 {
-    size_t len = strlen(publication->subject);
-    struct publishing *p = malloc(sizeof *p + len + 1);
+    const char *stream = publication->expected_stream;
+    size_t size = strlen(publication->subject) + 1;
+    size_t stream_size = stream == NULL ? 0 : strlen(stream) + 1;
+    struct publishing *p = malloc(sizeof *p + size + stream_size);
     SLUICE_ASSERT_IN(p != NULL, "out of memory for a publish");
     p->done = done;
     p->ctx = ctx;
     p->payload_max = (size_t)sluice_nats_link_payload_max(publisher->link);
     p->body_len = publication->body.len;
-    memcpy(p->subject, publication->subject, len + 1);
+    memcpy(p->subject, publication->subject, size);
+    p->stream = NULL;
+    if (stream != NULL) {
+        p->stream = memcpy(p->subject + size, stream, stream_size);
+    }
     return p;
 }
 

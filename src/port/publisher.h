@@ -11,13 +11,15 @@ struct sluice_publication {
     const sluice_header *headers; /* all of them, Nats-Msg-Id included */
     uint32_t headers_count;
     sluice_bytes body;
-    const char *expected_stream; /* sent as Nats-Expected-Stream; NULL: any */
+    const char *expected_stream; /* sent as Nats-Expected-Stream, and compared with the PubAck's;
+                                    NULL: any */
 };
 
 struct sluice_publish_done {
     enum sluice_fate
         fate; /* OK: a PubAck (a duplicate only with sequence > 0). RETRY: not sent, refused, no
-                 responders. UNKNOWN: no PubAck in time. PERMANENT: over the server's limit */
+                 responders. UNKNOWN: no PubAck in time, or none that can be right. PERMANENT: over
+                 the server's limit */
     sluice_rc rc;
     uint64_t sequence;
     int is_duplicate;

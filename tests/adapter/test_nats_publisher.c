@@ -303,6 +303,41 @@ static void the_expected_stream_is_checked_by_the_server(void **state)
     close_world(w);
 }
 
+/* Another service on the subject: no stream looks at Nats-Expected-Stream here. */
+static void answer_for_another(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *ctx)
+{
+    (void)sub;
+    (void)ctx;
+    natsConnection_PublishString(nc, natsMsg_GetReply(msg), "{\"stream\":\"OTHER\",\"seq\":7}");
+    natsMsg_Destroy(msg);
+}
+
+static void a_puback_of_another_stream_is_none(void **state)
+{
+    (void)state;
+    struct world *w = open_world(0);
+    natsConnection *nc = NULL;
+    natsSubscription *sub = NULL;
+    assert_int_equal(natsConnection_ConnectTo(&nc, w->server.url), NATS_OK);
+    assert_int_equal(natsConnection_Subscribe(&sub, nc, "lie.one", answer_for_another, NULL),
+                     NATS_OK);
+    assert_int_equal(natsConnection_Flush(nc), NATS_OK);
+    struct sluice_publication publication = {
+        .subject = "lie.one", .body = {"x", 1}, .expected_stream = "S"};
+    w->publisher->ops->publish(w->publisher, &publication, on_done, w);
+    wait_for(w, is_done, 1, "the answer");
+    assert_int_equal(w->last.fate, SLUICE_FATE_UNKNOWN);
+    assert_int_equal(w->last.rc, SLUICE_ERR_PUBLISH);
+    assert_string_equal(w->text, "the PubAck on lie.one is of stream OTHER, expected S");
+    publication.expected_stream = "OTHER";
+    w->publisher->ops->publish(w->publisher, &publication, on_done, w);
+    wait_for(w, is_done, 2, "the answer");
+    assert_int_equal(w->last.fate, SLUICE_FATE_OK);
+    natsSubscription_Destroy(sub);
+    natsConnection_Destroy(nc);
+    close_world(w);
+}
+
 static void thousands_may_be_open(void **state)
 {
     (void)state;
@@ -388,6 +423,7 @@ int main(void)
         cmocka_unit_test(limits_of_the_stream_are_told),
         cmocka_unit_test(what_the_server_would_refuse_is_not_sent),
         cmocka_unit_test(the_expected_stream_is_checked_by_the_server),
+        cmocka_unit_test(a_puback_of_another_stream_is_none),
         cmocka_unit_test(thousands_may_be_open),
         cmocka_unit_test(a_frozen_server_makes_it_unknown),
         cmocka_unit_test(a_killed_server_makes_it_unknown_and_then_not_sent),
