@@ -114,7 +114,9 @@ static enum sluice_curl_end end_of(const struct sluice_curl_call *call, CURLcode
     case CURLE_FILESIZE_EXCEEDED:
         return SLUICE_CURL_TOO_LARGE;
     case CURLE_OUT_OF_MEMORY:
-        return SLUICE_CURL_NOMEM;
+        /* libcurl before 8.6 says so of a header line over its 100 KiB, too: an answer like that is
+         * the peer's fault, and must not be asked for again for ever. */
+        return call->sends == 0 ? SLUICE_CURL_NOMEM : SLUICE_CURL_CUT;
     default:
         return status != 0 ? SLUICE_CURL_CUT : SLUICE_CURL_UNREACHED;
     }
@@ -123,6 +125,9 @@ static enum sluice_curl_end end_of(const struct sluice_curl_call *call, CURLcode
 /* libcurl's words become part of log lines. */
 static const char *clean_text(struct sluice_curl_handle *handle, CURLcode code)
 {
+    if (code == CURLE_OUT_OF_MEMORY) {
+        return "a header that is too long, or no memory for the answer";
+    }
     if (handle->error[0] == '\0') {
         return curl_easy_strerror(code);
     }

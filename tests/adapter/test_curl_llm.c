@@ -232,6 +232,32 @@ static void every_framing_of_http_1_is_understood(void **state)
     }
 }
 
+static void answer_with_an_endless_header(void *ctx, const struct tiny_request *request,
+                                          struct tiny_answer *out)
+{
+    static const char tail[] = "................................................................";
+    (void)ctx;
+    (void)request;
+    int len = snprintf(out->bytes, sizeof out->bytes, "HTTP/1.1 200 OK\r\nX-Header: ");
+    out->len = (size_t)len;
+    out->tail = tail;
+    out->tail_len = sizeof tail - 1;
+    out->tail_count = 16384; /* 1 MiB; libcurl takes 100 KiB */
+    out->after = TINY_HANG;
+}
+
+/* libcurl calls it want of memory, which no peer would ever be blamed for. */
+static void a_header_without_end_is_the_peers_fault(void **state)
+{
+    struct fixture *f = *state;
+    struct outcome o;
+    f->answer = answer_with_an_endless_header;
+    llm_open(f);
+    ask_once(f, &o);
+    assert_int_equal(o.fate, SLUICE_FATE_RETRY);
+    assert_int_equal(o.rc, SLUICE_ERR_UNAVAILABLE);
+}
+
 static void connections_are_kept_and_used_again(void **state)
 {
     struct fixture *f = *state;
@@ -444,6 +470,7 @@ int main(void)
         CASE(the_server_decides_whether_it_streams),
         CASE(an_answer_may_come_byte_by_byte),
         CASE(every_framing_of_http_1_is_understood),
+        CASE(a_header_without_end_is_the_peers_fault),
         CASE(connections_are_kept_and_used_again),
         CASE(many_calls_at_once_share_shards_and_connections),
         CASE(calls_beyond_the_connections_wait_their_turn),

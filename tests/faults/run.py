@@ -36,6 +36,7 @@ from labelled import labelled_kills  # noqa: E402
 from lib.process import commit  # noqa: E402
 from lib.runner import run_twice  # noqa: E402
 from lib.servers import Skip  # noqa: E402
+from lying import lying_peers  # noqa: E402
 from network import partition, slow_links  # noqa: E402
 from stage import Stage, check, in_time, wait_for  # noqa: E402
 
@@ -283,9 +284,9 @@ def cluster(s, a):
 
 cluster.stage = ClusterStage
 labelled_kills.stores = ("sqlite", "mongodb")
-slow_links.prefers = partition.prefers = "mongodb"  # its link is one of them
+slow_links.prefers = partition.prefers = lying_peers.prefers = "mongodb"  # its link is one of them
 CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, outages, disk_full, cluster, labelled_kills,
-                                     slow_links, partition)}
+                                     slow_links, partition, lying_peers)}
 
 
 def run(name, store, a):
