@@ -8,16 +8,7 @@ command -v "$server" >/dev/null || { echo "no nats-server on the PATH: skipped";
 folder=$(mktemp -d /tmp/sluice-commands-XXXXXX)
 pid=
 trap '[ -n "$pid" ] && kill "$pid" 2>/dev/null; rm -rf "$folder"' EXIT
-failed=0
-
-fail() { echo "FAILED: $*"; failed=1; }
-# expect CODE TEXT COMMAND...: exit code, and a text in its output
-expect() {
-    local code=$1 text=$2; shift 2
-    local out; out=$("$@" 2>&1); local got=$?
-    [ "$got" = "$code" ] || fail "exit $got instead of $code: $*: $out"
-    case $out in *"$text"*) ;; *) fail "no \"$text\" in: $*: $out" ;; esac
-}
+. "$(dirname "$0")/expect.sh"
 
 port=$(python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])')
 unset NATS_CONTEXT NATS_USER NATS_PASSWORD NATS_TOKEN NATS_CREDS NATS_NKEY SLUICE_WORKER

@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# `sluice sim`: what it prints, what it refuses, and how a failing run is shown, repeated and made small.
+# Arguments: the sluice program, and one whose engine takes a publication without an answer for a success.
+set -u
+sluice=$1 broken=$2
+folder=$(mktemp -d /tmp/sluice-sim-XXXXXX)
+trap 'rm -rf "$folder"' EXIT
+. "$(dirname "$0")/expect.sh"
+
+# ---- Wrong usage
+expect 2 '"many" is not a number' "$sluice" sim --seeds many
+expect 2 '"-1" is not a number' "$sluice" sim --seed -1
+expect 2 '"65" is not a number from 0 to 64' "$sluice" sim --jobs 65
+expect 2 '"1000" is not a number' "$sluice" sim --failures 1000
+expect 2 'there is no "stormy"' "$sluice" sim --profile stormy
+expect 2 'unexpected "10"' "$sluice" sim 10
+expect 2 "unrecognized option" "$sluice" sim --no-such-flag
+expect 0 "usage: sluice sim" "$sluice" sim --help
+
+# ---- Runs that pass
+expect 0 "10 seeds in" "$sluice" sim --seeds 10
+expect 0 "seed 7 swarm" "$sluice" sim --seeds 3 --seed 5 --profile swarm --events
+expect 0 "swarm seed 3: passed" "$sluice" sim --seed 3 --profile swarm --trace
+expect 0 '"seeds":10,"failed":0' "$sluice" sim --seeds 10 --json
+"$sluice" sim --seeds 10 --json | python3 -m json.tool >/dev/null || fail "--json is not JSON"
+[ "$("$sluice" sim --seeds 5 --seed 9 --events)" = "$("$sluice" sim --seeds 5 --seed 9 --events)" ] ||
+    fail "the same seeds give different lines"
+"$sluice" sim --seed 3 --trace >"$folder/trace"
+for word in "event verdict" "settle" "admit" "publish" "release"; do
+    grep -q "$word" "$folder/trace" || fail "no $word in a trace"
+done
+
+# ---- A run that fails
+expect 1 "BROKEN INV-1" "$broken" sim --seeds 10000 --quiet
+"$broken" sim --seeds 10000 --quiet --shrink "$folder/small" >"$folder/out"
+repeat=$(sed -n 's/^repeat: sluice //p' "$folder/out" | head -1)
+seed=$(sed -n 's/.*seed \([0-9]*\), profile.*/\1/p' "$folder/out" | head -1)
+[ -n "$repeat" ] || fail "the failing run is not to be repeated: $(cat "$folder/out")"
+# shellcheck disable=SC2086
+expect 1 "VIOLATION INV-1" "$broken" $repeat
+# shellcheck disable=SC2086
+expect 0 "passed" "$sluice" $repeat
+expect 1 "BROKEN INV-1" "$broken" sim --seeds 10000 --quiet --failures 3
+expect 1 '"failed":' "$broken" sim --seeds 10000 --json
+expect 1 "before the PubAck" "$broken" sim --seeds 1 --seed "$seed" --events
+
+# ---- …made smaller, which fails in the same way here and passes with the engine as it is
+grep -q "made smaller in" "$folder/out" || fail "it was not made smaller"
+before=$(sed -n 's/.*instead of \([0-9]*\)$/\1/p' "$folder/out")
+after=$(sed -n 's/.*, \([0-9]*\) engine events instead.*/\1/p' "$folder/out")
+[ "$after" -lt "$before" ] || fail "made smaller, from $before to $after events"
+expect 1 "BROKEN INV-1" "$broken" sim --scenario "$folder/small"
+expect 1 "VIOLATION INV-1" "$broken" sim --scenario "$folder/small" --trace
+expect 0 "small: passed" "$sluice" sim --scenario "$folder/small"
+expect 0 "passed" "$sluice" sim --scenario "$folder/small" --trace
+expect 1 "/absent/small" "$broken" sim --seeds 10000 --quiet --shrink /absent/small
+
+# ---- Scenario files that say nonsense
+# scenario NAME: the small one with a line more, on stdin
+scenario() { cat "$folder/small" - >"$folder/$1"; }
+wrong() {
+    echo "$1" | scenario wrong
+    expect 2 "\"$1\": unknown or out of range" "$sluice" sim --scenario "$folder/wrong"
+}
+expect 2 "No such file" "$sluice" sim --scenario "$folder/absent"
+for line in "workers_count 99" "workers_count" "no_such_number 1" "times nobody 1 1 1" "times llm 1 1 0" \
+    "rate llm nothing 5" "rate nobody slow 5" "rate llm slow 70000" "rate llm" "fault drain 1 1 0 0" \
+    "fault drain 1 1 99 0 0" "fault nothing 1 1 0 0 0" "fault outage 1 1 0 99 0" "breaker wrong 1 1 1 0 0 1" \
+    "without messages 3 to 1"; do
+    wrong "$line"
+done
+grep -v '^breaker llm' "$folder/small" >"$folder/fewer"
+expect 2 "unknown or out of range" "$sluice" sim --scenario "$folder/fewer"
+grep -v '^breaker' "$folder/small" >"$folder/none"
+expect 2 "0 breakers, expected" "$sluice" sim --scenario "$folder/none"
+grep -v '^workers_count' "$folder/small" >"$folder/nobody"
+expect 2 "workers_count is missing" "$sluice" sim --scenario "$folder/nobody"
+sed 's/^workers_count .*/workers_count 1/' "$folder/small" >"$folder/one"
+echo "fault drain 1 1 1 0 0" >>"$folder/one"
+expect 2 "strikes worker 1 of 1" "$sluice" sim --scenario "$folder/one"
+
+exit $failed
