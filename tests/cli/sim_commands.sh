@@ -47,9 +47,6 @@ expect 1 "before the PubAck" "$broken" sim --seeds 1 --seed "$seed" --events
 
 # ---- …made smaller, which fails in the same way here and passes with the engine as it is
 grep -q "made smaller in" "$folder/out" || fail "it was not made smaller"
-before=$(sed -n 's/.*instead of \([0-9]*\)$/\1/p' "$folder/out")
-after=$(sed -n 's/.*, \([0-9]*\) engine events instead.*/\1/p' "$folder/out")
-[ "$after" -lt "$before" ] || fail "made smaller, from $before to $after events"
 expect 1 "BROKEN INV-1" "$broken" sim --scenario "$folder/small"
 expect 1 "VIOLATION INV-1" "$broken" sim --scenario "$folder/small" --trace
 expect 0 "small: passed" "$sluice" sim --scenario "$folder/small"

@@ -262,6 +262,24 @@ static void what_has_no_room_comes_with_the_next_step(void **state)
     fixture_close(&f);
 }
 
+static void more_timers_than_a_step_has_room_for_come_with_the_next(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    c.max_in_flight = MANY;
+    open_with(&c);
+    for (uint64_t i = 1; i <= MANY; i++) {
+        (void)fixture_deliver(&f, i, 1);
+        (void)fixture_suspend(&f, f.ticket, 1, 0);
+    }
+    (void)fixture_tick(&f, c.ack_wait_ms / 3); /* each is due to be renewed */
+    assert_int_equal(sluice_engine_deadline(f.engine), f.now_ms);
+    assert_in_range(sluice_engine_metrics(f.engine)->renewals, 1, MANY - 1);
+    (void)fixture_tick(&f, 0);
+    assert_int_equal(sluice_engine_metrics(f.engine)->renewals, MANY);
+    fixture_close(&f);
+}
+
 /* The pull brings all its messages but one, then the connection breaks: it is given up and keeps a
  * slot reserved, like those before. */
 static const char *reconnect_with_one_missing(uint32_t given_up)
@@ -407,6 +425,7 @@ int main(void)
         cmocka_unit_test(a_step_may_be_limited_without_end),
         cmocka_unit_test(a_limit_without_a_dependency_is_a_failure),
         cmocka_unit_test(what_has_no_room_comes_with_the_next_step),
+        cmocka_unit_test(more_timers_than_a_step_has_room_for_come_with_the_next),
         cmocka_unit_test(pulls_that_were_given_up_leave_room_or_wait),
         cmocka_unit_test(a_budget_below_one_message_lets_one_come_alone),
         cmocka_unit_test(a_pull_that_ends_at_once_is_not_asked_for_at_once),

@@ -40,7 +40,8 @@ static void acks_only_after_documents_and_outputs(void **state)
     fixture_close(&f);
 }
 
-/* Until an ACK under way is given up: how often it was sent again, or -1 when that never happens. */
+/* Until an ACK under way is given up: how often it was sent again, or -1 when that never happens.
+ */
 static int repeats_of_ack(struct fixture *f)
 {
     int repeats = 0;

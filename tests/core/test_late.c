@@ -119,6 +119,22 @@ static void a_commit_that_ends_under_a_new_delivery_is_acked(void **state)
     fixture_close(&f);
 }
 
+/* The dead letter is there, but somebody else may have the message by now. */
+static void a_burial_that_outran_the_lease_is_not_terminated(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    c.bury_rejected = 1;
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    (void)fixture_deliver(&f, 7, 1);
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_REJECTED, -1), "bury rejected");
+    f.now_ms += 40000;
+    assert_non_null(strstr(fixture_answer(&f, f.ticket, SLUICE_EV_BURIED, SLUICE_FATE_OK),
+                           "release lease_lost"));
+    fixture_close(&f);
+}
+
 static void a_handler_that_outran_its_lease_runs_again_for_the_new_delivery(void **state)
 {
     (void)state;
@@ -254,6 +270,7 @@ int main(void)
         cmocka_unit_test(nothing_is_parked_while_shutting_down),
         cmocka_unit_test(what_was_given_up_is_not_acked),
         cmocka_unit_test(a_commit_that_ends_under_a_new_delivery_is_acked),
+        cmocka_unit_test(a_burial_that_outran_the_lease_is_not_terminated),
         cmocka_unit_test(a_handler_that_outran_its_lease_runs_again_for_the_new_delivery),
         cmocka_unit_test(what_parks_later_may_go_earlier),
         cmocka_unit_test(a_useless_answer_is_asked_again_while_the_handler_runs),
