@@ -5,7 +5,7 @@
 #define EXPIRY_SLACK_MS 1000 /* after an expiry nothing is on its way any more */
 #define BEAT_SLACK_MS   500
 #define BACKOFF_BASE_MS 50
-#define BACKOFF_MAX_MS  5000
+#define BACKOFF_MAX_MS  1000 /* after an election the consumer must not wait for us */
 #define QUICK_END_MS                                                                               \
     100 /* a pull that ends sooner without a message is no reason to ask at once again */
 #define REFILL_SHARE 8u /* ask again when this part of the slots is free */
