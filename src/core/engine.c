@@ -257,8 +257,15 @@ static void abort_message(struct sluice_engine *e, struct message *m)
     timer_set(e, m);
 }
 
-/* NAK what has not started, or at the end of the grace everything, as far as the effects have room.
- */
+/* Nothing of it is under way: it waits for a breaker or a rate limit, which may last longer than
+ * the grace, and another process can wait as well. Its answers are in the journal. */
+static int is_only_parked(const struct message *m)
+{
+    return m->is_parked_commit || (m->state == SLUICE_MSG_WAITING && steps_are_only_parked(m));
+}
+
+/* NAK what has not started or only waits, or at the end of the grace everything, as far as the
+ * effects have room. */
 static void shutdown_pump(struct sluice_engine *e)
 {
     for (uint32_t i = 0; i < e->config.max_in_flight; i++) {
@@ -268,7 +275,7 @@ static void shutdown_pump(struct sluice_engine *e)
         }
         int is_unstarted = m->state == SLUICE_MSG_RECEIVED ||
                            (m->state == SLUICE_MSG_RUNNING && !m->has_run && m->is_ready_queued);
-        if (!(e->is_aborting && !m->is_aborted) && !is_unstarted) {
+        if (!(e->is_aborting && !m->is_aborted) && !is_unstarted && !is_only_parked(m)) {
             continue;
         }
         if (!fx_has_room(e)) {

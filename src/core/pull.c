@@ -8,6 +8,8 @@
 #define BACKOFF_MAX_MS  1000 /* after an election the consumer must not wait for us */
 #define QUICK_END_MS                                                                               \
     100 /* a pull that ends sooner without a message is no reason to ask at once again */
+#define CLOCK_MARGIN_MS                                                                            \
+    300000 /* how far our clock and the server's may differ; costs a few journal reads more */
 #define REFILL_SHARE 8u /* ask again when this part of the slots is free */
 /* A server that has just come back may lose a pull, and may hand out what it has only when another
  * pull comes (nats-server 2.9.10: both, seen for up to 11 s). So pulls are short for a while. */
@@ -72,7 +74,7 @@ void pull_on_connected(struct sluice_engine *e, const struct sluice_ev_connected
     abandon_all(e);
     shorten_pulls(e);
     if (e->was_connected || ev->journal_in_use) {
-        e->read_before_ms = e->wall_ms;
+        e->read_before_ms = e->wall_ms + CLOCK_MARGIN_MS;
     }
     e->is_connected = 1;
     e->was_connected = 1;

@@ -87,6 +87,60 @@ static void nothing_is_parked_while_shutting_down(void **state)
     fixture_close(&f);
 }
 
+static const char *drain(void)
+{
+    return fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_DRAIN});
+}
+
+/* A rate limit may last longer than the grace, and another process can wait for it as well. */
+static void what_only_waits_is_given_back_at_once(void **state)
+{
+    (void)state;
+    open_with_one();
+    (void)fixture_suspend(&f, f.ticket, 1, 0);
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RATE_LIMITED, 10000), "");
+    assert_string_equal(drain(), "stop; nak");
+    assert_int_equal(f.delay_ms, 0);
+    fixture_close(&f);
+    open_with_one(); /* it begins to wait only now */
+    (void)fixture_suspend(&f, f.ticket, 1, 0);
+    assert_string_equal(drain(), "stop");
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RATE_LIMITED, 10000),
+                        "nak");
+    fixture_close(&f);
+}
+
+static void what_runs_beside_the_waiting_is_let_end(void **state)
+{
+    (void)state;
+    const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
+    open_with_one();
+    (void)fixture_ask(&f, f.ticket, two, 2, 3);
+    (void)fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RATE_LIMITED, 10000);
+    assert_string_equal(drain(), "stop");
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_OK, 0), "keep 1");
+    assert_string_equal(kept(1, SLUICE_KEPT_OK), "nak"); /* its answer is in the journal */
+    fixture_close(&f);
+}
+
+static void a_commit_that_waits_for_a_breaker_is_given_back_at_once(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    c.dependencies[SLUICE_DEP_STORE].failure_threshold = 1;
+    c.dependencies[SLUICE_DEP_STORE].minimum_sources = 1;
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    (void)fixture_deliver(&f, 6, 1);
+    (void)fixture_deliver(&f, 7, 1);
+    assert_string_equal(fixture_done(&f, (struct sluice_ticket){0, 1}, 1, 0), "store");
+    (void)fixture_answer(&f, (struct sluice_ticket){0, 1}, SLUICE_EV_STORED, SLUICE_FATE_RETRY);
+    assert_string_equal(fixture_done(&f, f.ticket, 1, 0), "");
+    assert_int_equal(state_now(), SLUICE_MSG_STORING);
+    assert_string_equal(drain(), "stop; nak");
+    fixture_close(&f);
+}
+
 /* Stored only after it was given up: then it is not ACKed, though nothing is missing. */
 static void what_was_given_up_is_not_acked(void **state)
 {
@@ -268,6 +322,9 @@ int main(void)
         cmocka_unit_test(a_late_answer_is_kept_and_disturbs_no_commit),
         cmocka_unit_test(a_running_handler_is_heard_out_and_naked),
         cmocka_unit_test(nothing_is_parked_while_shutting_down),
+        cmocka_unit_test(what_only_waits_is_given_back_at_once),
+        cmocka_unit_test(what_runs_beside_the_waiting_is_let_end),
+        cmocka_unit_test(a_commit_that_waits_for_a_breaker_is_given_back_at_once),
         cmocka_unit_test(what_was_given_up_is_not_acked),
         cmocka_unit_test(a_commit_that_ends_under_a_new_delivery_is_acked),
         cmocka_unit_test(a_burial_that_outran_the_lease_is_not_terminated),
