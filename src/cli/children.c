@@ -52,10 +52,22 @@ int child_start(struct child *c, char *const argv[], const char *const (*env)[2]
 
 int child_is_running(struct child *c)
 {
-    if (c->pid > 0 && waitpid(c->pid, NULL, WNOHANG) == c->pid) {
+    if (c->pid > 0 && waitpid(c->pid, &c->status, WNOHANG) == c->pid) {
         c->pid = 0;
+        c->has_ended = 1;
     }
     return c->pid > 0;
+}
+
+const char *child_end(struct child *c, char *text, size_t size)
+{
+    if (child_is_running(c) || !c->has_ended) {
+        return NULL;
+    }
+    int is_signal = WIFSIGNALED(c->status);
+    (void)snprintf(text, size, "%s %d", is_signal ? "signal" : "exit",
+                   is_signal ? WTERMSIG(c->status) : WEXITSTATUS(c->status));
+    return text;
 }
 
 void child_stop(struct child *c, int64_t limit_ms)

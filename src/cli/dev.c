@@ -374,6 +374,28 @@ static int is_settled(const struct dev *d)
            left == 0;
 }
 
+/* 1, and a line about it, when one of them is gone: the rest is of no use without it. */
+static int children_check(struct dev *d)
+{
+    struct {
+        const char *name;
+        struct child *child;
+    } all[] = {{"nats-server", &d->nats}, {"llm-sim", &d->llm}, {"worker", &d->worker}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        char how[32];
+        char line[768];
+        if (child_end(all[i].child, how, sizeof how) == NULL) {
+            continue;
+        }
+        dev_view_pump(&d->view, 100); /* its last words */
+        int has_words = all[i].child == &d->worker && d->view.last_error[0] != '\0';
+        (void)snprintf(line, sizeof line, "ended unexpectedly: %s%s%s", how, has_words ? "; " : "",
+                       has_words ? d->view.last_error : "");
+        return fail(all[i].name, line);
+    }
+    return 0;
+}
+
 static int work(struct dev *d)
 {
     int64_t start = child_now_ms();
@@ -381,10 +403,8 @@ static int work(struct dev *d)
     int64_t end = start + ONCE_LIMIT_MS;
     while (code == 0 && !is_interrupted && !is_settled(d)) {
         dev_view_pump(&d->view, 50);
-        if (!child_is_running(&d->worker)) {
-            return fail("worker", "ended unexpectedly");
-        }
-        if (d->is_once && child_now_ms() > end) {
+        code = children_check(d);
+        if (code == 0 && d->is_once && child_now_ms() > end) {
             code = fail("samples", "not done within two minutes");
         }
     }
@@ -395,8 +415,9 @@ static int work(struct dev *d)
         printf("\nStays up until Ctrl-C. Publish to %s on %s.\n", SLUICE_DEFAULT_SUBJECT_REQUEST,
                d->url);
         (void)fflush(stdout);
-        while (!is_interrupted && child_is_running(&d->worker)) {
+        while (!is_interrupted && code == 0) {
             dev_view_pump(&d->view, 200);
+            code = is_interrupted ? 0 : children_check(d);
         }
     }
     return code;
@@ -486,6 +507,7 @@ static int run(int argc, char **argv)
     action.sa_handler = on_signal;
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGHUP, &action, NULL); /* a closed terminal leaves no folder behind */
     (void)signal(SIGPIPE, SIG_IGN);
     surroundings_clear();
     if ((code = places_find(&d)) == 0 && (code = scratch_make(&d)) == 0) {

@@ -12,7 +12,7 @@
 
 struct words {
     char text[WORDS_MAX][40];
-    int count, next;
+    int count, next, is_blank;
     uint64_t hash;
 };
 
@@ -88,7 +88,7 @@ static cJSON *array_make(struct words *w, const cJSON *schema, const char *name,
 {
     cJSON *array = cJSON_CreateArray();
     const cJSON *items = cJSON_GetObjectItemCaseSensitive(schema, "items");
-    uint64_t count = 2 + w->hash % 2;
+    uint64_t count = w->is_blank ? 0 : 2 + w->hash % 2;
     for (uint64_t i = 0; i < count; i++) {
         cJSON_AddItemToArray(array, value_make(w, items, name, depth + 1));
     }
@@ -123,7 +123,10 @@ static cJSON *value_make(struct words *w, const cJSON *schema, const char *name,
     if (strcmp(kind, "boolean") == 0) {
         return cJSON_CreateBool((int)(w->hash >> 40 & 1));
     }
-    char text[1024];
+    char text[1024] = "";
+    if (w->is_blank) {
+        return cJSON_CreateString(text);
+    }
     sentence(w,
              strcmp(name, "summary") == 0   ? 8
              : strcmp(name, "content") == 0 ? 5
@@ -132,18 +135,22 @@ static cJSON *value_make(struct words *w, const cJSON *schema, const char *name,
     return cJSON_CreateString(text);
 }
 
-char *llmsim_content(const char *prompt, const cJSON *schema)
+static char *content_make(const char *prompt, const cJSON *schema, int is_blank)
 {
     struct words *w = calloc(1, sizeof *w);
     if (w == NULL) {
         return NULL;
     }
     words_take(w, prompt);
+    w->is_blank = is_blank;
     char *content = NULL;
     if (schema == NULL) {
         content = malloc(1024);
         if (content != NULL) {
-            sentence(w, 12, content, 1024);
+            content[0] = '\0';
+            if (!is_blank) {
+                sentence(w, 12, content, 1024);
+            }
         }
     } else {
         cJSON *value = value_make(w, schema, "", 0);
@@ -152,6 +159,16 @@ char *llmsim_content(const char *prompt, const cJSON *schema)
     }
     free(w);
     return content;
+}
+
+char *llmsim_content(const char *prompt, const cJSON *schema)
+{
+    return content_make(prompt, schema, 0);
+}
+
+char *llmsim_content_blank(const cJSON *schema)
+{
+    return content_make("", schema, 1);
 }
 
 unsigned llmsim_tokens(const char *text)

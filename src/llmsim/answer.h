@@ -8,6 +8,8 @@
 /* The content of an answer: JSON of the schema, or a sentence without one. malloc'd; NULL without
  * memory. */
 char *llmsim_content(const char *prompt, const cJSON *schema);
+/* The same without a word in it: texts and lists are empty. */
+char *llmsim_content_blank(const cJSON *schema);
 /* About how many tokens a text has: its words and a third more. */
 unsigned llmsim_tokens(const char *text);
 

@@ -93,7 +93,8 @@ void llmsim_chat(struct call *c)
     }
     llmsim_ledger_fault(s->ledger, fault);
     c->fault = fault;
-    char *content = llmsim_content(prompt, schema_of(request));
+    char *content = fault == LLMSIM_blank ? llmsim_content_blank(schema_of(request))
+                                          : llmsim_content(prompt, schema_of(request));
     const char *text = content == NULL ? "" : fault == LLMSIM_bad_json ? "{\"oops\": tru" : content;
     const char *finish = fault == LLMSIM_length ? "length" : "stop";
     if (is_streamed) {

@@ -11,8 +11,9 @@
 #define SLUICE_LLMSIM_FAULTS(X)                                                                    \
     X(f429, "429")                                                                                 \
     X(f500, "500")                                                                                 \
-    X(f503, "503") X(stall, "stall") X(cut, "cut") X(refuse, "refuse") X(bad_json, "bad-json")     \
-        X(length, "length") X(reset, "reset") X(empty, "empty")
+    X(f503, "503")                                                                                 \
+    X(stall, "stall") X(cut, "cut") X(refuse, "refuse") X(bad_json, "bad-json")                    \
+        X(length, "length") X(reset, "reset") X(empty, "empty") X(blank, "blank")
 
 enum llmsim_fault {
     LLMSIM_OK,

@@ -206,7 +206,7 @@ def dev_once_does_all_samples(s):
 
 
 def dev_ends_with_its_children(s):
-    for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -9)):
+    for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGKILL, -9)):
         log = os.path.join(s.dir, f"dev-{number}.out")
         with open(log, "wb") as out:
             dev = subprocess.Popen([s.sluice, "dev", "--messages", "3"], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
@@ -224,6 +224,25 @@ def dev_ends_with_its_children(s):
             wait_for("the children have ended", lambda: not started_from(folder))
             check(number == signal.SIGKILL or not os.path.exists(folder), f"{folder} is left")
             shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            dev.kill()
+            dev.wait()
+
+
+def dev_says_which_child_ended(s):
+    for name, program in (("worker", "run"), ("nats-server", "nats-server"), ("llm-sim", "llm-sim")):
+        log = os.path.join(s.dir, f"dev-{name}.out")
+        with open(log, "wb") as out:
+            dev = subprocess.Popen([s.sluice, "dev", "--messages", "1"], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                   env=environment(s, SLUICE_TEST="1", TMPDIR=s.dir))
+        try:
+            wait_for("the samples are done", lambda: "Stays up until Ctrl-C" in open(log).read() or dev.poll() is not None, 60)
+            children = open(f"/proc/{dev.pid}/task/{dev.pid}/children").read().split()
+            doomed = [pid for pid in children if program.encode() in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")]
+            check(len(doomed) == 1, f"{len(doomed)} children run {program}")
+            os.kill(int(doomed[0]), signal.SIGKILL)
+            check(dev.wait(30) == 1, f"exit {dev.returncode} after the end of {name}, expected 1")
+            check(f"sluice dev: {name}: ended unexpectedly: signal 9" in open(log).read(), open(log).read()[-500:])
         finally:
             dev.kill()
             dev.wait()

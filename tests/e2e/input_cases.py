@@ -121,7 +121,7 @@ def a_bad_trace_is_ignored_and_a_bad_key_rejected_before_anything_is_paid(s):
 
 # What the simulator does to a question with [[fault:KIND]]: words of the reason.
 ANSWERS = {"429": ["RATE_LIMITED"], "500": ["500"], "503": ["503"], "stall": ["TIMEOUT"], "cut": ["cut before its end"], "refuse": ["refus"],
-           "bad-json": ["JSON"], "length": ["length"], "reset": ["SLUICE_ERR_"], "empty": ["no body"]}
+           "bad-json": ["JSON"], "length": ["length"], "reset": ["SLUICE_ERR_"], "empty": ["no body"], "blank": ["no summary"]}
 
 
 def bad_answers_fail_their_message_alone(s):
@@ -140,7 +140,7 @@ def bad_answers_fail_their_message_alone(s):
             problems.append(f"{kind}: not buried")
         elif kind == "429" and h["Sluice-Dead-Reason"] == "timeout" and h["Sluice-Dead-Step"] == "llm":
             check("SLUICE_HANDLER_TIMEOUT" in h["Sluice-Dead-Error"], h)  # asked again within its lease until its time was over
-        elif h["Sluice-Dead-Step"] != "llm" or not all(w in h["Sluice-Dead-Error"] for w in words):
+        elif h["Sluice-Dead-Step"] != ("handler" if kind == "blank" else "llm") or not all(w in h["Sluice-Dead-Error"] for w in words):
             problems.append(f"{kind}: step {h['Sluice-Dead-Step']}, error {h['Sluice-Dead-Error']}")
     check(not problems, "\n".join(problems))
     check(len(s.documents()) == 5 and len(s.outputs()) == 5, f"{len(s.documents())} documents, {len(s.outputs())} outputs")

@@ -251,6 +251,8 @@ static void check_message_fault(enum llmsim_fault fault, const struct reply *r)
         assert_true(cJSON_IsNull(content) && cJSON_IsString(message_member(json, "refusal")));
     } else if (fault == LLMSIM_bad_json) {
         assert_null(cJSON_Parse(content->valuestring));
+    } else if (fault == LLMSIM_blank) {
+        assert_string_equal(content->valuestring, "");
     }
     cJSON_Delete(json);
 }
@@ -298,6 +300,10 @@ static void check_streamed_fault(enum llmsim_fault fault, const struct reply *r)
         read = stream_read(r);
         assert_true(read.is_done);
         assert_null(cJSON_Parse(read.content));
+        break;
+    case LLMSIM_blank:
+        read = stream_read(r);
+        assert_true(read.is_done && read.content[0] == '\0');
         break;
     case LLMSIM_length:
         read = stream_read(r);

@@ -36,6 +36,9 @@ static sluice_rc enrich(sluice_turn *t, const sluice_msg *in)
     ask.answer = &context__v1__context_draft__descriptor;
     SLUICE_TRY(sluice_llm(t, &ask, &reply));
     const Context__V1__ContextDraft *draft = reply->answer;
+    if (draft->summary[0] == '\0') { /* of the right type, and worth nothing */
+        return sluice_fail(t, SLUICE_ERR_LLM, "the answer has no summary");
+    }
     Context__V1__ContextPack pack = CONTEXT__V1__CONTEXT_PACK__INIT;
     pack.pack_id = sluice_format(t, "pack-%s", sluice_key(t));
     pack.request_id = req->request_id;
