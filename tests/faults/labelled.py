@@ -7,6 +7,10 @@ from fault_cases import KILL_POINTS, HeldStore, store_unconfirmed
 from stage import check, wait_for
 
 
+# FerretDB takes seconds for a write on a busy machine; that is not what is tried here.
+SETTINGS = {"SLUICE_ACK_WAIT": ACK_WAIT, "SLUICE_LOG_LEVEL": "warn", "MONGODB_TIMEOUT": 10, "MONGODB_BREAKER_RESET": 0.5}
+
+
 def points_of(s):
     return [point for point, _ in KILL_POINTS if point is not store_unconfirmed or s.store_kind == "mongodb"]
 
@@ -21,7 +25,7 @@ def killed_once(s, point, proxy, store, first, count, total, **through):
         through["MONGODB_URI"] = s.store.server.uri(store.port)
     is_reached = point(s, proxy)
     publish_many(s, first, count)
-    worker = s.start_worker(SLUICE_LOG_LEVEL="warn", SLUICE_ACK_WAIT=ACK_WAIT, **through)
+    worker = s.start_worker(**SETTINGS, **through)
     wait_for(f"{point.__name__}, {total} messages so far", is_reached, 60)
     worker.kill()
     proxy.hooks.clear()
@@ -44,7 +48,7 @@ def labelled_kills(s, a):
         rng.shuffle(points)
         for point in points:
             if point is store_unconfirmed:  # needs a new document first of all
-                s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT)
+                s.start_worker(**SETTINGS)
                 wait_all_done(s, total)
                 s.workers[-1].kill()
             count = rng.randint(1, 40)
@@ -54,7 +58,7 @@ def labelled_kills(s, a):
             ledger = s.llm_http("/ledger")
             unjournaled = max(unjournaled, ledger["calls"] - ledger["failed"] - journaled_count(s))
             progress(f"labelled_kills: round {n + 1}/{loops}, {point.__name__}, {total} messages, {unjournaled} calls not journaled")
-    s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT)
+    s.start_worker(**SETTINGS)
     s.ready()
     wait_all_done(s, total)
     v = verdict(s, total)

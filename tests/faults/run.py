@@ -300,8 +300,16 @@ def run(name, store, a):
 
     verdict, text = run_twice(act, store, 300 if a.quick else 7200, sys.stdout, getattr(CAMPAIGNS[name], "stage", Stage))
     return verdict, text, {"name": f"{name}-{store}", "date": datetime.date.today().isoformat(), "commit": commit(ROOT),
-                           "command": "tests/faults/run.py " + " ".join(x for x in sys.argv[1:] if not x.startswith("--rec")),
-                           "figures": figures}
+                           "command": command(name, store, a), "figures": figures}
+
+
+def command(name, store, a):
+    """What repeats this run alone."""
+    words = ["tests/faults/run.py", "--campaign", name, "--store", store] + (["--quick"] if a.quick else [])
+    for option in ("messages", "kills", "seed"):
+        if getattr(a, option) is not None:
+            words += ["--" + option, str(getattr(a, option))]
+    return " ".join(words)
 
 
 def report(name, store, a, counts):

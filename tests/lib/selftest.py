@@ -12,6 +12,7 @@ import time
 from lib import proxy as proxies
 from lib import wait, wire
 from lib.nats import ApiError, Nats, NatsError, NoResponders, Timeout
+from lib.netns import Netns
 from lib.ports import free_port
 from lib.process import Process
 from lib.proxy import NatsProxy, Proxy
@@ -267,6 +268,41 @@ def the_proxy_passes_delays_cuts_and_refuses(w):
     raises(ConnectionRefusedError, lambda: say(proxy.port))
     proxy.heal()
     assert say(proxy.port) == b"hello\n" and proxy.accepted == 5, proxy.accepted
+
+
+@case()
+def the_proxy_throttles_and_cuts_where_chance_says(w):
+    proxy = w.part(Proxy(echo_server(w)))
+    proxy.throttle(2000)
+    start = time.monotonic()
+    assert say(proxy.port, b"x" * 399 + b"\n", 20) and time.monotonic() - start >= 0.39
+    proxy.heal()
+    proxy.cut_after((2, 4), "down")
+    got = say(proxy.port)
+    assert 2 <= len(got) <= 4 and b"hello".startswith(got) and proxy.cuts == 1, got
+    proxy.heal()
+    assert say(proxy.port) == b"hello\n"
+
+
+@case()
+def a_namespace_swallows_packets_and_heals(w):
+    net = w.part(Netns())
+    server = w.start_nats(host=net.address(1))
+    program = "import socket, sys; print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 1).recv(4))"
+
+    def seen():
+        ran = subprocess.run([*net.inside(), sys.executable, "-c", program, server.host, str(server.port)], capture_output=True,
+                             text=True, timeout=60)
+        return ran.stdout.strip() or ran.stderr.strip().splitlines()[-1]
+
+    wait.until("the server is seen from inside", lambda: seen() == "b'INFO'")
+    net.vanish(server.host)
+    assert "timed out" in seen() or "timeout" in seen(), seen()
+    net.heal()
+    net.unreachable(server.host)
+    assert "nreachable" in seen() or "No route" in seen(), seen()
+    net.heal()
+    wait.until("the server is seen again", lambda: seen() == "b'INFO'")
 
 
 @case()
