@@ -228,6 +228,39 @@ static int init_failed(struct boot *b, const char *step)
     return b->is_misconfigured ? SLUICE_EXIT_CONFIG : SLUICE_EXIT_INIT;
 }
 
+/* ---- A signal during boot ---- */
+
+/* A client that is being opened may block for its whole time limit and cannot be interrupted. No
+ * message has been taken yet, so there is nothing to give back and the process may simply end. */
+static void *boot_signals_run(void *arg)
+{
+    (void)arg;
+    sigset_t set;
+    int number = 0;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1); /* from boot_signals_end */
+    while (sigwait(&set, &number) != 0) {
+    }
+    if (number != SIGUSR1) {
+        SLUICE_LOG(SLUICE_LOG_INFO, STOP, "shutdown", "during boot: nothing to drain",
+                   SLUICE_F_NUMBER("exit_code", SLUICE_EXIT_OK));
+        _exit(SLUICE_EXIT_OK);
+    }
+    return NULL;
+}
+
+/* Until the loop runs; without the thread a signal waits for the end of the boot. */
+static void boot_signals_end(pthread_t thread, int *has_thread)
+{
+    if (*has_thread) {
+        (void)pthread_kill(thread, SIGUSR1);
+        (void)pthread_join(thread, NULL);
+        *has_thread = 0;
+    }
+}
+
 static int boot_run(struct boot *b)
 {
     static const struct {
@@ -236,9 +269,15 @@ static int boot_run(struct boot *b)
     } steps[] = {{"probe", probe_step},         {"clients", boot_clients},
                  {"publisher", boot_publisher}, {"worker", boot_worker},
                  {"subscribe", boot_subscribe}, {"run", loop_step}};
+    pthread_t signals;
+    int has_signals = pthread_create(&signals, NULL, boot_signals_run, NULL) == 0;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         SLUICE_LOG(SLUICE_LOG_INFO, START, "boot", "", SLUICE_F_TEXT("step", steps[i].name));
+        if (steps[i].run == loop_step) {
+            boot_signals_end(signals, &has_signals);
+        }
         if (steps[i].run(b) != SLUICE_OK) {
+            boot_signals_end(signals, &has_signals);
             return init_failed(b, steps[i].name);
         }
     }

@@ -206,7 +206,8 @@ static void health_answer(const struct sluice_probe *p, struct answer *a)
     struct sluice_probe_snapshot s;
     snapshot_read(p, &s);
     enum sluice_run_state state = sluice_probe_state(p);
-    int is_healthy = s.is_connected && !s.is_degraded && state == SLUICE_RUN_RUNNING;
+    int is_healthy =
+        s.is_connected && !s.is_degraded && !s.is_journal_away && state == SLUICE_RUN_RUNNING;
     for (uint32_t i = 0; i < s.dependencies_count; i++) {
         is_healthy &= s.breakers[i] == SLUICE_BREAKER_CLOSED;
     }
@@ -218,6 +219,10 @@ static void health_answer(const struct sluice_probe *p, struct answer *a)
                      is_healthy ? "healthy" : "degraded", sluice_run_state_name(state),
                      worker == NULL ? "" : worker, version == NULL ? "" : version,
                      s.engine.in_flight, s.is_connected ? "healthy" : "unhealthy");
+    if (s.has_journal) {
+        n += snprintf(a->body + n, sizeof a->body - (size_t)n, ",\"journal\":{\"status\":\"%s\"}",
+                      s.is_journal_away ? "unhealthy" : "healthy");
+    }
     for (uint32_t i = 0; i < s.dependencies_count; i++) {
         n += snprintf(a->body + n, sizeof a->body - (size_t)n,
                       ",\"%s\":{\"status\":\"%s\",\"breaker\":\"%s\"}", s.dependencies[i],

@@ -46,6 +46,7 @@ struct sluice_probe_snapshot {
     const char *dependencies[SLUICE_DEPENDENCIES_MAX]; /* names, as long-lived as the probe */
     uint32_t dependencies_count;
     int32_t is_connected, is_degraded;
+    int32_t has_journal, is_journal_away; /* its last answer was a failure, or none */
     uint64_t tokens_prompt, tokens_completion;
     uint64_t outputs_duplicate;
     uint64_t step_failures[PROBE_STEPS_COUNT];

@@ -132,6 +132,8 @@ static void on_publish(uv_timer_t *timer)
                                       .dependencies_count = rt->config.engine.dependencies_count,
                                       .is_connected = sluice_engine_is_connected(rt->engine),
                                       .is_degraded = sluice_engine_is_degraded(rt->engine),
+                                      .has_journal = rt->config.journal != NULL,
+                                      .is_journal_away = rt->journal_failures != 0,
                                       .tokens_prompt = rt->tokens_prompt,
                                       .tokens_completion = rt->tokens_completion,
                                       .outputs_duplicate = rt->outputs_duplicate};

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define LETTER_CHUNK_SIZE 2048u
+#define JOURNAL_LINE_MS   60000
 
 static struct operation *operation_new(struct runtime *rt, struct inflight *m, uint32_t index)
 {
@@ -223,10 +224,36 @@ static void on_buried(void *ctx, const struct sluice_publish_done *done)
     fate_event(rt, SLUICE_EV_BURIED, m, done->fate);
 }
 
+/* Without its journal the worker goes on, slower, and pays again for what it would have found
+ * there: said at once, then once a minute, not for each message. Called whether or not the message
+ * still waits, as most do not after the journal's time-out. */
+static void journal_note(struct runtime *rt, const struct sluice_journal_done *done)
+{
+    if (done->fate == SLUICE_FATE_OK) {
+        if (rt->journal_failures != 0) {
+            SLUICE_LOG(SLUICE_LOG_INFO, DONE, "journal.available", "",
+                       SLUICE_F_NUMBER("failures", rt->journal_failures));
+            rt->journal_failures = rt->journal_untold = 0;
+            rt->journal_line_ms = 0;
+        }
+        return;
+    }
+    rt->journal_failures++;
+    rt->journal_untold++;
+    int64_t now = sluice_mono_ms();
+    if (now >= rt->journal_line_ms) {
+        SLUICE_LOG(SLUICE_LOG_WARN, WARN, "journal.unavailable", done->text,
+                   SLUICE_F_NUMBER("failures", rt->journal_untold));
+        rt->journal_untold = 0;
+        rt->journal_line_ms = now + JOURNAL_LINE_MS;
+    }
+}
+
 static void on_kept(void *ctx, const struct sluice_journal_done *done)
 {
     struct operation *op = ctx;
     struct runtime *rt = op->rt;
+    journal_note(rt, done);
     uint32_t step = op->index;
     struct inflight *m = operation_end(op);
     if (m == NULL) {
@@ -235,10 +262,6 @@ static void on_kept(void *ctx, const struct sluice_journal_done *done)
     enum sluice_kept result = done->fate != SLUICE_FATE_OK ? SLUICE_KEPT_FAILED
                               : done->exists               ? SLUICE_KEPT_LOST_RACE
                                                            : SLUICE_KEPT_OK;
-    if (result == SLUICE_KEPT_FAILED) {
-        SLUICE_LOG(SLUICE_LOG_WARN, WARN, "journal.write_failed", done->text,
-                   RUNTIME_MESSAGE_FIELDS(m));
-    }
     struct sluice_event ev = {.kind = SLUICE_EV_KEPT,
                               .ticket = m->ticket,
                               .kept = {.step = (uint16_t)step, .result = (uint8_t)result}};
@@ -249,6 +272,7 @@ static void on_recorded(void *ctx, const struct sluice_journal_done *done)
 {
     struct operation *op = ctx;
     struct runtime *rt = op->rt;
+    journal_note(rt, done);
     struct inflight *m = operation_end(op);
     if (m != NULL) {
         fate_event(rt, SLUICE_EV_RECORDED, m, done->fate);
@@ -259,6 +283,7 @@ static void on_loaded(void *ctx, const struct sluice_journal_done *done)
 {
     struct operation *op = ctx;
     struct runtime *rt = op->rt;
+    journal_note(rt, done);
     struct inflight *m = operation_end(op);
     if (m == NULL) {
         return;

@@ -24,6 +24,9 @@ struct runtime {
     int has_been_connected, is_consumer_missing;
     uint64_t tokens_prompt, tokens_completion, outputs_duplicate;
     uint64_t step_failures[PROBE_STEPS_COUNT];
+    /* The journal's failures: in a row, not told in the log yet, and when the next line may be. */
+    uint32_t journal_failures, journal_untold;
+    int64_t journal_line_ms;
     _Atomic int end, is_connected;
 };
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runtime's promises to a handler, and how a worker process ends."""
-import inspect, json, os, signal, time
+import inspect, json, os, signal, socket, time
 from stage import check, wait_for
 
 
@@ -54,6 +54,43 @@ def exit_in_a_handler_is_told(s):
     check(w.p.wait(30) == 6, f"exit {w.p.returncode}, expected 6")
     said = s.log_text()
     check("exit() was called while the worker ran; worker=everything seq=1 step=decode" in said, said[-500:])
+
+
+def a_signal_during_boot_ends_it_at_once(s):
+    with socket.socket() as hole:  # takes connections and says nothing
+        hole.bind(("127.0.0.1", 0))
+        hole.listen()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            w = s.start_worker(NATS_URL=f"nats://127.0.0.1:{hole.getsockname()[1]}", NATS_CONNECT_TIMEOUT=60)
+            wait_for("the connection is being made", lambda: any(e["event"] == "boot" and e["step"] == "publisher" for e in w.log_lines()))
+            w.p.send_signal(number)
+            check(w.p.wait(30) == 0, f"exit {w.p.returncode}, expected 0")
+            check(any(e["event"] == "shutdown" and "during boot" in e["text"] for e in w.log_lines()), w.log_text()[-500:])
+
+
+def a_journal_that_is_away_is_told(s):
+    s.start_worker()
+    s.ready()
+    s.send(1)
+    s.expect_done(1)
+    wait_for("all is well", lambda: journal_status(s) == ("healthy", "healthy"))
+    config = s.nats.api("STREAM.INFO.KV_SLUICE_JOURNAL")["config"]
+    s.nats.api("STREAM.DELETE.KV_SLUICE_JOURNAL")
+    s.send(6, first=2)
+    s.expect_done(7)
+    wait_for("/health says so", lambda: journal_status(s) == ("degraded", "unhealthy"))
+    told = [e for e in s.events() if e["event"] == "journal.unavailable"]
+    check(len(told) == 1 and told[0]["level"] == "warn" and told[0]["failures"] >= 1, f"told {told}")
+    s.nats.api("STREAM.CREATE.KV_SLUICE_JOURNAL", config)
+    s.send(1, first=8)
+    s.expect_done(8)
+    wait_for("/health says that it is back", lambda: journal_status(s) == ("healthy", "healthy"))
+    check(any(e["event"] == "journal.available" for e in s.events()), "the log does not say that it is back")
+
+
+def journal_status(s):
+    health = json.loads(s.probe("/health")[1])
+    return health["status"], health["services"]["journal"]["status"]
 
 
 def streamed_answers_are_the_same(s):
@@ -122,8 +159,9 @@ def a_frozen_process_is_not_taken_for_a_stalled_loop(s):
         check(w.is_alive(), f"ended with {w.code} after freeze {n + 1}")
 
 
-for case in (exit_in_a_handler_is_told, a_connection_lost_for_good_ends_with_exit_1,
-             an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once, a_frozen_process_is_not_taken_for_a_stalled_loop):
+for case in (exit_in_a_handler_is_told, a_signal_during_boot_ends_it_at_once, a_journal_that_is_away_is_told,
+             a_connection_lost_for_good_ends_with_exit_1, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
+             a_frozen_process_is_not_taken_for_a_stalled_loop):
     case.once = "no store takes part"
 del case  # it would be a case of its own
 CASES = [f for f in list(globals().values())
