@@ -280,6 +280,48 @@ static void more_timers_than_a_step_has_room_for_come_with_the_next(void **state
     fixture_close(&f);
 }
 
+static void more_shutting_down_than_a_step_has_room_for_goes_on_with_the_next(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    c.max_in_flight = MANY;
+    open_with(&c);
+    for (uint64_t i = 1; i <= MANY; i++) {
+        (void)fixture_deliver(&f, i, 1);
+        (void)fixture_suspend(&f, f.ticket, 1, 0);
+    }
+    (void)fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_ABORT});
+    assert_int_equal(sluice_engine_deadline(f.engine), f.now_ms);
+    assert_in_range(failures_of(SLUICE_FAILURE_DRAIN), 1, MANY - 1);
+    while (sluice_engine_deadline(f.engine) == f.now_ms) {
+        (void)fixture_tick(&f, 0);
+    }
+    assert_int_equal(failures_of(SLUICE_FAILURE_DRAIN), MANY);
+    fixture_close(&f);
+}
+
+static void more_waiting_than_a_step_has_room_for_start_with_the_next(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    c.max_in_flight = MANY + 1;
+    open_with(&c);
+    (void)fixture_deliver(&f, MANY + 1, 1);
+    (void)fixture_suspend(&f, f.ticket, 1, 0);
+    (void)fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RATE_LIMITED, 1000);
+    for (uint64_t i = 1; i <= MANY; i++) {
+        (void)fixture_deliver(&f, i, 1);
+        assert_string_equal(fixture_suspend(&f, f.ticket, 1, 0), "");
+    }
+    const uint64_t *started = &sluice_engine_metrics(f.engine)->calls_started[SLUICE_DEP_LLM];
+    (void)fixture_tick(&f, 2000);
+    assert_in_range(*started, 2, MANY);
+    assert_int_equal(sluice_engine_deadline(f.engine), f.now_ms);
+    (void)fixture_tick(&f, 0);
+    assert_int_equal(*started, MANY + 2);
+    fixture_close(&f);
+}
+
 /* The pull brings all its messages but one, then the connection breaks: it is given up and keeps a
  * slot reserved, like those before. */
 static const char *reconnect_with_one_missing(uint32_t given_up)
@@ -353,6 +395,7 @@ static void creation_says_when_memory_is_missing(void **state)
     assert_int_equal(needed, 6); /* the engine, messages, free slots, heap, table: and then it is */
     fixture_starves_after = -1;
     fixture_close(&f);
+    sluice_engine_destroy(NULL);
 }
 
 static void a_message_without_memory_is_naked(void **state)
@@ -426,6 +469,8 @@ int main(void)
         cmocka_unit_test(a_limit_without_a_dependency_is_a_failure),
         cmocka_unit_test(what_has_no_room_comes_with_the_next_step),
         cmocka_unit_test(more_timers_than_a_step_has_room_for_come_with_the_next),
+        cmocka_unit_test(more_shutting_down_than_a_step_has_room_for_goes_on_with_the_next),
+        cmocka_unit_test(more_waiting_than_a_step_has_room_for_start_with_the_next),
         cmocka_unit_test(pulls_that_were_given_up_leave_room_or_wait),
         cmocka_unit_test(a_budget_below_one_message_lets_one_come_alone),
         cmocka_unit_test(a_pull_that_ends_at_once_is_not_asked_for_at_once),

@@ -141,6 +141,20 @@ static void a_commit_that_waits_for_a_breaker_is_given_back_at_once(void **state
     fixture_close(&f);
 }
 
+static void a_burial_that_fails_while_shutting_down_is_naked(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    c.bury_rejected = 1;
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    (void)fixture_deliver(&f, 7, 1);
+    (void)fixture_failed(&f, f.ticket, SLUICE_FAILURE_REJECTED, -1);
+    assert_string_equal(shut_down(), "");
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_BURIED, SLUICE_FATE_RETRY), "nak");
+    fixture_close(&f);
+}
+
 /* Stored only after it was given up: then it is not ACKed, though nothing is missing. */
 static void what_was_given_up_is_not_acked(void **state)
 {
@@ -199,6 +213,112 @@ static void a_handler_that_outran_its_lease_runs_again_for_the_new_delivery(void
     assert_non_null(strstr(fixture_deliver(&f, 7, 2), "rebind"));
     assert_int_equal(state_now(), SLUICE_MSG_LOST);        /* its run has not ended */
     assert_string_equal(fixture_done(&f, t, 1, 1), "run"); /* and its verdict does not count */
+    fixture_close(&f);
+}
+
+/* Its record was on the way when the lease ended: with a call still out, and without. */
+static void a_failure_that_outran_the_lease_sends_no_nak(void **state)
+{
+    (void)state;
+    const struct sluice_step_request two[] = {{.hash = {1, 1}, .dependency = SLUICE_DEP_NONE},
+                                              {.hash = {2, 2}, .dependency = SLUICE_DEP_NONE}};
+    open_with_one();
+    (void)fixture_ask(&f, f.ticket, two, 2, 1);
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "run");
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1),
+                        "record failures=1 marked=0");
+    (void)fixture_tick(&f, 40000);
+    assert_int_equal(state_now(), SLUICE_MSG_LOST);
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK), "");
+    assert_non_null(strstr(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_CANCELLED, 0),
+                           "release lease_lost"));
+    fixture_close(&f);
+    open_with_one();
+    (void)fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1);
+    f.now_ms += 40000;
+    assert_non_null(strstr(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK),
+                           "release lease_lost"));
+    fixture_close(&f);
+}
+
+static void a_delivery_that_comes_before_the_nak_takes_over(void **state)
+{
+    (void)state;
+    open_with_one();
+    (void)fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1);
+    assert_non_null(strstr(fixture_deliver(&f, 7, 2), "rebind")); /* its record is on the way */
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK), "nak");
+    fixture_close(&f);
+}
+
+static const char *deliver_late(uint64_t sequence, int64_t age_ms)
+{
+    return fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_MESSAGE,
+                                                  .message = {.sequence = sequence,
+                                                              .stored_ms = 5,
+                                                              .horizon_ms = f.now_ms - age_ms,
+                                                              .deliveries = 2,
+                                                              .size = 100,
+                                                              .pull = f.pull}});
+}
+
+static void a_delivery_read_after_its_lease_takes_nothing_over(void **state)
+{
+    (void)state;
+    open_with_one();
+    assert_null(strstr(deliver_late(7, 40000), "re")); /* neither rebind nor refuse */
+    assert_int_equal(sluice_engine_metrics(f.engine)->refused, 1);
+    assert_int_equal(sluice_engine_metrics(f.engine)->taken_over, 0);
+    fixture_close(&f);
+}
+
+static void a_delivery_read_late_renews_and_reads_its_journal_first(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    f.now_ms += 20000;
+    assert_non_null(strstr(deliver_late(7, 20000), "admit; progress; load"));
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_LOADED, SLUICE_FATE_RETRY), "");
+    assert_string_equal(fixture_settled(&f, f.ticket, SLUICE_VERB_PROGRESS), "");
+    assert_non_null(strstr(fixture_tick(&f, 200), "load")); /* the second try */
+    assert_string_equal(fixture_loaded(&f, f.ticket, NULL, NULL, 0), "run");
+    fixture_close(&f);
+}
+
+/* ---- Marks ---- */
+
+static void suspect_being_marked(void)
+{
+    struct sluice_engine_config c = fixture_config();
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    (void)fixture_deliver(&f, 7, 4);
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_LOADED, SLUICE_FATE_OK),
+                        "record failures=0 marked=1");
+}
+
+static void a_mark_that_outran_the_lease_is_cleared_without_a_run(void **state)
+{
+    (void)state;
+    suspect_being_marked();
+    f.now_ms += 40000;
+    const char *effects = fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK);
+    assert_non_null(strstr(effects, "record failures=0 marked=0"));
+    assert_null(strstr(effects, "run"));
+    assert_int_equal(state_now(), SLUICE_MSG_LOST);
+    fixture_close(&f);
+}
+
+static void a_mark_that_outran_the_drain_is_cleared_and_naked(void **state)
+{
+    (void)state;
+    suspect_being_marked();
+    (void)fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_DRAIN});
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK),
+                        "record failures=0 marked=0");
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK), "nak");
     fixture_close(&f);
 }
 
@@ -325,10 +445,17 @@ int main(void)
         cmocka_unit_test(what_only_waits_is_given_back_at_once),
         cmocka_unit_test(what_runs_beside_the_waiting_is_let_end),
         cmocka_unit_test(a_commit_that_waits_for_a_breaker_is_given_back_at_once),
+        cmocka_unit_test(a_burial_that_fails_while_shutting_down_is_naked),
         cmocka_unit_test(what_was_given_up_is_not_acked),
         cmocka_unit_test(a_commit_that_ends_under_a_new_delivery_is_acked),
         cmocka_unit_test(a_burial_that_outran_the_lease_is_not_terminated),
         cmocka_unit_test(a_handler_that_outran_its_lease_runs_again_for_the_new_delivery),
+        cmocka_unit_test(a_failure_that_outran_the_lease_sends_no_nak),
+        cmocka_unit_test(a_delivery_that_comes_before_the_nak_takes_over),
+        cmocka_unit_test(a_delivery_read_after_its_lease_takes_nothing_over),
+        cmocka_unit_test(a_delivery_read_late_renews_and_reads_its_journal_first),
+        cmocka_unit_test(a_mark_that_outran_the_lease_is_cleared_without_a_run),
+        cmocka_unit_test(a_mark_that_outran_the_drain_is_cleared_and_naked),
         cmocka_unit_test(what_parks_later_may_go_earlier),
         cmocka_unit_test(a_useless_answer_is_asked_again_while_the_handler_runs),
         cmocka_unit_test(a_useless_answer_is_not_asked_again_by_one_that_fails),
