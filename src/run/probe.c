@@ -3,10 +3,15 @@
 
 #include "core/engine.h"
 #include "run/metrics.h"
+#include "run/probe_clients.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,13 +20,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CONNECTIONS_MAX       32
-#define IDLE_SECONDS          10
-#define HEAD_SIZE_MAX         8192        /* request line and headers together */
-#define MEMORY_PER_CONNECTION (12 * 1024) /* such a head and an answer's; much above is MHD's 4xx */
+#define HEAD_SIZE_MAX 8192 /* request line and headers together */
+#define MEMORY_PER_CONNECTION                                                                      \
+    (12 * 1024) /* such a head and an answer's; much above is MHD's 4xx                            \
+                 */
 
 struct sluice_probe {
     struct MHD_Daemon *daemon;
+    int daemon_fd;                /* readable when there is something to do */
+    int stop[2];                  /* a pipe whose writing end is closed to end the thread */
+    pthread_t thread;             /* all of libmicrohttpd's callbacks are its */
+    struct probe_clients clients; /* the thread's */
+    int has_closed;               /* the thread's: a connection has ended in this run */
     struct sluice_probe_config config;
     uint16_t port;
     _Atomic int64_t last_seen_ms, loop_ms, started_ms;
@@ -301,6 +311,37 @@ static int is_oversize(struct MHD_Connection *connection)
     return info == NULL || info->header_size > HEAD_SIZE_MAX;
 }
 
+static struct probe_client *client_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info == NULL ? NULL : info->socket_context;
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct sluice_probe *p = ctx;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        probe_clients_remove(*socket_context);
+        p->has_closed = 1;
+        return;
+    }
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    *socket_context =
+        info == NULL ? NULL : probe_clients_add(&p->clients, info->connect_fd, sluice_mono_ms());
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *connection, void **request,
+                         enum MHD_RequestTerminationCode code)
+{
+    (void)ctx;
+    (void)request;
+    (void)code;
+    probe_client_answered(client_of(connection), sluice_mono_ms());
+}
+
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *path,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **request)
@@ -316,6 +357,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         *upload_size = 0;
         return MHD_YES;
     }
+    probe_client_asked(client_of(connection));
     struct answer *a = calloc(1, sizeof *a);
     if (a == NULL) {
         return MHD_NO;
@@ -375,6 +417,69 @@ static int listen_on(const char *host, uint16_t port, uint16_t *bound)
     return fd;
 }
 
+/* Until the next moment at which a client's time is over, or libmicrohttpd's own. */
+static int wait_ms(struct sluice_probe *p)
+{
+    MHD_UNSIGNED_LONG_LONG own;
+    int ms = probe_clients_expire(&p->clients, sluice_mono_ms());
+    if (MHD_get_timeout(p->daemon, &own) == MHD_YES && (ms < 0 || own < (unsigned)ms)) {
+        ms = own > 1000 ? 1000 : (int)own;
+    }
+    return ms;
+}
+
+/* Not libmicrohttpd's own thread: that one knows idle clients only, and one that sends a byte now
+ * and then is never idle. */
+static void *serve(void *ctx)
+{
+    struct sluice_probe *p = ctx;
+    struct pollfd wanted[2] = {{.fd = p->daemon_fd, .events = POLLIN},
+                               {.fd = p->stop[0], .events = POLLIN}};
+    while (wanted[1].revents == 0) {
+        (void)poll(wanted, 2, wait_ms(p));
+        do { /* at its limit the daemon looks for new clients only in the run after an end */
+            p->has_closed = 0;
+            (void)MHD_run(p->daemon);
+        } while (p->has_closed);
+    }
+    return NULL;
+}
+
+static int daemon_start(struct sluice_probe *p, int fd)
+{
+    p->daemon =
+        MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, p, MHD_OPTION_LISTEN_SOCKET, fd,
+                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)PROBE_CLIENTS_MAX,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_PER_CONNECTION,
+                         MHD_OPTION_NOTIFY_CONNECTION, on_connection, p,
+                         MHD_OPTION_NOTIFY_COMPLETED, on_completed, p, MHD_OPTION_END);
+    if (p->daemon == NULL) {
+        (void)close(fd);
+        return 0;
+    }
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(p->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    p->daemon_fd = info == NULL ? -1 : info->epoll_fd;
+    return p->daemon_fd >= 0;
+}
+
+/* Signals are the main thread's. */
+static int thread_start(struct sluice_probe *p)
+{
+    sigset_t all, before;
+    if (pipe2(p->stop, O_CLOEXEC) != 0) {
+        return 0;
+    }
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int is_started = pthread_create(&p->thread, NULL, serve, p) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!is_started) {
+        (void)close(p->stop[0]);
+        (void)close(p->stop[1]);
+    }
+    return is_started;
+}
+
 sluice_rc sluice_probe_create(const struct sluice_probe_config *config, struct sluice_probe **out,
                               struct sluice_err *err)
 {
@@ -393,13 +498,10 @@ sluice_rc sluice_probe_create(const struct sluice_probe_config *config, struct s
         free(p);
         return rc;
     }
-    p->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, on_request, p,
-                                 MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-                                 (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                                 (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                 (size_t)MEMORY_PER_CONNECTION, MHD_OPTION_END);
-    if (p->daemon == NULL) {
-        (void)close(fd);
+    if (!daemon_start(p, fd) || !thread_start(p)) {
+        if (p->daemon != NULL) {
+            MHD_stop_daemon(p->daemon);
+        }
         free(p);
         return sluice_err_set(err, SLUICE_ERR_CONFIG, "probe: cannot start its thread");
     }
@@ -410,6 +512,9 @@ sluice_rc sluice_probe_create(const struct sluice_probe_config *config, struct s
 void sluice_probe_destroy(struct sluice_probe *p)
 {
     if (p != NULL) {
+        (void)close(p->stop[1]);
+        (void)pthread_join(p->thread, NULL);
+        (void)close(p->stop[0]);
         MHD_stop_daemon(p->daemon);
         free(p);
     }

@@ -11,6 +11,7 @@
 
 #include "run/metrics.h"
 #include "run/probe.h"
+#include "run/probe_clients.h"
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>
 #include <poll.h>
@@ -237,25 +238,57 @@ static void a_request_line_or_headers_over_8_kib_are_refused(void **state)
     }
 }
 
-/* More of them than there are connections: all are dropped, and the next one is served. */
-static void silent_clients_are_dropped(void **state)
+static int is_over(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+/* More of them than there are connections: the next one is served although none of them has run
+ * into its limit, and in the end all are dropped. */
+static void half_open_clients_hold_nobody_up(void **state)
 {
     (void)state;
-    int fds[40];
+    int fds[60];
     char rest[4096];
-    for (size_t i = 0; i < 40; i++) {
+    for (size_t i = 0; i < 60; i++) {
         fds[i] = dial();
         const char *half = i % 2 == 0 ? "GET /livez HT" : "";
         (void)send(fds[i], half, strlen(half), MSG_NOSIGNAL);
     }
-    for (size_t i = 0; i < 40; i++) {
-        struct pollfd p = {.fd = fds[i], .events = POLLIN};
-        assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+    int64_t start = sluice_mono_ms();
+    assert_int_equal(status_of("/livez"), 200);
+    assert_true(sluice_mono_ms() - start < PROBE_REQUEST_MS); /* it has not waited for their end */
+    assert_false(is_over(fds[59]));
+    for (size_t i = 0; i < 60; i++) {
         drain(fds[i], rest, sizeof rest);
         assert_null(strstr(rest, " 200 "));
         close(fds[i]);
     }
     assert_int_equal(status_of("/livez"), 200);
+}
+
+/* One that is never idle: a byte of the head, or of a body that nobody wants, every 50 ms. */
+static void dripping_clients_are_dropped(void **state)
+{
+    (void)state;
+    static const char *const begin[] = {
+        "GET /livez HTTP/1.1\r\nX: ", "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"};
+    int fds[2];
+    int64_t start = sluice_mono_ms();
+    for (size_t i = 0; i < 2; i++) {
+        fds[i] = dial();
+        (void)send(fds[i], begin[i], strlen(begin[i]), MSG_NOSIGNAL);
+    }
+    while (!is_over(fds[0]) || !is_over(fds[1])) {
+        assert_true(sluice_mono_ms() - start < PATIENCE_MS);
+        for (size_t i = 0; i < 2; i++) {
+            (void)send(fds[i], "x", 1, MSG_NOSIGNAL);
+        }
+        (void)poll(NULL, 0, 50);
+    }
+    close(fds[0]);
+    close(fds[1]);
 }
 
 static void *ask_often(void *failures)
@@ -415,7 +448,8 @@ int main(void)
         WITH_PROBE(health_names_each_dependency),
         WITH_PROBE(methods_and_unknown_paths),
         WITH_PROBE(a_request_line_or_headers_over_8_kib_are_refused),
-        WITH_PROBE(silent_clients_are_dropped),
+        WITH_PROBE(half_open_clients_hold_nobody_up),
+        WITH_PROBE(dripping_clients_are_dropped),
         WITH_PROBE(clients_are_served_at_once),
         WITH_PROBE(a_taken_port_is_named),
         WITH_PROBE(metrics_hold_the_numbers),
