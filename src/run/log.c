@@ -78,6 +78,23 @@ static size_t secret_at(const char *text)
     return 0;
 }
 
+/* Bytes at `at` that are one code point which breaks a line or turns the order of what follows on a
+ * screen: U+0080…U+009F, U+2028…U+202E, U+2066…U+2069. 0: no such one. */
+static size_t is_treacherous(const unsigned char *at, unsigned *code_point)
+{
+    if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f) {
+        *code_point = at[1];
+        return 2;
+    }
+    if (at[0] != 0xe2 || (at[1] != 0x80 && at[1] != 0x81)) {
+        return 0;
+    }
+    *code_point = 0x2000u | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+    int is_bad = (*code_point >= 0x2028 && *code_point <= 0x202e) ||
+                 (*code_point >= 0x2066 && *code_point <= 0x2069);
+    return is_bad && (at[2] & 0xc0u) == 0x80 ? 3 : 0;
+}
+
 /* Everything from outside goes through here. */
 static void add_escaped(struct line *l, const char *text)
 {
@@ -91,8 +108,14 @@ static void add_escaped(struct line *l, const char *text)
             continue;
         }
         size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+        unsigned code_point;
+        size_t hidden = is_treacherous((const unsigned char *)text + i, &code_point);
         char code[8];
-        if (c == '"' || c == '\\') {
+        if (hidden > 0 && hidden <= len - i) {
+            (void)snprintf(code, sizeof code, "\\u%04x", code_point & 0xffffu);
+            add_text(l, code);
+            n = hidden;
+        } else if (c == '"' || c == '\\') {
             code[0] = '\\';
             code[1] = (char)c;
             add(l, code, 2);

@@ -158,6 +158,34 @@ static void foreign_bytes_are_escaped(void **state)
     }
 }
 
+/* They break a line, or show what follows in another order. */
+static void hidden_controls_are_escaped(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *shown;
+    } cases[] = {{"a\xc2\x85"
+                  "b",
+                  "a\\u0085b"},
+                 {"a\xe2\x80\xa8", "a\\u2028"},
+                 {"a\xe2\x80\xa9", "a\\u2029"},
+                 {"a\xe2\x80\xaa", "a\\u202a"},
+                 {"a\xe2\x80\xae", "a\\u202e"},
+                 {"a\xe2\x81\xa6", "a\\u2066"},
+                 {"a\xe2\x81\xa9", "a\\u2069"},
+                 {"a\xe2\x80\xa7", "a\xe2\x80\xa7"},
+                 {"a\xe2\x80\xaf", "a\xe2\x80\xaf"},
+                 {"a\xc2\xa0", "a\xc2\xa0"}};
+    for (int as_json = 0; as_json < 2; as_json++) {
+        sluice_log_open(SLUICE_LOG_INFO, as_json, 0);
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+            CATCH(SLUICE_LOG(SLUICE_LOG_INFO, NONE, "e", "", SLUICE_F_TEXT("v", cases[i].text)));
+            expect_one_line();
+            assert_non_null(strstr(caught, cases[i].shown));
+        }
+    }
+}
+
 static void long_values_are_cut_and_the_line_ends(void **state)
 {
     (void)state;
@@ -245,6 +273,7 @@ int main(void)
         cmocka_unit_test(icons_can_be_off),
         cmocka_unit_test(lower_levels_are_silent),
         cmocka_unit_test(foreign_bytes_are_escaped),
+        cmocka_unit_test(hidden_controls_are_escaped),
         cmocka_unit_test(long_values_are_cut_and_the_line_ends),
         cmocka_unit_test(a_report_is_a_record_for_each_error),
         cmocka_unit_test(secrets_are_masked_wherever_they_stand),
