@@ -115,6 +115,11 @@ static int check(int argc, char **argv)
     }
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
         if (arguments_flag(&argc, argv, forms[i].flag)) {
+            if (argc > 1) {
+                fprintf(stderr, "sluice check: %s: expected nothing beside %s\n", argv[1],
+                        forms[i].flag);
+                return SLUICE_EXIT_CONFIG;
+            }
             forms[i].print(stdout);
             return 0;
         }

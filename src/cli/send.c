@@ -4,6 +4,7 @@
 
 #include "adapter/nats_desk.h"
 #include "cli/arguments.h"
+#include "codec/header.h"
 #include "run/nats_target.h"
 #include "run/state.h"
 #include "sluice/names.h"
@@ -322,6 +323,14 @@ static int run(int argc, char **argv)
     const char *file = arguments_word(&argc, argv);
     if (!arguments_are_whole("send")) {
         return SLUICE_EXIT_CONFIG;
+    }
+    if (s.subject != NULL && !sluice_subject_is_valid(s.subject)) {
+        fprintf(stderr, "sluice send: --subject: \"%s\", expected a subject like a.b.c\n",
+                s.subject);
+        return SLUICE_EXIT_CONFIG;
+    }
+    if (s.is_lines && file == NULL) {
+        return fail("--lines", "expected with a FILE or -");
     }
     if (file == NULL && data == NULL && s.samples == 0) {
         return fail("nothing to send", "name a FILE, - , --data or --samples; see --help");

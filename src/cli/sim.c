@@ -100,6 +100,10 @@ static int parse(int argc, char **argv, struct options *o)
         switch (c) {
         case 'n':
             rc = parse_number("seeds", optarg, UINT64_MAX / 2, &o->campaign.seeds_count);
+            if (rc == 0 && o->campaign.seeds_count == 0) {
+                fprintf(stderr, "sluice sim: --seeds: \"0\", expected a whole number from 1\n");
+                rc = -1;
+            }
             break;
         case 's':
             rc = parse_number("seed", optarg, UINT64_MAX / 2, &o->campaign.first_seed);

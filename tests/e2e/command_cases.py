@@ -48,6 +48,9 @@ def bad_arguments_are_named(s):
             "healthcheck --port abc": 'port: "abc"', "healthcheck --port 0": 'port: "0"', "healthcheck word": '"word"',
             "dev word": '"word"', "dev --messages 0": '--messages: "0"', "dev --messages": "--messages",
             "llm-sim --port 70000": '--port: "70000"', "llm-sim --fail odd=3": '--fail: "odd=3"', "llm-sim word": '"word"',
+            "send --data x --subject a..b": '--subject: "a..b"', "send --lines --data x": "--lines: expected with a FILE",
+            "check --example x": "x: expected nothing beside --example", "check --schema --example": "--schema: expected nothing",
+            "sim --seeds 0": '--seeds: "0"',
             "llm-sim --fail 500=101": '"101"', "sim word": '"word"'}.items():
         sluice(s, *words.split(), expect=2, says=says)
 
