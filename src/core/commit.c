@@ -84,7 +84,7 @@ void commit_begin(struct sluice_engine *e, struct message *m, const struct sluic
     steps_cancel(e, m); /* what the handler started and did not wait for */
     msg_move(e, m, SLUICE_MSG_STORING);
     if (m->keeping > 0) {
-        m->op_end_ms = e->now_ms + e->config.journal_timeout_ms;
+        m->op_end_ms = e->now_ms + journal_patience_ms(e);
     }
     commit_advance(e, m);
 }

@@ -312,8 +312,24 @@ static void on_recorded(struct sluice_engine *e, struct message *m, enum sluice_
     ready_on_recorded(e, m, fate);
 }
 
+static void journal_note(struct sluice_engine *e, int is_ok)
+{
+    if (is_ok) {
+        e->journal_failures = 0;
+    } else if (e->journal_failures < JOURNAL_FAILURES_MAX) {
+        e->journal_failures++;
+    }
+}
+
 static void on_message_event(struct sluice_engine *e, const struct sluice_event *ev)
 {
+    if (ev->kind == SLUICE_EV_KEPT) {
+        journal_note(e, ev->kept.result != SLUICE_KEPT_FAILED);
+    } else if (ev->kind == SLUICE_EV_LOADED) {
+        journal_note(e, ev->loaded.fate == SLUICE_FATE_OK);
+    } else if (ev->kind == SLUICE_EV_RECORDED) {
+        journal_note(e, ev->fate == SLUICE_FATE_OK);
+    }
     struct message *m = msg_find(e, ev->ticket);
     if (m == NULL) {
         return;

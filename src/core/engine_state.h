@@ -8,12 +8,13 @@
 #include "core/prng.h"
 #include "core/retry.h"
 
-#define NO_SLOT         UINT32_MAX
-#define NO_TIME         INT64_MAX
-#define PULL_ROWS       16u  /* open pulls and abandoned ones whose credit is still reserved */
-#define FX_HEADROOM     384u /* effects that one event may emit besides what the pump adds */
-#define LOAD_TRIES_MAX  5u   /* a failed journal read is repeated before paying */
-#define ACK_REPEATS_MAX 3u   /* on a live connection */
+#define NO_SLOT              UINT32_MAX
+#define NO_TIME              INT64_MAX
+#define PULL_ROWS            16u  /* open pulls and abandoned ones whose credit is still reserved */
+#define FX_HEADROOM          384u /* effects that one event may emit besides what the pump adds */
+#define LOAD_TRIES_MAX       5u   /* a failed journal read is repeated before paying */
+#define ACK_REPEATS_MAX      3u   /* on a live connection */
+#define JOURNAL_FAILURES_MAX 5u   /* in a row: from then on its confirmations are not waited for */
 
 /* The engine's part of a step that the host does not see. */
 struct step {
@@ -116,6 +117,7 @@ struct sluice_engine {
     int64_t pull_not_before_ms;
     int64_t pull_short_until_ms; /* pulls are short until then */
     int64_t pull_wake_ms;
+    uint32_t journal_failures; /* in a row */
     uint8_t is_connected, was_connected, is_draining, is_intake_stopped, is_drained_told,
         is_aborting;
     uint8_t is_behind; /* the pump stopped for want of room in the effects */
@@ -191,6 +193,8 @@ void commit_unpark(struct sluice_engine *e, struct message *m);
 /* failing.c: NAK or dead letter */
 void fail_message(struct sluice_engine *e, struct message *m, enum sluice_failure failure);
 void fail_advance(struct sluice_engine *e, struct message *m); /* NAKING: journal, then NAK */
+/* How long to wait for the confirmation of what is being journaled. */
+int64_t journal_patience_ms(const struct sluice_engine *e);
 void fail_on_buried(struct sluice_engine *e, struct message *m, enum sluice_fate fate);
 
 /* lease.c: renewal, fencing, settling */

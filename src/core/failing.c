@@ -120,6 +120,13 @@ static int record_prepare(struct sluice_engine *e, struct message *m)
     return 1;
 }
 
+int64_t journal_patience_ms(const struct sluice_engine *e)
+{
+    /* Each message would pay the time-out for a journal that is gone. What is written goes out all
+     * the same, so that the first one that arrives shows that it is back. */
+    return e->journal_failures < JOURNAL_FAILURES_MAX ? e->config.journal_timeout_ms : 0;
+}
+
 void fail_advance(struct sluice_engine *e, struct message *m)
 {
     if (m->is_nak_sent) {
@@ -130,8 +137,10 @@ void fail_advance(struct sluice_engine *e, struct message *m)
         return;
     }
     if (m->keeping > 0 || m->recording != RECORD_NONE) {
-        if (m->op_end_ms == NO_TIME) {
-            m->op_end_ms = e->now_ms + e->config.journal_timeout_ms;
+        if (m->op_end_ms == NO_TIME) { /* the clearing of a mark is waited for whatever it takes */
+            int is_mark = m->recording == RECORD_MARK || m->recording == RECORD_CLEAR;
+            m->op_end_ms =
+                e->now_ms + (is_mark ? e->config.journal_timeout_ms : journal_patience_ms(e));
         }
         return;
     }
@@ -143,7 +152,7 @@ void fail_advance(struct sluice_engine *e, struct message *m)
         m->is_recorded = 1;
         if (record_prepare(e, m)) {
             m->recording = RECORD_FAILURE;
-            m->op_end_ms = e->now_ms + e->config.journal_timeout_ms;
+            m->op_end_ms = e->now_ms + journal_patience_ms(e);
             fx_emit(e, SLUICE_FX_RECORD, m)->record = m->record;
             return;
         }

@@ -79,6 +79,7 @@ void pull_on_connected(struct sluice_engine *e, const struct sluice_ev_connected
     e->is_connected = 1;
     e->was_connected = 1;
     e->pull_failures = 0;
+    e->journal_failures = 0;
     e->pull_not_before_ms = e->now_ms;
 }
 

@@ -249,21 +249,21 @@ static void journal_note(struct runtime *rt, const struct sluice_journal_done *d
     }
 }
 
+/* An answer of the journal may come when its message has gone, since nobody waits for a journal
+ * that is away. The engine hears of it all the same, and so knows when the journal is back. */
 static void on_kept(void *ctx, const struct sluice_journal_done *done)
 {
     struct operation *op = ctx;
     struct runtime *rt = op->rt;
+    struct sluice_ticket ticket = op->m->ticket;
     journal_note(rt, done);
     uint32_t step = op->index;
-    struct inflight *m = operation_end(op);
-    if (m == NULL) {
-        return;
-    }
+    (void)operation_end(op);
     enum sluice_kept result = done->fate != SLUICE_FATE_OK ? SLUICE_KEPT_FAILED
                               : done->exists               ? SLUICE_KEPT_LOST_RACE
                                                            : SLUICE_KEPT_OK;
     struct sluice_event ev = {.kind = SLUICE_EV_KEPT,
-                              .ticket = m->ticket,
+                              .ticket = ticket,
                               .kept = {.step = (uint16_t)step, .result = (uint8_t)result}};
     runtime_drive(rt, &ev);
 }
@@ -272,20 +272,25 @@ static void on_recorded(void *ctx, const struct sluice_journal_done *done)
 {
     struct operation *op = ctx;
     struct runtime *rt = op->rt;
+    struct sluice_ticket ticket = op->m->ticket;
     journal_note(rt, done);
-    struct inflight *m = operation_end(op);
-    if (m != NULL) {
-        fate_event(rt, SLUICE_EV_RECORDED, m, done->fate);
-    }
+    (void)operation_end(op);
+    struct sluice_event ev = {.kind = SLUICE_EV_RECORDED, .ticket = ticket};
+    ev.fate = (uint8_t)done->fate;
+    runtime_drive(rt, &ev);
 }
 
 static void on_loaded(void *ctx, const struct sluice_journal_done *done)
 {
     struct operation *op = ctx;
     struct runtime *rt = op->rt;
+    struct sluice_ticket ticket = op->m->ticket;
     journal_note(rt, done);
     struct inflight *m = operation_end(op);
     if (m == NULL) {
+        struct sluice_event late = {
+            .kind = SLUICE_EV_LOADED, .ticket = ticket, .loaded = {.fate = (uint8_t)done->fate}};
+        runtime_drive(rt, &late);
         return;
     }
     uint32_t count =
@@ -303,7 +308,7 @@ static void on_loaded(void *ctx, const struct sluice_journal_done *done)
         m->journaled_count = 0;
     }
     struct sluice_event ev = {.kind = SLUICE_EV_LOADED,
-                              .ticket = m->ticket,
+                              .ticket = ticket,
                               .loaded = {.fate = (uint8_t)done->fate,
                                          .answers_count = m->journaled_count,
                                          .record = &done->record.numbers,

@@ -246,14 +246,33 @@ static void see_attempt(struct sim_world *w, struct sim_watch *watch, const stru
     }
 }
 
+/* A journal that has failed so often in a row need not be waited for. */
+#define JOURNAL_AWAY_COUNT 5u
+
+static void see_journal(struct sim_watch *watch, const struct sluice_event *ev)
+{
+    int is_bad = ev->kind == SLUICE_EV_KEPT       ? ev->kept.result == SLUICE_KEPT_FAILED
+                 : ev->kind == SLUICE_EV_LOADED   ? ev->loaded.fate != SLUICE_FATE_OK
+                 : ev->kind == SLUICE_EV_RECORDED ? ev->fate != SLUICE_FATE_OK
+                                                  : -1;
+    if (is_bad >= 0) {
+        watch->journal_failures = is_bad ? watch->journal_failures + 1 : 0;
+    }
+    if (watch->journal_failures >= JOURNAL_AWAY_COUNT) {
+        watch->journal_away_ms = ev->mono_ms;
+    }
+}
+
 void sim_judge_event(struct sim_world *w, const struct sim_process *p,
                      const struct sluice_event *ev)
 {
     struct sim_watch *watch = &w->judge.watches[p->index];
     watch->was_hungry |= p->heap.failing_per_mille > 0;
+    see_journal(watch, ev);
     switch (ev->kind) {
     case SLUICE_EV_CONNECTED:
         watch->is_connected = 1;
+        watch->journal_failures = 0;
         if (ev->connected.journal_in_use) {
             watch->connected_wall_ms = ev->wall_ms;
         }

@@ -128,6 +128,8 @@ struct sim_watch {
     uint32_t pulls_count;
     struct sim_watched_breaker breakers[SLUICE_DEPENDENCIES_MAX];
     struct sim_attempt attempts[SIM_IN_FLIGHT_MAX];
+    uint32_t journal_failures; /* answers of the journal, in a row */
+    int64_t journal_away_ms;   /* when so many had failed that nobody need wait, last */
 };
 
 /* What is remembered of a message beyond its attempts. */

@@ -66,7 +66,8 @@ static void judge_keeps(struct sim_world *w, const struct sim_watch *watch,
     }
     for (uint32_t i = 0; i < a->steps_count; i++) {
         const struct sim_seen *s = &a->steps[i];
-        if (s->is_keep_owed && ev->mono_ms < s->keep_ms + timeout_ms) {
+        int is_given_up = s->keep_ms <= watch->journal_away_ms;
+        if (s->is_keep_owed && !is_given_up && ev->mono_ms < s->keep_ms + timeout_ms) {
             sim_judge_fail(w, SIM_RULE_PAID, "%s of message %u while an answer is being journaled",
                            what, a->sequence);
         }

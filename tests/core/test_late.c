@@ -64,6 +64,63 @@ static void a_late_answer_is_kept_and_disturbs_no_commit(void **state)
     }
 }
 
+/* ---- A journal that is away ---- */
+
+/* So many answers of the journal to messages that have gone. */
+static void journal_says(enum sluice_fate fate, int times)
+{
+    for (int i = 0; i < times; i++) {
+        (void)fixture_answer(&f, (struct sluice_ticket){0, 99}, SLUICE_EV_KEPT, fate);
+    }
+}
+
+static void a_journal_that_is_away_is_not_waited_for(void **state)
+{
+    (void)state;
+    static const struct {
+        int failures;
+        const char *effects;
+    } cases[] = {{4, ""}, {5, "store"}, {6, "store"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        open_with_one();
+        (void)fixture_suspend(&f, f.ticket, 1, 0);
+        assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0; run");
+        journal_says(SLUICE_FATE_RETRY, cases[i].failures);
+        assert_string_equal(fixture_done(&f, f.ticket, 1, 0), cases[i].effects);
+        fixture_close(&f);
+    }
+}
+
+static void a_failure_is_not_waited_for_in_a_journal_that_is_away(void **state)
+{
+    (void)state;
+    open_with_one();
+    journal_says(SLUICE_FATE_RETRY, 5);
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1),
+                        "record failures=1 marked=0; nak");
+    fixture_close(&f);
+}
+
+/* One answer that arrives shows that it is back; so does a new connection, for all we know. */
+static void a_journal_that_is_back_is_waited_for(void **state)
+{
+    (void)state;
+    for (int is_reconnect = 0; is_reconnect < 2; is_reconnect++) {
+        open_with_one();
+        journal_says(SLUICE_FATE_RETRY, 9);
+        if (is_reconnect) {
+            (void)fixture_connect(&f);
+        } else {
+            journal_says(SLUICE_FATE_OK, 1);
+        }
+        assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1),
+                            "record failures=1 marked=0");
+        assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK),
+                            "nak");
+        fixture_close(&f);
+    }
+}
+
 /* ---- Shutting down ---- */
 
 static void a_running_handler_is_heard_out_and_naked(void **state)
@@ -442,6 +499,9 @@ int main(void)
         cmocka_unit_test(a_late_answer_is_kept_and_disturbs_no_commit),
         cmocka_unit_test(a_running_handler_is_heard_out_and_naked),
         cmocka_unit_test(nothing_is_parked_while_shutting_down),
+        cmocka_unit_test(a_journal_that_is_away_is_not_waited_for),
+        cmocka_unit_test(a_failure_is_not_waited_for_in_a_journal_that_is_away),
+        cmocka_unit_test(a_journal_that_is_back_is_waited_for),
         cmocka_unit_test(what_only_waits_is_given_back_at_once),
         cmocka_unit_test(what_runs_beside_the_waiting_is_let_end),
         cmocka_unit_test(a_commit_that_waits_for_a_breaker_is_given_back_at_once),
