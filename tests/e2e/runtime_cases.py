@@ -88,8 +88,8 @@ def a_journal_that_is_away_is_told(s):
     check(any(e["event"] == "journal.available" for e in s.events()), "the log does not say that it is back")
 
 
-def journal_status(s):
-    health = json.loads(s.probe("/health")[1])
+def journal_status(stage):
+    health = json.loads(stage.probe("/health")[1])
     return health["status"], health["services"]["journal"]["status"]
 
 
