@@ -12,6 +12,9 @@
 #define DATABASE_LEN_MAX 63u /* MongoDB's */
 /* Of a group: a message beyond the bound goes alone and has at most SLUICE_EFFECTS_MAX. */
 #define WRITES_MAX SLUICE_GROUP_DOCUMENTS_MAX
+/* In one command. FerretDB 1.24 takes 80 documents that exist already and never answers for 120; a
+ * larger command gains MongoDB nothing that can be measured. */
+#define BULK_MAX 64u
 /* Upserts of a broken-up bulk that fail one after the other as a whole, before the rest is given
  * up: then it is not one document's fault. */
 #define LONE_FAILURES_MAX 4u
@@ -290,7 +293,7 @@ static uint32_t run_of(const struct mongo_store *s, uint32_t from)
     const struct write *first = &s->writes[from];
     const char *name = first->op->docs[first->doc].collection;
     uint32_t to = from + 1;
-    while (to < s->writes_count &&
+    while (to < s->writes_count && to - from < BULK_MAX &&
            strcmp(s->writes[to].op->docs[s->writes[to].doc].collection, name) == 0) {
         to++;
     }

@@ -129,6 +129,30 @@ static void one_message_fails_alone_among_500(void **state)
     free((void *)large.data);
 }
 
+/* As after an outage: all of them come again at once. */
+static void many_documents_are_stored_again(void **state)
+{
+    enum { COUNT = 250 };
+    struct store_fixture *f = *state;
+    static struct store_result results[COUNT];
+    static char ids[COUNT][16];
+    for (int round = 0; round < 2; round++) {
+        memset(results, 0, sizeof results);
+        for (int i = 0; i < COUNT; i++) {
+            (void)snprintf(ids[i], sizeof ids[i], "again-%d", i);
+            struct sluice_doc doc = {"packs", ids[i],
+                                     store_body(f, round == 0 ? "first" : "second")};
+            store_put(f, &doc, 1, &results[i]);
+        }
+        store_wait(f, results, COUNT);
+        for (int i = 0; i < COUNT; i++) {
+            assert_stored(&results[i]);
+        }
+    }
+    struct store_result r = store_find_now(f, "packs", "again-249");
+    assert_string_equal(r.found_text, "second");
+}
+
 static void largest_document_is_stored(void **state)
 {
     struct store_fixture *f = *state;
@@ -424,6 +448,7 @@ int main(int argc, char **argv)
         CASE(stores_documents_of_two_collections),
         CASE(last_document_of_a_name_counts_within_a_message),
         CASE(one_message_fails_alone_among_500),
+        CASE(many_documents_are_stored_again),
         CASE(largest_document_is_stored),
         CASE(concurrent_writes_of_one_document_keep_their_order),
         CASE(what_is_not_there_is_not_found),
