@@ -58,9 +58,20 @@ static void differs(struct provision *p, sluice_rc rc, const char *what)
     }
 }
 
-/* A value as it is shown: numbers without fraction, "absent". */
-static void show(char *out, size_t size, const cJSON *value)
+/* The server counts these in nanoseconds. */
+static int is_time(const char *field)
 {
+    return strcmp(field, "ack_wait") == 0 || strcmp(field, "max_age") == 0 ||
+           strcmp(field, "duplicate_window") == 0 || strcmp(field, "inactive_threshold") == 0;
+}
+
+/* A value as it is shown: times in seconds, "absent". */
+static void show(char *out, size_t size, const char *field, const cJSON *value)
+{
+    if (cJSON_IsNumber(value) && is_time(field)) {
+        (void)snprintf(out, size, "%.15g s", value->valuedouble / (1000 * MS));
+        return;
+    }
     char *text = value == NULL ? NULL : cJSON_PrintUnformatted(value);
     (void)snprintf(out, size, "%s", text == NULL ? "absent" : text);
     cJSON_free(text);
@@ -72,7 +83,7 @@ static void field_differs(const struct object *o, enum weight weight, const char
                           const char *expected)
 {
     char found[128], what[SLUICE_ERR_TEXT_SIZE];
-    show(found, sizeof found, cJSON_GetObjectItemCaseSensitive(o->config, field));
+    show(found, sizeof found, field, cJSON_GetObjectItemCaseSensitive(o->config, field));
     (void)snprintf(what, sizeof what, "%s %s: %s is %s, expected %s", o->kind, o->name, field,
                    found, expected);
     if (weight == NOTE) {
@@ -327,7 +338,7 @@ static void check_window(struct object *o)
     double wanted = SLUICE_DUPLICATE_WINDOW_MS * MS;
     if (number_of(o, "duplicate_window") < wanted &&
         !may_fix(o, "duplicate_window", cJSON_CreateNumber(wanted))) {
-        field_differs(o, NOTE, "duplicate_window", "at least 600000000000 (10 minutes)");
+        field_differs(o, NOTE, "duplicate_window", "at least 600 s");
     }
 }
 
@@ -387,7 +398,7 @@ static void check_journal(struct object *o, const cJSON *info)
     expect_subject(o, subject);
     expect_text(o, DIFFERENCE, "retention", "limits");
     expect_number(o, DIFFERENCE, "max_msgs_per_subject", 1, "1 (history)");
-    (void)snprintf(expected, sizeof expected, "%.0f (SLUICE_JOURNAL_TTL)", ttl);
+    (void)snprintf(expected, sizeof expected, "%.15g s (SLUICE_JOURNAL_TTL)", ttl / (1000 * MS));
     expect_number(o, NOTE, "max_age", ttl, expected);
     expect_room(o, DIFFERENCE, "max_msg_size", JOURNAL_ENTRY, "none, or at least 327680");
 }
@@ -505,7 +516,7 @@ static void check_consumer(struct object *o, const cJSON *info)
         field_differs(o, DIFFERENCE, "backoff", "absent (delays come with each NAK)");
     }
     double ack_wait = (double)p->plan->ack_wait_ms * MS;
-    (void)snprintf(expected, sizeof expected, "%.0f (SLUICE_ACK_WAIT)", ack_wait);
+    (void)snprintf(expected, sizeof expected, "%.15g s (SLUICE_ACK_WAIT)", ack_wait / (1000 * MS));
     expect_number(o, DIFFERENCE, "ack_wait", ack_wait, expected);
     double pending = number_of(o, "max_ack_pending");
     if (pending > 0 && pending < in_flight &&
