@@ -148,7 +148,7 @@ static void judge_killer(struct sim_world *w, const struct sim_attempt *a)
     if (!c->journal && c->max_deliver > 0 && a->deliveries >= c->max_deliver) {
         return; /* without a journal, deliveries are all that there is to count */
     }
-    if (h->killings + h->excuses + marks_left_behind(w, a) < 2 && !h->is_shared) {
+    if (h->killings + h->excuses + marks_left_behind(w, a) < 3 && !h->is_shared) {
         sim_judge_fail(w, SIM_RULE_POISON,
                        "message %u is buried as the killer: it killed %u processes, and %u times "
                        "something else may have left its mark",

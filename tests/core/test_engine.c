@@ -197,7 +197,7 @@ static void marks_a_suspect_and_runs_it_alone(void **state)
     fixture_close(&f);
 }
 
-static void buries_the_killer_at_the_second_stale_mark(void **state)
+static void buries_the_killer_at_the_third_stale_mark(void **state)
 {
     (void)state;
     struct fixture f;
@@ -205,7 +205,7 @@ static void buries_the_killer_at_the_second_stale_mark(void **state)
     fixture_open(&f, &c);
     (void)fixture_connect(&f);
     (void)fixture_deliver(&f, 7, 6);
-    struct sluice_record record = {.is_marked = 1, .stale_marks = 1};
+    struct sluice_record record = {.is_marked = 1, .stale_marks = 2};
     struct sluice_event loaded = {
         .kind = SLUICE_EV_LOADED, .ticket = f.ticket, .loaded = {.record = &record}};
     assert_string_equal(fixture_step(&f, loaded), "bury killed_the_process");
@@ -323,7 +323,7 @@ int main(void)
         cmocka_unit_test(renews_while_it_waits_and_counts_from_the_sending),
         cmocka_unit_test(takes_journaled_answers_instead_of_paying_again),
         cmocka_unit_test(marks_a_suspect_and_runs_it_alone),
-        cmocka_unit_test(buries_the_killer_at_the_second_stale_mark),
+        cmocka_unit_test(buries_the_killer_at_the_third_stale_mark),
         cmocka_unit_test(asks_for_exactly_the_free_slots),
         cmocka_unit_test(notices_a_silent_pull_and_reserves_its_slots),
         cmocka_unit_test(opens_the_breaker_after_failures_of_three_messages),
