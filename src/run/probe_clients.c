@@ -70,6 +70,14 @@ void probe_client_answered(struct probe_client *client, int64_t now_ms)
     }
 }
 
+/* Half a request and then the end: it will never be whole. libmicrohttpd does not see the end of a
+ * connection that came together with the bytes before it (epoll, by edge). */
+static int has_hung_up(const struct probe_client *client)
+{
+    char byte;
+    return !client->is_whole && recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 int probe_clients_expire(struct probe_clients *clients, int64_t now_ms)
 {
     int64_t next = -1;
@@ -79,7 +87,7 @@ int probe_clients_expire(struct probe_clients *clients, int64_t now_ms)
         if (!one->is_open || one->is_shut) {
             continue;
         }
-        if (left <= 0) {
+        if (left <= 0 || has_hung_up(one)) {
             shut(one);
         } else if (next < 0 || left < next) {
             next = left;

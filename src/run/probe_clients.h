@@ -28,7 +28,7 @@ void probe_clients_remove(struct probe_client *client); /* accepts NULL, as do t
 void probe_client_asked(struct probe_client *client);
 /* Answered: the next request is awaited. */
 void probe_client_answered(struct probe_client *client, int64_t now_ms);
-/* Shut those whose time is over; returns milliseconds until the next one's is, -1 without any. */
+/* Shut those whose time is over or who have hung up; returns milliseconds until the next one's is, -1 without any. */
 int probe_clients_expire(struct probe_clients *clients, int64_t now_ms);
 
 #endif

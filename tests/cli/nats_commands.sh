@@ -24,7 +24,7 @@ done
 expect 3 "consumer worker does not exist" "$sluice" init --check
 expect 0 "created  consumer worker" "$sluice" init
 expect 0 "all is as it should be" "$sluice" init --check
-expect 3 '"verb":"differs","what":"consumer worker: ack_wait is 30000000000, expected 5000000000' \
+expect 3 '"verb":"differs","what":"consumer worker: ack_wait is 30 s, expected 5 s (SLUICE_ACK_WAIT)"' \
     "$sluice" init --check --json --runtime-ack-wait 5
 expect 0 "updated  consumer worker" "$sluice" init --runtime-ack-wait=5
 expect 0 "all is as it should be" "$sluice" init --runtime-ack-wait=5
