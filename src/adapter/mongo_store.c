@@ -300,6 +300,16 @@ static uint32_t run_of(const struct mongo_store *s, uint32_t from)
     return to - from;
 }
 
+static void fail_unsent(struct mongo_store *s, const struct write *writes, uint32_t count)
+{
+    int is_closing = sluice_group_is_stopping(s->group);
+    for (uint32_t i = 0; i < count; i++) {
+        fail_op(s, writes[i].op, is_closing ? SLUICE_FATE_CANCELLED : SLUICE_FATE_RETRY,
+                is_closing ? SLUICE_ERR_CANCELLED : SLUICE_ERR_TIMEOUT, writes[i].doc,
+                is_closing ? "the store is closing" : "no time was left for this command");
+    }
+}
+
 static void run_collections(struct mongo_store *s)
 {
     bson_error_t error = {0};
@@ -312,10 +322,7 @@ static void run_collections(struct mongo_store *s)
             continue;
         }
         if (i > 0 && is_out_of_time(s)) {
-            for (uint32_t k = i; k < i + count; k++) {
-                fail_op(s, s->writes[k].op, SLUICE_FATE_RETRY, SLUICE_ERR_TIMEOUT, s->writes[k].doc,
-                        "no time was left for this collection");
-            }
+            fail_unsent(s, &s->writes[i], count);
             continue;
         }
         call = run_bulk(s, &s->writes[i], count, &error);
