@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define ROUNDING_MS          20 /* libmongoc counts its timeout by a clock of its own */
 #define URI_SIZE_MAX         8192u
 #define SELECTION_TIMEOUT_MS 5000u
 #define CONNECT_TIMEOUT_MS   3000u
@@ -122,7 +123,8 @@ sluice_rc sluice_mongo_link_rc(const struct sluice_mongo_link *link, const bson_
         return SLUICE_ERR_AUTH;
     }
     int is_late =
-        (error->domain == MONGOC_ERROR_STREAM && spent_ms >= link->socket_timeout_ms) ||
+        (error->domain == MONGOC_ERROR_STREAM &&
+         spent_ms + ROUNDING_MS >= link->socket_timeout_ms) ||
         (error->domain == MONGOC_ERROR_SERVER && error->code == MONGOC_ERROR_MAX_TIME_MS_EXPIRED) ||
         error->domain == MONGOC_ERROR_POOL;
     return is_late ? SLUICE_ERR_TIMEOUT : SLUICE_ERR_DB;
