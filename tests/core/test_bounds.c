@@ -262,9 +262,8 @@ static void what_has_no_room_comes_with_the_next_step(void **state)
     fixture_close(&f);
 }
 
-static void more_timers_than_a_step_has_room_for_come_with_the_next(void **state)
+static struct sluice_engine_config open_with_many_waiting(void)
 {
-    (void)state;
     struct sluice_engine_config c = fixture_config();
     c.max_in_flight = MANY;
     open_with(&c);
@@ -272,6 +271,13 @@ static void more_timers_than_a_step_has_room_for_come_with_the_next(void **state
         (void)fixture_deliver(&f, i, 1);
         (void)fixture_suspend(&f, f.ticket, 1, 0);
     }
+    return c;
+}
+
+static void more_timers_than_a_step_has_room_for_come_with_the_next(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = open_with_many_waiting();
     (void)fixture_tick(&f, c.ack_wait_ms / 3); /* each is due to be renewed */
     assert_int_equal(sluice_engine_deadline(f.engine), f.now_ms);
     assert_in_range(sluice_engine_metrics(f.engine)->renewals, 1, MANY - 1);
@@ -283,13 +289,7 @@ static void more_timers_than_a_step_has_room_for_come_with_the_next(void **state
 static void more_shutting_down_than_a_step_has_room_for_goes_on_with_the_next(void **state)
 {
     (void)state;
-    struct sluice_engine_config c = fixture_config();
-    c.max_in_flight = MANY;
-    open_with(&c);
-    for (uint64_t i = 1; i <= MANY; i++) {
-        (void)fixture_deliver(&f, i, 1);
-        (void)fixture_suspend(&f, f.ticket, 1, 0);
-    }
+    (void)open_with_many_waiting();
     (void)fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_ABORT});
     assert_int_equal(sluice_engine_deadline(f.engine), f.now_ms);
     assert_in_range(failures_of(SLUICE_FAILURE_DRAIN), 1, MANY - 1);

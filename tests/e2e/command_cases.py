@@ -208,15 +208,24 @@ def dev_once_does_all_samples(s):
         check(any(word in summary for word in own), f"{k}: none of its own words {own} in: {summary}")
 
 
+def start_dev(stage, log, messages):
+    with open(log, "wb") as out:
+        return subprocess.Popen([stage.sluice, "dev", "--messages", str(messages)], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                env=environment(stage, SLUICE_TEST="1", TMPDIR=stage.dir))
+
+
+def children_when_up(dev, log):
+    """Process ids of what `sluice dev` has started, when the samples are done."""
+    wait_for("the samples are done", lambda: "Stays up until Ctrl-C" in open(log).read() or dev.poll() is not None, 60)
+    return open(f"/proc/{dev.pid}/task/{dev.pid}/children").read().split()
+
+
 def dev_ends_with_its_children(s):
     for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGKILL, -9)):
         log = os.path.join(s.dir, f"dev-{number}.out")
-        with open(log, "wb") as out:
-            dev = subprocess.Popen([s.sluice, "dev", "--messages", "3"], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                   env=environment(s, SLUICE_TEST="1", TMPDIR=s.dir))
+        dev = start_dev(s, log, 3)
         try:
-            wait_for("the samples are done", lambda: "Stays up until Ctrl-C" in open(log).read() or dev.poll() is not None, 60)
-            children = open(f"/proc/{dev.pid}/task/{dev.pid}/children").read().split()
+            children = children_when_up(dev, log)
             check(len(children) == 3, f"{len(children)} children, expected nats-server, llm-sim and the worker:\n{open(log).read()}")
             folder = next(word.split(b"=", 1)[1].decode().rsplit("/", 1)[0] for pid in children
                           for word in open(f"/proc/{pid}/environ", "rb").read().split(b"\0")
@@ -235,12 +244,9 @@ def dev_ends_with_its_children(s):
 def dev_says_which_child_ended(s):
     for name, program in (("worker", "run"), ("nats-server", "nats-server"), ("llm-sim", "llm-sim")):
         log = os.path.join(s.dir, f"dev-{name}.out")
-        with open(log, "wb") as out:
-            dev = subprocess.Popen([s.sluice, "dev", "--messages", "1"], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                   env=environment(s, SLUICE_TEST="1", TMPDIR=s.dir))
+        dev = start_dev(s, log, 1)
         try:
-            wait_for("the samples are done", lambda: "Stays up until Ctrl-C" in open(log).read() or dev.poll() is not None, 60)
-            children = open(f"/proc/{dev.pid}/task/{dev.pid}/children").read().split()
+            children = children_when_up(dev, log)
             doomed = [pid for pid in children if program.encode() in open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")]
             check(len(doomed) == 1, f"{len(doomed)} children run {program}")
             os.kill(int(doomed[0]), signal.SIGKILL)
