@@ -94,16 +94,29 @@ const char *arguments_word(int *argc, char **argv)
     return NULL;
 }
 
+void arguments_warn(const char *command, const struct sluice_report *warnings)
+{
+    char text[1024];
+    for (uint32_t i = 0; i < warnings->errors_count; i++) {
+        sluice_report_line(warnings, i, text, sizeof text);
+        fprintf(stderr, "sluice %s: warning: %s\n", command, text);
+    }
+}
+
 int arguments_refuse(const char *command, const struct sluice_settings_box *box,
                      const struct sluice_report *report)
 {
+    static struct sluice_report warnings;
     const struct sluice_settings *s = box == NULL ? NULL : sluice_settings_of(box);
+    sluice_settings_variables_check(&warnings);
     if (s != NULL && strcmp(s->log_format, "json") == 0 && !isatty(STDERR_FILENO)) {
-        sluice_log_open(SLUICE_LOG_ERROR, 1, s->log_emoji);
+        sluice_log_open(SLUICE_LOG_WARN, 1, s->log_emoji);
         sluice_report_log(report);
+        sluice_report_log_unknown(&warnings);
     } else {
         fprintf(stderr, "sluice %s: configuration: %u error%s\n%s", command, report->count,
                 report->count == 1 ? "" : "s", report->text);
+        arguments_warn(command, &warnings);
     }
     return SLUICE_EXIT_CONFIG;
 }
@@ -128,6 +141,8 @@ int arguments_settings(const char *command, int argc, char **argv, struct sluice
     }
     memset(&report, 0, sizeof report);
     if (sluice_settings_load(count, arguments, file, out, &report) == SLUICE_OK) {
+        sluice_settings_variables_check(&report);
+        arguments_warn(command, &report);
         return 0;
     }
     int code = arguments_refuse(command, *out, &report);

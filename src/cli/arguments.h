@@ -26,8 +26,12 @@ int arguments_number(int *argc, char **argv, const char *command, const char *fl
  * command's own flags. */
 const char *arguments_word(int *argc, char **argv);
 
-/* Tell what is wrong with the configuration: log records when the log is JSON and no terminal, else
- * lines. Returns the exit code. `box` may be NULL. */
+/* Variables that are no settings: a line on stderr for each. */
+void arguments_warn(const char *command, const struct sluice_report *warnings);
+
+/* Tell what is wrong with the configuration, and its unknown variables, of which one may be why:
+ * log records when the log is JSON and no terminal, else lines. Returns the exit code. `box` may be
+ * NULL. */
 int arguments_refuse(const char *command, const struct sluice_settings_box *box,
                      const struct sluice_report *report);
 

@@ -37,7 +37,8 @@ static const char help[] =
     "  --once         end when all samples are done (exit 0), instead of staying up until Ctrl-C\n"
     "  --messages N   publish N requests, the samples over and over [20]\n"
     "  --keep         keep the scratch folder\n\n"
-    "LLM_BASE_URL, LLM_API_KEY and LLM_MODEL: use this endpoint instead of the simulator.\n";
+    "LLM_BASE_URL, LLM_API_KEY and LLM_MODEL: use this endpoint instead of the simulator.\n"
+    "Other settings of a worker are ignored, and named.\n";
 
 struct dev {
     char scratch[64], self[PATH_MAX];
@@ -472,24 +473,46 @@ static int arguments_read(struct dev *d, int argc, char **argv)
     return -1;
 }
 
-/* The user's settings are those of another system: none of them may reach into this one. LLM_… is
- * the exception that the help names. */
-static void surroundings_clear(void)
+/* A comma separated list; cut where `size` ends. */
+static void list_add(char *list, size_t size, const char *name)
 {
-    static const char *const foreign[] = {"SLUICE_", "NATS_", "MONGODB_", "SERVICE_"};
+    size_t len = strlen(list);
+    if (len + strlen(name) + 3 < size) {
+        (void)snprintf(list + len, size - len, "%s%s", len == 0 ? "" : ", ", name);
+    }
+}
+
+static int is_foreign(const char *name)
+{
+    static const char *const prefixes[] = {"SLUICE_", "NATS_", "MONGODB_", "SERVICE_"};
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The user's settings are those of another system: none of them may reach into this one, and none
+ * is passed over in silence. LLM_… is the exception that the help names. */
+static void surroundings_clear(const struct dev *d)
+{
     char name[256];
+    char ignored[1024] = "";
     for (char **at = environ; *at != NULL;) {
         size_t len = strcspn(*at, "=");
-        int is_foreign = 0;
-        for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
-            is_foreign |= strncmp(*at, foreign[i], strlen(foreign[i])) == 0;
-        }
-        if (is_foreign && len < sizeof name) {
-            (void)snprintf(name, sizeof name, "%.*s", (int)len, *at);
-            (void)unsetenv(name); /* the next one moves up */
-        } else {
+        if (!is_foreign(*at) || len >= sizeof name) {
             at++;
+            continue;
         }
+        (void)snprintf(name, sizeof name, "%.*s", (int)len, *at);
+        if (!sluice_settings_is_kubernetes(name, (*at)[len] == '=' ? *at + len + 1 : "")) {
+            list_add(ignored, sizeof ignored, name);
+        }
+        (void)unsetenv(name); /* the next one moves up */
+    }
+    if (ignored[0] != '\0') {
+        dev_view_line(&d->view, "ignored variables", ignored);
     }
 }
 
@@ -509,7 +532,7 @@ static int run(int argc, char **argv)
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGHUP, &action, NULL); /* a closed terminal leaves no folder behind */
     (void)signal(SIGPIPE, SIG_IGN);
-    surroundings_clear();
+    surroundings_clear(&d);
     if ((code = places_find(&d)) == 0 && (code = scratch_make(&d)) == 0) {
         if ((code = nats_start(&d)) == 0 && (code = llm_start(&d)) == 0 &&
             (code = worker_start(&d)) == 0) {

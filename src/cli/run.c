@@ -95,6 +95,8 @@ static int run(int argc, char **argv)
         code = arguments_refuse("run", box, &report);
     } else {
         log_prepare(sluice_settings_of(box));
+        sluice_settings_variables_check(&report);
+        sluice_report_log_unknown(&report);
         code = sluice_worker_run(sluice_settings_of(box));
     }
     sluice_settings_free(box);
@@ -143,7 +145,11 @@ static int check(int argc, char **argv)
     if (report.count > 0) {
         code = arguments_refuse("check", box, &report);
     } else {
-        sluice_settings_print(box, own, stdout, as_json);
+        sluice_settings_variables_check(&report);
+        sluice_settings_print(box, own, &report, stdout, as_json);
+        if (!as_json) {
+            arguments_warn("check", &report);
+        }
     }
     sluice_worker_config_free(own);
     sluice_settings_free(box);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/option_box.h"
 
+#include "run/nearest.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,40 +33,13 @@ static size_t option_find(const char *key)
     return i;
 }
 
-/* Letters that differ, cheaply: enough for a suggestion. */
-static size_t distance(const char *a, const char *b)
+static const char *nearest_key(const char *typed)
 {
-    size_t row[64];
-    size_t n = strlen(b);
-    if (n >= 64) {
-        return 99;
+    struct nearest n = {NULL, 0};
+    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
+        nearest_look(&n, typed, sluice_option_rows[i].key);
     }
-    for (size_t j = 0; j <= n; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            best = best < row[j] + 1 ? best : row[j] + 1;
-            row[j] = best < row[j - 1] + 1 ? best : row[j - 1] + 1;
-        }
-    }
-    return row[n];
-}
-
-static const char *nearest(const char *key)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < OPTIONS_COUNT; i++) {
-        if (distance(key, sluice_option_rows[i].key) <
-            distance(key, sluice_option_rows[best].key)) {
-            best = i;
-        }
-    }
-    return sluice_option_rows[best].key;
+    return n.name;
 }
 
 struct file_context {
@@ -104,7 +78,7 @@ static void file_item(void *ctx, const char *key, const char *value, unsigned li
         i = is_file ? i : OPTIONS_COUNT;
     }
     if (i == OPTIONS_COUNT) {
-        sluice_report_add(f->report, &s.place, "unknown key; did you mean %s?", nearest(key));
+        sluice_report_add(f->report, &s.place, "unknown key; did you mean %s?", nearest_key(key));
     } else if (f->seen[i]++ != 0) {
         sluice_report_add(f->report, &s.place, "set twice");
     } else if (is_file) {

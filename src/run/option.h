@@ -83,6 +83,13 @@ struct sluice_settings_box; /* settings with their origin and memory */
 SLUICE_MUST_CHECK
 sluice_rc sluice_settings_load(int arguments_count, char **arguments, const char *file,
                                struct sluice_settings_box **out, struct sluice_report *report);
+/* A line for each variable SLUICE_… of the environment that is no setting: it is ignored, and not
+ * an error, because it may be meant for another program. */
+void sluice_settings_variables_check(struct sluice_report *warnings);
+/* Kubernetes describes the Services of a namespace in each container: one named `sluice` brings
+ * SLUICE_SERVICE_HOST, SLUICE_SERVICE_PORT_HTTP, SLUICE_PORT=tcp://…, SLUICE_PORT_80_TCP_ADDR, none
+ * of them meant for us. */
+int sluice_settings_is_kubernetes(const char *variable, const char *value);
 void sluice_settings_free(struct sluice_settings_box *box); /* accepts NULL */
 const struct sluice_settings *sluice_settings_of(const struct sluice_settings_box *box);
 
@@ -103,10 +110,12 @@ void sluice_url_mask(const char *url, char *text, size_t size);
 void sluice_url_secrets(const char *text, void (*see)(const char *));
 
 /* Outputs made from the table. */
-/* `worker` may be NULL: then options of the worker's own do not show. */
+/* `worker` may be NULL: then options of the worker's own do not show. `warnings` show in the JSON
+ * alone, as the list of that name; may be NULL. */
 struct sluice_config;
 void sluice_settings_print(const struct sluice_settings_box *box,
-                           const struct sluice_config *worker, FILE *out, int as_json);
+                           const struct sluice_config *worker, const struct sluice_report *warnings,
+                           FILE *out, int as_json);
 void sluice_options_print_flags(FILE *out);
 void sluice_options_print_example(FILE *out);
 void sluice_options_print_reference(FILE *out);

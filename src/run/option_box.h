@@ -73,8 +73,8 @@ int option_named_item(struct sluice_settings_box *box, const char *key, const ch
 int option_named_flag(struct sluice_settings_box *box, const char *flag, size_t len,
                       const char *value, const struct option_source *s);
 void option_named_environment(struct sluice_settings_box *box, struct sluice_report *report);
-/* The service's part of these: `rest` and `flag` are NAME.key and NAME-key, `variable` is NAME_KEY.
- */
+/* The service's part of these: `rest` and `flag` are NAME.key and NAME-key, `variable` is NAME_KEY
+ * (whole in `s`). */
 void option_service_item(struct sluice_settings_box *box, const char *rest, const char *value,
                          enum option_layer layer, const struct option_source *s);
 void option_service_environment(struct sluice_settings_box *box, const char *variable, size_t len,

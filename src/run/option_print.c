@@ -29,8 +29,25 @@ static const char *shown(const struct sluice_settings_box *box, size_t i)
     return i == ROW_store ? box->settings.store : value;
 }
 
+static void warnings_print(const struct sluice_report *warnings, FILE *out)
+{
+    static const struct option row = {.kind = OPTION_TEXT};
+    uint32_t count = warnings == NULL ? 0 : warnings->errors_count;
+    char text[1024];
+    fputs(",\"warnings\":[", out);
+    for (uint32_t i = 0; i < count; i++) {
+        sluice_report_line(warnings, i, text, sizeof text);
+        fprintf(out, "%s{\"option\":\"%s\",\"text\":\"", i == 0 ? "" : ",",
+                warnings->errors[i].option);
+        option_print_value(out, &row, text, 1);
+        fputs("\"}", out);
+    }
+    fputs("]", out);
+}
+
 void sluice_settings_print(const struct sluice_settings_box *box,
-                           const struct sluice_config *worker, FILE *out, int as_json)
+                           const struct sluice_config *worker, const struct sluice_report *warnings,
+                           FILE *out, int as_json)
 {
     fputs(as_json ? "{" : "", out);
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
@@ -48,7 +65,10 @@ void sluice_settings_print(const struct sluice_settings_box *box,
     if (worker != NULL) {
         sluice_worker_config_print(worker, out, as_json);
     }
-    fputs(as_json ? "}\n" : "", out);
+    if (as_json) {
+        warnings_print(warnings, out);
+        fputs("}\n", out);
+    }
 }
 
 void sluice_options_print_flags(FILE *out)

@@ -168,23 +168,6 @@ void option_service_item(struct sluice_settings_box *box, const char *rest, cons
     }
 }
 
-/* Kubernetes describes the Services of a namespace in each container: one named `sluice` brings
- * SLUICE_SERVICE_HOST, SLUICE_SERVICE_PORT and SLUICE_SERVICE_PORT_HTTP, none of them meant for us.
- */
-static int is_kubernetes(const char *variable)
-{
-    size_t len = strlen(variable);
-    if (strcmp(variable, "HOST") == 0 || (len > 5 && strcmp(variable + len - 5, "_HOST") == 0)) {
-        return 1;
-    }
-    for (const char *p = variable; (p = strstr(p, "PORT")) != NULL; p += 4) {
-        if ((p == variable || p[-1] == '_') && (p[4] == '\0' || p[4] == '_')) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* SLUICE_SERVICE_<NAME>_<KEY>: of a service of the file, or of a new one named in lower case with
  * dashes. The first _ behind which a key stands ends the name. */
 void option_service_environment(struct sluice_settings_box *box, const char *variable, size_t len,
@@ -209,7 +192,7 @@ void option_service_environment(struct sluice_settings_box *box, const char *var
         }
         return;
     }
-    if (!is_kubernetes(whole)) {
+    if (!sluice_settings_is_kubernetes(s->place.option, value)) {
         sluice_report_add(s->report, &s->place,
                           "unknown, expected SLUICE_SERVICE_<NAME>_ and one of %s",
                           rows_text(1, names, sizeof names));

@@ -55,20 +55,40 @@ void sluice_report_add(struct sluice_report *report, const struct sluice_place *
     report->text[report->len < sizeof report->text ? report->len : sizeof report->text - 1] = '\0';
 }
 
-void sluice_report_log(const struct sluice_report *report)
+void sluice_report_line(const struct sluice_report *report, uint32_t i, char *text, size_t size)
+{
+    const char *line = report->text + report->errors[i].at;
+    (void)snprintf(text, size, "%.*s", (int)strcspn(line, "\n"), line);
+}
+
+static void records_log(const struct sluice_report *report, int32_t level, enum sluice_icon icon,
+                        const char *event)
 {
     char text[1024];
     for (uint32_t i = 0; i < report->errors_count; i++) {
         const struct sluice_report_error *e = &report->errors[i];
-        const char *line = report->text + e->at;
-        (void)snprintf(text, sizeof text, "%.*s", (int)strcspn(line, "\n"), line);
-        SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "config.invalid", text,
-                   SLUICE_F_KNOWN("option", e->option[0] == '\0' ? NULL : e->option),
-                   SLUICE_F_KNOWN("file", e->file[0] == '\0' ? NULL : e->file),
-                   SLUICE_F_COUNTED("line", e->line), SLUICE_F_COUNTED("column", e->column));
+        const struct sluice_log_field fields[] = {
+            SLUICE_F_KNOWN("option", e->option[0] == '\0' ? NULL : e->option),
+            SLUICE_F_KNOWN("file", e->file[0] == '\0' ? NULL : e->file),
+            SLUICE_F_COUNTED("line", e->line), SLUICE_F_COUNTED("column", e->column), SLUICE_F_END};
+        sluice_report_line(report, i, text, sizeof text);
+        sluice_log_write(level, icon, event, text, fields);
     }
     if (report->count > report->errors_count) {
-        SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "config.invalid", "more errors",
-                   SLUICE_F_NUMBER("count", report->count - report->errors_count));
+        const struct sluice_log_field fields[] = {
+            SLUICE_F_NUMBER("count", report->count - report->errors_count), SLUICE_F_END};
+        sluice_log_write(level, icon, event, "more errors", fields);
+    }
+}
+
+void sluice_report_log(const struct sluice_report *report)
+{
+    records_log(report, SLUICE_LOG_ERROR, SLUICE_ICON_FAILED, "config.invalid");
+}
+
+void sluice_report_log_unknown(const struct sluice_report *warnings)
+{
+    if (sluice_log_is_on(SLUICE_LOG_WARN)) {
+        records_log(warnings, SLUICE_LOG_WARN, SLUICE_ICON_WARN, "config.unknown_variable");
     }
 }

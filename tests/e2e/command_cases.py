@@ -143,6 +143,28 @@ def bad_settings_are_records_of_a_json_log_and_lines_else(s):
     os.close(here)
 
 
+def a_mistyped_variable_is_told(s):
+    """By `run` in its log, by `check` beside the settings, by `dev` among those that it ignores; never an error."""
+    given = {"LLM_MODEL": "m", "SLUICE_MAX_DELIVERY": "canary"}
+    line = "environment: SLUICE_MAX_DELIVERY: unknown variable, ignored; did you mean SLUICE_MAX_DELIVER?"
+    sluice(s, "check", says=f"sluice check: warning: {line}\n", **given)
+    sluice(s, "init", "--check", expect=3, says=f"sluice init: warning: {line}\n", SLUICE_DURABLE="worker", **given)
+    as_json = json.loads(sluice(s, "check", "--json", **given))
+    check(as_json["warnings"] == [{"option": "SLUICE_MAX_DELIVERY", "text": line}], as_json["warnings"])
+    check(json.loads(sluice(s, "check", "--json", LLM_MODEL="m"))["warnings"] == [], "a warning without a cause")
+    sluice(s, "check", expect=2, says=line, LLM_TIMEOUT="soon", **given)
+    out = sluice(s, "check", expect=2, LLM_TIMEOUT="soon", SLUICE_LOG_FORMAT="json", **given)
+    events = [(e["event"], e["level"], e["option"]) for e in map(json.loads, out.splitlines())]
+    check(events == [("config.invalid", "error", "LLM_TIMEOUT"), ("config.unknown_variable", "warn", "SLUICE_MAX_DELIVERY")], out)
+    sluice(s, "dev", "--once", "--messages", "1", says="SLUICE_MAX_DELIVERY\n", SLUICE_MAX_DELIVERY="1", NATS_USER="", NATS_PASSWORD="",
+           SLUICE_PORT="tcp://10.0.0.1:80")
+    s.start_worker(**given)
+    s.ready()
+    told = [(e["level"], e["option"], e["text"]) for e in s.events() if e["event"] == "config.unknown_variable"]
+    check(told == [("warn", "SLUICE_MAX_DELIVERY", line)], told)
+    check("canary" not in s.log_text(), "the value shows")
+
+
 def the_secret_of_a_url_never_shows(s):
     given = {"LLM_MODEL": "m", "LLM_BASE_URL": "http://me:canary@127.0.0.1:1/v1?api_key=canary"}
     plugin = {"SLUICE_WORKER": os.path.join(s.build, "workers/context-enricher.so")}

@@ -100,7 +100,7 @@ static void check_print(const struct world *w, const struct sluice_settings_box 
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
     FUZZ_CHECK(out != NULL);
-    sluice_settings_print(box, NULL, out, as_json);
+    sluice_settings_print(box, NULL, NULL, out, as_json);
     (void)fclose(out);
     FUZZ_CHECK(len > 0);
     FUZZ_CHECK(!w->has_secret || w->has_open_secret || strstr(text, SENTINEL) == NULL);

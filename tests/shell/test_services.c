@@ -59,7 +59,7 @@ static char *printed(int as_json)
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
-    sluice_settings_print(box, own, out, as_json);
+    sluice_settings_print(box, own, NULL, out, as_json);
     fclose(out);
     return text;
 }
@@ -324,7 +324,7 @@ static void variables_of_kubernetes_are_not_ours(void **state)
                                         "SLUICE_SERVICE_CRM_PORT_80_TCP_PROTO"};
     size_t count = sizeof names / sizeof names[0];
     for (size_t i = 0; i < count; i++) {
-        setenv(names[i], "10.0.0.1", 1);
+        setenv(names[i], "tcp://10.0.0.1:80", 1);
     }
     expect_ok(load("", 0, NULL));
     assert_int_equal(sluice_settings_of(box)->services_count, 0);

@@ -185,7 +185,9 @@ static void names_subjects_and_urls_are_checked(void **state)
                {"LLM_BASE_URL", "ftp://x"},
                {"LLM_BASE_URL", "localhost"},
                {"LLM_BASE_URL", "http://a b"},
-               {"SLUICE_SUBJECT_REQUEST", "a..b"}, {"SLUICE_SUBJECT_REQUEST", "a.>.b"}, {"SLUICE_SUBJECT_REQUEST", "context.>"},
+               {"SLUICE_SUBJECT_REQUEST", "a..b"},
+               {"SLUICE_SUBJECT_REQUEST", "a.>.b"},
+               {"SLUICE_SUBJECT_REQUEST", "context.>"},
                {"SLUICE_SUBJECT_READY", "a.*"},
                {"SLUICE_SUBJECT_DEAD", "a b"},
                {"SLUICE_STREAM_REQUESTS", "a.b"},
@@ -328,7 +330,7 @@ static void secrets_come_from_files_and_never_show(void **state)
             char *text = NULL;
             size_t len = 0;
             FILE *out = open_memstream(&text, &len);
-            sluice_settings_print(box, NULL, out, as_json);
+            sluice_settings_print(box, NULL, NULL, out, as_json);
             fclose(out);
             assert_null(strstr(text, "canary"));
             assert_non_null(strstr(text, "***"));
@@ -355,7 +357,7 @@ static void passwords_in_urls_do_not_show(void **state)
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
-    sluice_settings_print(box, NULL, out, 0);
+    sluice_settings_print(box, NULL, NULL, out, 0);
     fclose(out);
     assert_null(strstr(text, "canary"));
     assert_non_null(strstr(text, "nats://me:***@host:4222"));
@@ -413,7 +415,8 @@ static void a_mongodb_uri_has_its_scheme_and_a_host(void **state)
 static void nats_urls_may_be_a_list_and_lack_a_scheme(void **state)
 {
     (void)state;
-    static const char *const good[] = {"nats://a", "TLS://a:4222", "a:4222,nats://u:p@b,tls://[::1]:1"};
+    static const char *const good[] = {"nats://a", "TLS://a:4222",
+                                       "a:4222,nats://u:p@b,tls://[::1]:1"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         setenv("NATS_URL", good[i], 1);
         if (load(NULL, 0, NULL) != SLUICE_OK) {
@@ -508,6 +511,72 @@ static void a_default_stall_limit_follows_a_short_ack_wait(void **state)
     unsetenv("SLUICE_ACK_WAIT");
 }
 
+/* ---- Variables that are none of ours ---- */
+
+static const char *warned(const char *variable, const char *value)
+{
+    report = (struct sluice_report){.count = 0};
+    setenv(variable, value, 1);
+    sluice_settings_variables_check(&report);
+    unsetenv(variable);
+    return report.text;
+}
+
+static void a_mistyped_variable_is_named_with_the_one_that_was_meant(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"SLUICE_MAX_DELIVERY", "SLUICE_MAX_DELIVER"},
+                                           {"SLUICE_LOGLEVEL", "SLUICE_LOG_LEVEL"},
+                                           {"SLUICE_OUTPUT", "SLUICE_OUTPUTS"},
+                                           {"SLUICE_NATS_URL", "NATS_URL"},
+                                           {"SLUICE_LLM_API_KEY_FILE", "LLM_API_KEY_FILE"},
+                                           {"SLUICE_ACK.WAIT", "SLUICE_ACK_WAIT"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char line[256];
+        snprintf(line, sizeof line,
+                 "environment: %s: unknown variable, ignored; did you mean %s?\n", cases[i][0],
+                 cases[i][1]);
+        assert_string_equal(warned(cases[i][0], "canary"), line);
+        assert_int_equal(report.count, 1);
+    }
+    assert_string_equal(warned("SLUICE_SERVERS", "/tmp"),
+                        "environment: SLUICE_SERVERS: unknown variable, ignored\n");
+}
+
+static void known_variables_are_not_warned_about(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"SLUICE_OUTPUTS",  "SLUICE_OPTION_X",
+                                         "SLUICE_SERVICE_", "SLUICE_BENCH_NULL_STORE",
+                                         "SLUICES",         "NATS_URLS"};
+    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
+        assert_string_equal(warned(sluice_option_rows[i].env, "x"), "");
+    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        assert_string_equal(warned(others[i], "x"), "");
+    }
+}
+
+/* Of Services named `sluice` and `sluice-worker`. */
+static void links_of_kubernetes_are_not_warned_about(void **state)
+{
+    (void)state;
+    static const char *const links[][2] = {
+        {"SLUICE_SERVICE_HOST", "10.0.0.1"},       {"SLUICE_SERVICE_PORT", "80"},
+        {"SLUICE_PORT", "tcp://10.0.0.1:80"},      {"SLUICE_PORT_8080_TCP", "tcp://10.0.0.1:8080"},
+        {"SLUICE_PORT_8080_TCP_PROTO", "tcp"},     {"SLUICE_PORT_53_UDP_PORT", "53"},
+        {"SLUICE_PORT_8080_TCP_ADDR", "10.0.0.1"}, {"SLUICE_WORKER_SERVICE_HOST", "10.0.0.1"},
+        {"SLUICE_WORKER_SERVICE_PORT_HTTP", "80"}, {"SLUICE_WORKER_PORT", "tcp://10.0.0.1:80"}};
+    for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
+        assert_string_equal(warned(links[i][0], links[i][1]), "");
+    }
+    static const char *const others[] = {"SLUICE_PROBE_PORT", "SLUICE_PORT_X_TCP",
+                                         "SLUICE_PORT_80_TCP_MODE", "SLUICE_PROBE_HOST"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        assert_non_null(strstr(warned(others[i], "9090"), "unknown variable"));
+    }
+}
+
 /* ---- Services, outputs, options of a worker ---- */
 
 static void services_come_from_file_and_environment(void **state)
@@ -529,7 +598,7 @@ static void services_come_from_file_and_environment(void **state)
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
-    sluice_settings_print(box, NULL, out, 1);
+    sluice_settings_print(box, NULL, NULL, out, 1);
     fclose(out);
     assert_null(strstr(text, "canary"));
     assert_non_null(
@@ -650,6 +719,12 @@ static int tear_down(void **state)
 int main(void)
 {
     static const char *const foreign[] = {"OPENAI_API_KEY", "OPENAI_BASE_URL"};
+    for (char **e = environ; *e != NULL;) { /* those of the tests, perhaps */
+        char name[256];
+        int is_ours = strncmp(*e, "SLUICE_", 7) == 0;
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(*e, "="), *e);
+        e += !is_ours || unsetenv(name) != 0;
+    }
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
         unsetenv(sluice_option_rows[i].env);
     }
@@ -677,6 +752,9 @@ int main(void)
         cmocka_unit_test(each_of_the_streams_is_another),
         cmocka_unit_test(values_that_contradict_each_other_are_refused),
         cmocka_unit_test(a_default_stall_limit_follows_a_short_ack_wait),
+        cmocka_unit_test(a_mistyped_variable_is_named_with_the_one_that_was_meant),
+        cmocka_unit_test(known_variables_are_not_warned_about),
+        cmocka_unit_test(links_of_kubernetes_are_not_warned_about),
         cmocka_unit_test(services_come_from_file_and_environment),
         cmocka_unit_test(what_is_wrong_with_services_and_outputs_is_named),
         cmocka_unit_test(there_is_room_for_thirteen_services),
