@@ -115,6 +115,8 @@ static enum sluice_failure publish_failure(const struct message *m)
         return SLUICE_FAILURE_REJECTED;
     case SLUICE_FATE_CANCELLED:
         return SLUICE_FAILURE_DEPENDENCY;
+    case SLUICE_FATE_NO_MEMORY:
+        return SLUICE_FAILURE_NO_MEMORY;
     default:
         return SLUICE_FAILURE_PUBLISH;
     }
@@ -164,6 +166,18 @@ void commit_advance(struct sluice_engine *e, struct message *m)
     }
 }
 
+static enum sluice_failure store_failure(enum sluice_fate fate)
+{
+    switch (fate) {
+    case SLUICE_FATE_PERMANENT:
+        return SLUICE_FAILURE_REJECTED;
+    case SLUICE_FATE_NO_MEMORY:
+        return SLUICE_FAILURE_NO_MEMORY;
+    default:
+        return SLUICE_FAILURE_STORE;
+    }
+}
+
 void commit_on_stored(struct sluice_engine *e, struct message *m, enum sluice_fate fate)
 {
     if (!m->is_store_out) {
@@ -180,8 +194,7 @@ void commit_on_stored(struct sluice_engine *e, struct message *m, enum sluice_fa
         return;
     }
     if (fate != SLUICE_FATE_OK) {
-        fail_message(
-            e, m, fate == SLUICE_FATE_PERMANENT ? SLUICE_FAILURE_REJECTED : SLUICE_FAILURE_STORE);
+        fail_message(e, m, store_failure(fate));
         return;
     }
     msg_move(e, m, SLUICE_MSG_PUBLISHING);
@@ -202,8 +215,9 @@ void commit_on_published(struct sluice_engine *e, struct message *m,
         m->outputs_done |= bit;
     } else {
         m->outputs_bad |= bit;
-        int is_worse =
-            m->worst_publish == SLUICE_FATE_OK || m->worst_publish == SLUICE_FATE_CANCELLED;
+        int is_worse = m->worst_publish == SLUICE_FATE_OK ||
+                       m->worst_publish == SLUICE_FATE_CANCELLED ||
+                       m->worst_publish == SLUICE_FATE_NO_MEMORY;
         if (is_worse || ev->fate == SLUICE_FATE_PERMANENT) {
             m->worst_publish = ev->fate;
         }

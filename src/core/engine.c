@@ -178,6 +178,8 @@ static enum sluice_failure failure_of(struct message *m, const struct sluice_ev_
     case SLUICE_FATE_RATE_LIMITED:
         m->retry_after_ms = m->steps[v->failed_step].retry_after_ms;
         return SLUICE_FAILURE_RATE_LIMITED;
+    case SLUICE_FATE_NO_MEMORY:
+        return SLUICE_FAILURE_NO_MEMORY;
     default:
         return SLUICE_FAILURE_STEP;
     }

@@ -135,6 +135,8 @@ enum {
     X(RATE_LIMITED,                                                                                \
       "rate_limited") /* 429: retry_after_ms says when to come back, 0 when it did not say */      \
     X(CANCELLED, "cancelled") /* ended by FX_CANCEL */                                             \
+    X(NO_MEMORY, "no_memory") /* the driver had none for it or for its answer: nobody else is to   \
+                                 blame, and it may have happened all the same */                   \
     X(MISS, "miss") /* only FX_REPLAY: the journaled answer could not be used; ask again */
 
 enum sluice_fate {
@@ -236,6 +238,7 @@ struct sluice_ev_message {
     uint32_t size;     /* bytes of body and headers, as the server counts them against max_bytes */
     uint32_t pull;     /* id of the FX_PULL that it belongs to */
     uint8_t is_replay; /* carries Sluice-Key: read its journal whatever the delivery count */
+    uint8_t has_no_memory; /* the driver has none to keep it: it is not admitted */
 };
 
 /* What an open pull said. */
@@ -348,7 +351,8 @@ struct sluice_event {
       "admit") /* the message of this event is in flight as fx->ticket: keep it. No answer */       \
     X(REBIND, "rebind") /* the message of this event is another delivery of fx->ticket: settle on   \
                            its reply subject from now on, drop its body. No answer */               \
-    X(REFUSE, "refuse") /* the message of this event: NAK without delay and forget. No answer */    \
+    X(REFUSE, "refuse") /* the message of this event: NAK with fx->settle.delay_ms and forget. No   \
+                           answer */                                                                \
     X(SETTLE, "settle") /* send fx->settle → SETTLED, or silence */                               \
     X(LOAD, "load") /* read the message's journal → LOADED. The engine has forgotten the steps of \
                        this message (if any): forget their answers too */                           \

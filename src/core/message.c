@@ -286,6 +286,19 @@ static void take_over(struct sluice_engine *e, struct message *m,
     }
 }
 
+/* Without memory it has to wait: at once it would come back to the same want. */
+static void refuse(struct sluice_engine *e, const struct sluice_ev_message *ev)
+{
+    struct sluice_effect *fx = fx_emit(e, SLUICE_FX_REFUSE, NULL);
+    fx->settle.verb = SLUICE_VERB_NAK;
+    if (ev->has_no_memory) {
+        e->metrics.failures[SLUICE_FAILURE_NO_MEMORY]++;
+        fx->settle.delay_ms = sluice_retry_delay_ms(
+            e->config.nak_delay_ms, e->config.nak_delay_max_ms, ev->deliveries, &e->prng);
+        e->pull_not_before_ms = e->now_ms + e->config.nak_delay_ms; /* nor would the others fit */
+    }
+}
+
 void msg_on_delivery(struct sluice_engine *e, const struct sluice_ev_message *ev)
 {
     e->metrics.received++;
@@ -304,10 +317,10 @@ void msg_on_delivery(struct sluice_engine *e, const struct sluice_ev_message *ev
         timer_set(e, m);
         return;
     }
-    if (m != NULL || e->is_draining || e->free_count == 0) {
+    if (m != NULL || ev->has_no_memory || e->is_draining || e->free_count == 0) {
         e->metrics.refused++;
         if (!is_stale) {
-            (void)fx_emit(e, SLUICE_FX_REFUSE, NULL);
+            refuse(e, ev);
         }
         return;
     }
@@ -333,7 +346,8 @@ static int is_killer(struct sluice_engine *e, struct message *m)
     }
     e->metrics.marks_stale++;
     m->record->is_marked = 0;
-    /* Twice can be chance: of 100,000 messages under 1,000 kills from outside one was marked at two. */
+    /* Twice can be chance: of 100,000 messages under 1,000 kills from outside one was marked at
+     * two. */
     return ++m->record->stale_marks >= 3;
 }
 
@@ -400,11 +414,12 @@ void msg_on_loaded(struct sluice_engine *e, struct message *m, const struct slui
     if (m->state != SLUICE_MSG_RECEIVED && m->state != SLUICE_MSG_LOST) {
         return; /* on its way out: what was decided stands on the record as it was then */
     }
+    if (ev->fate == SLUICE_FATE_NO_MEMORY ||
+        (ev->fate == SLUICE_FATE_OK && !loaded_keep(e, m, ev))) {
+        fail_without_memory(e, m);
+        return;
+    }
     if (ev->fate == SLUICE_FATE_OK) {
-        if (!loaded_keep(e, m, ev)) {
-            fail_without_memory(e, m);
-            return;
-        }
         m->needs_load = 0;
     }
     if (m->state == SLUICE_MSG_LOST) { /* kept all the same: another delivery may take over */

@@ -145,7 +145,9 @@ void ready_on_recorded(struct sluice_engine *e, struct message *m, enum sluice_f
     if (fate != SLUICE_FATE_OK) { /* a run without a mark could kill the neighbours for ever */
         m->record->is_marked = 0;
         exclusive_end(e);
-        fail_message(e, m, SLUICE_FAILURE_JOURNAL);
+        fail_message(e, m,
+                     fate == SLUICE_FATE_NO_MEMORY ? SLUICE_FAILURE_NO_MEMORY
+                                                   : SLUICE_FAILURE_JOURNAL);
         return;
     }
     run(e, m);

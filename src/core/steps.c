@@ -50,6 +50,7 @@ void permit_finish(struct sluice_engine *e, uint32_t dependency, struct sluice_p
         [SLUICE_FATE_UNKNOWN] = SLUICE_CALL_TIMED_OUT,
         [SLUICE_FATE_RATE_LIMITED] = SLUICE_CALL_CANCELLED,
         [SLUICE_FATE_CANCELLED] = SLUICE_CALL_CANCELLED,
+        [SLUICE_FATE_NO_MEMORY] = SLUICE_CALL_CANCELLED,
         [SLUICE_FATE_MISS] = SLUICE_CALL_CANCELLED,
     };
     _Static_assert(sizeof results / sizeof results[0] == SLUICE_FATE_COUNT, "a result for each");
@@ -58,7 +59,8 @@ void permit_finish(struct sluice_engine *e, uint32_t dependency, struct sluice_p
     }
     struct dependency *d = &e->dependencies[dependency];
     enum sluice_breaker_state before = d->breaker.state;
-    e->metrics.calls_failed[dependency] += fate != SLUICE_FATE_OK && fate != SLUICE_FATE_CANCELLED;
+    e->metrics.calls_failed[dependency] +=
+        fate != SLUICE_FATE_OK && fate != SLUICE_FATE_CANCELLED && fate != SLUICE_FATE_NO_MEMORY;
     sluice_breaker_finish(&d->breaker, e->now_ms, permit, results[fate], m->sequence);
     if (d->parked > 0) {
         d->scan_at_ms = 0; /* a trial slot may have come free */
@@ -357,13 +359,13 @@ void steps_on_done(struct sluice_engine *e, struct message *m, const struct slui
             status->state = SLUICE_STEP_OK;
             status->fate = SLUICE_FATE_OK;
             e->metrics.answers_replayed++;
-        } else if ((m->state == SLUICE_MSG_WAITING || m->state == SLUICE_MSG_RUNNING) &&
-                   !lease_is_over(e, m)) {
+        } else if (ev->fate == SLUICE_FATE_MISS && !lease_is_over(e, m) &&
+                   (m->state == SLUICE_MSG_WAITING || m->state == SLUICE_MSG_RUNNING)) {
             m->steps[i].is_missed = 1;
             start_or_park(e, m, i); /* the journaled answer is of no use: ask again */
         } else {
             status->state = SLUICE_STEP_FAILED;
-            status->fate = SLUICE_FATE_CANCELLED;
+            status->fate = ev->fate == SLUICE_FATE_NO_MEMORY ? ev->fate : SLUICE_FATE_CANCELLED;
         }
     } else {
         return;

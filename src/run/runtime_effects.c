@@ -111,7 +111,7 @@ static int perform_general(struct runtime *rt, const struct sluice_effect *fx)
         s->ops->stop(s);
         return 1;
     case SLUICE_FX_REFUSE:
-        s->ops->settle(s, UINT64_MAX, rt->arriving->reply, SLUICE_VERB_NAK, 0);
+        s->ops->settle(s, UINT64_MAX, rt->arriving->reply, SLUICE_VERB_NAK, fx->settle.delay_ms);
         return 1;
     case SLUICE_FX_ADMIT:
         perform_admit(rt, fx->ticket);

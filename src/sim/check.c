@@ -308,6 +308,11 @@ static void judge_admit(struct sim_world *w, struct sim_watch *watch, const stru
                         const struct sluice_effect *fx)
 {
     uint32_t slot = fx->ticket.slot;
+    if (ev->message.has_no_memory) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT, "ADMIT of message %llu, for which there is no memory",
+                       (unsigned long long)ev->message.sequence);
+        return;
+    }
     if (slot >= w->plan.engine.max_in_flight || fx->ticket.generation == 0 ||
         watch->attempts[slot].generation != 0 ||
         watch->attempts[slot].last_generation == fx->ticket.generation) {
@@ -361,8 +366,17 @@ static int is_about_message(enum sluice_effect_kind kind)
     return kind == SLUICE_FX_ADMIT || kind == SLUICE_FX_REBIND || kind == SLUICE_FX_REFUSE;
 }
 
-static void judge_refuse(struct sim_world *w, const struct sluice_event *ev)
+static void judge_refuse(struct sim_world *w, const struct sluice_event *ev,
+                         const struct sluice_effect *fx)
 {
+    const struct sluice_engine_config *c = &w->plan.engine;
+    int64_t least = ev->message.has_no_memory ? c->nak_delay_ms / 2 : 0;
+    int64_t most = ev->message.has_no_memory ? c->nak_delay_max_ms : 0;
+    if (fx->settle.delay_ms < least || fx->settle.delay_ms > most) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "refused message %llu waits %lld ms, not %lld to %lld",
+                       (unsigned long long)ev->message.sequence, (long long)fx->settle.delay_ms,
+                       (long long)least, (long long)most);
+    }
     if (ev->mono_ms > ev->message.horizon_ms + w->plan.engine.ack_wait_ms) {
         sim_judge_fail(w, SIM_RULE_LEASE, "message %llu was refused (NAK) after its lease",
                        (unsigned long long)ev->message.sequence);
@@ -438,7 +452,7 @@ void sim_judge_effect(struct sim_world *w, struct sim_watch *watch, const struct
         judge_rebind(w, watch, ev, fx);
         break;
     case SLUICE_FX_REFUSE:
-        judge_refuse(w, ev);
+        judge_refuse(w, ev, fx);
         break;
     case SLUICE_FX_DRAINED:
         if (!watch->is_draining || watch->live != 0) {

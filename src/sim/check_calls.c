@@ -24,6 +24,11 @@ void sim_judge_breaker(struct sim_world *w, const struct sim_process *p, uint32_
         sim_judge_fail(w, SIM_RULE_RETRY, "the breaker of %s went half open too early",
                        config->name);
     }
+    if (to == SLUICE_BREAKER_OPEN && b->state == SLUICE_BREAKER_CLOSED &&
+        b->failures < config->failure_threshold) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "the breaker of %s opens after %u failures of %u",
+                       config->name, b->failures, config->failure_threshold);
+    }
     b->state = (uint8_t)to;
     b->changed_ms = w->now_ms;
     b->period++;
@@ -73,7 +78,8 @@ void sim_judge_called(struct sim_world *w, struct sim_watch *watch, const struct
         return; /* of an older period: counts nowhere */
     }
     b->running -= b->running > 0;
-    if (fate == SLUICE_FATE_CANCELLED || fate == SLUICE_FATE_RATE_LIMITED) {
+    if (fate == SLUICE_FATE_CANCELLED || fate == SLUICE_FATE_RATE_LIMITED ||
+        fate == SLUICE_FATE_NO_MEMORY) {
         return; /* says nothing about the health of the other side */
     }
     b->completed++;

@@ -127,8 +127,34 @@ static uint32_t touch_world(struct sim_world *w, struct request *q, const struct
     return 0;
 }
 
+/* A process without memory: the request was not made, or its answer could not be read. */
+static int is_starved(struct sim_world *w, const struct sim_process *p)
+{
+    return p->heap.failing_per_mille > 0 && sim_chance(&w->rng, p->heap.failing_per_mille);
+}
+
+static void starve(struct sim_world *w, struct sim_process *p, struct request *q)
+{
+    struct sim_item item = {.worker = p->index, .life = p->life, .ticket = q->ticket};
+    item.a = answer_a(q->target, q->index, q->serial);
+    item.b = q->target == SIM_TARGET_KEEP ? (uint32_t)SLUICE_KEPT_FAILED : SLUICE_FATE_NO_MEMORY;
+    if (q->target == SIM_TARGET_RECORD) {
+        sim_judge_record_in_doubt(w, q->write.key);
+    }
+    if (sim_chance(&w->rng, 500)) {
+        uint32_t kept;
+        uint64_t value;
+        (void)touch_world(w, q, &(struct lot){SIM_LOT_ANSWER_LOST, 0}, &kept, &value);
+    }
+    sim_world_push(w, w->now_ms, SIM_K_ANSWER, item);
+}
+
 static void request(struct sim_world *w, struct sim_process *p, struct request *q)
 {
+    if (is_starved(w, p)) {
+        starve(w, p, q);
+        return;
+    }
     struct lot lot = draw_lot(w, q->target);
     struct sim_item item = {.worker = p->index, .life = p->life, .ticket = q->ticket};
     item.a = answer_a(q->target, q->index, q->serial);
@@ -316,11 +342,12 @@ static void replay(struct sim_world *w, struct sim_process *p, const struct slui
                    struct sim_hosted *h)
 {
     int is_miss = fx->journaled < h->loaded_count && h->loaded_is_bad[fx->journaled];
-    w->totals.answers_replayed += !is_miss;
+    int is_lost = is_starved(w, p);
+    w->totals.answers_replayed += !is_miss && !is_lost;
     h->call_owed[fx->step] = 1;
     struct sim_item item = {.worker = p->index, .life = p->life, .ticket = fx->ticket};
     item.a = answer_a(SIM_TARGET_LLM, fx->step, ++h->call_serial[fx->step]);
-    item.b = is_miss ? SLUICE_FATE_MISS : SLUICE_FATE_OK;
+    item.b = is_lost ? SLUICE_FATE_NO_MEMORY : is_miss ? SLUICE_FATE_MISS : SLUICE_FATE_OK;
     item.c = fx->journaled < h->loaded_count ? (int64_t)h->loaded_values[fx->journaled] : 0;
     sim_world_push(w, w->now_ms, SIM_K_ANSWER, item);
 }
@@ -476,6 +503,7 @@ void sim_host_perform(struct sim_world *w, struct sim_process *p, const struct s
         (void)sim_link_send(w, p->index, SIM_K_TO_SERVER_SETTLE,
                             (struct sim_item){.a = SLUICE_VERB_NAK,
                                               .b = (uint32_t)ev->message.sequence,
+                                              .c = fx->settle.delay_ms,
                                               .d = w->now_ms});
         break;
     case SLUICE_FX_SETTLE:

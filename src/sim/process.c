@@ -263,6 +263,8 @@ static void on_message(struct sim_world *w, struct sim_process *p, const struct 
         .size = input->size,
         .pull = item->b,
         .is_replay = input->is_replay,
+        .has_no_memory =
+            p->heap.failing_per_mille > 0 && sim_chance(&w->rng, p->heap.failing_per_mille),
     };
     sim_process_step(w, p, &ev);
 }

@@ -225,9 +225,11 @@ static void print_effect(struct sim_world *w, const struct sim_process *p,
         break;
     case SLUICE_FX_CHECK:
     case SLUICE_FX_STOP:
-    case SLUICE_FX_REFUSE:
     case SLUICE_FX_DRAINED:
         say(w, p, "    %s", name);
+        break;
+    case SLUICE_FX_REFUSE:
+        say(w, p, "    %s delay %lld", name, (long long)fx->settle.delay_ms);
         break;
     default:
         say(w, p, "    %s %u.%u", name, slot, generation);

@@ -453,6 +453,129 @@ static void a_suspect_without_memory_for_its_mark_does_not_run(void **state)
     fixture_close(&f);
 }
 
+/* ---- The driver's memory ---- */
+
+static const char *deliver_without_memory(uint64_t sequence, uint32_t deliveries)
+{
+    const char *printed =
+        fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_MESSAGE,
+                                               .message = {.sequence = sequence,
+                                                           .stored_ms = 5,
+                                                           .horizon_ms = f.now_ms,
+                                                           .deliveries = deliveries,
+                                                           .size = 100,
+                                                           .pull = f.pull,
+                                                           .has_no_memory = 1}});
+    f.delay_ms = f.effects.items[0].settle.delay_ms;
+    return printed;
+}
+
+static void a_delivery_that_there_is_no_memory_for_is_refused_for_a_while(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    open_with(&c);
+    assert_string_equal(deliver_without_memory(7, 1), "refuse");
+    assert_in_range(f.delay_ms, 500, 1000);
+    assert_string_equal(deliver_without_memory(8, 4), "refuse");
+    assert_in_range(f.delay_ms, 4000, 8000);
+    assert_string_equal(fixture_tick(&f, 999), "");
+    assert_string_equal(fixture_tick(&f, 1), "pull 2"); /* nor is the next asked for at once */
+    assert_int_equal(failures_of(SLUICE_FAILURE_NO_MEMORY), 2);
+    assert_int_equal(sluice_engine_metrics(f.engine)->refused, 2);
+    fixture_close(&f);
+}
+
+static void a_redelivery_is_taken_over_without_memory(void **state)
+{
+    (void)state;
+    open_with_one();
+    assert_string_equal(deliver_without_memory(7, 2), "rebind; pull 1");
+    fixture_close(&f);
+}
+
+static void expect_no_memory(void)
+{
+    assert_int_equal(sluice_engine_state(f.engine, f.ticket), SLUICE_MSG_NAKING);
+    assert_int_equal(failures_of(SLUICE_FAILURE_NO_MEMORY), 1);
+    assert_int_equal(sluice_engine_breaker(f.engine, SLUICE_DEP_STORE)->consecutive_failures, 0);
+    (void)fixture_settled(&f, f.ticket, SLUICE_VERB_NAK);
+    assert_string_equal(fixture_deliver(&f, 8, 1), "admit; run");
+    fixture_close(&f);
+}
+
+static void a_call_without_memory_fails_the_message_and_is_nobodys_fault(void **state)
+{
+    (void)state;
+    open_with_one(); /* a step, and the handler passes its error on */
+    (void)fixture_suspend(&f, f.ticket, 1, 0);
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_NO_MEMORY, 0), "run");
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, 0), "nak");
+    assert_int_equal(sluice_engine_metrics(f.engine)->calls_failed[SLUICE_DEP_LLM], 0);
+    expect_no_memory();
+
+    open_with_one();
+    assert_string_equal(fixture_done(&f, f.ticket, 1, 0), "store");
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_STORED, SLUICE_FATE_NO_MEMORY),
+                        "nak");
+    expect_no_memory();
+
+    open_with_one();
+    assert_string_equal(fixture_done(&f, f.ticket, 0, 1), "publish 0");
+    assert_string_equal(fixture_published(&f, f.ticket, 0, SLUICE_FATE_NO_MEMORY), "nak");
+    expect_no_memory();
+}
+
+static void an_output_that_failed_outright_outweighs_one_without_memory(void **state)
+{
+    (void)state;
+    open_with_one();
+    (void)fixture_done(&f, f.ticket, 0, 2);
+    (void)fixture_published(&f, f.ticket, 0, SLUICE_FATE_NO_MEMORY);
+    (void)fixture_published(&f, f.ticket, 1, SLUICE_FATE_RETRY);
+    assert_int_equal(failures_of(SLUICE_FAILURE_PUBLISH), 1);
+    assert_int_equal(failures_of(SLUICE_FAILURE_NO_MEMORY), 0);
+    fixture_close(&f);
+}
+
+static void a_journal_that_cannot_be_read_for_want_of_memory_is_not_gone_without(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    open_with(&c);
+    assert_string_equal(fixture_deliver(&f, 7, 2), "admit; load");
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_LOADED, SLUICE_FATE_NO_MEMORY),
+                        "nak");
+    expect_no_memory();
+}
+
+static void a_replay_without_memory_is_not_paid_for_again(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    struct sluice_journaled answer = {.hash = {1, 1}};
+    open_with(&c);
+    (void)fixture_deliver(&f, 7, 2);
+    assert_string_equal(fixture_loaded(&f, f.ticket, NULL, &answer, 1), "run");
+    assert_string_equal(fixture_suspend(&f, f.ticket, 1, 0), "replay 0");
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_NO_MEMORY, 0), "run");
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, 0), "nak");
+    expect_no_memory();
+}
+
+static void a_mark_without_memory_runs_nothing(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    open_with(&c);
+    (void)fixture_deliver(&f, 7, 4);
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_LOADED, SLUICE_FATE_OK),
+                        "record failures=0 marked=1");
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_NO_MEMORY),
+                        "nak");
+    expect_no_memory();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,6 +602,13 @@ int main(void)
         cmocka_unit_test(a_nak_goes_out_without_memory_for_its_record),
         cmocka_unit_test(a_journal_without_memory_is_no_journal),
         cmocka_unit_test(a_suspect_without_memory_for_its_mark_does_not_run),
+        cmocka_unit_test(a_delivery_that_there_is_no_memory_for_is_refused_for_a_while),
+        cmocka_unit_test(a_redelivery_is_taken_over_without_memory),
+        cmocka_unit_test(a_call_without_memory_fails_the_message_and_is_nobodys_fault),
+        cmocka_unit_test(an_output_that_failed_outright_outweighs_one_without_memory),
+        cmocka_unit_test(a_journal_that_cannot_be_read_for_want_of_memory_is_not_gone_without),
+        cmocka_unit_test(a_replay_without_memory_is_not_paid_for_again),
+        cmocka_unit_test(a_mark_without_memory_runs_nothing),
     };
     return cmocka_run_group_tests_name("bounds", tests, NULL, NULL);
 }
