@@ -21,8 +21,13 @@ void commit_unpark(struct sluice_engine *e, struct message *m)
     }
 }
 
+/* Waits for the breaker, but not beyond the attempt's own deadline. */
 static void commit_park(struct sluice_engine *e, struct message *m, uint32_t dependency)
 {
+    if (m->is_overdue) {
+        fail_message(e, m, SLUICE_FAILURE_DEPENDENCY);
+        return;
+    }
     m->is_parked_commit = 1;
     e->dependencies[dependency].parked++;
     if (e->dependencies[dependency].scan_at_ms > e->now_ms) {

@@ -204,7 +204,9 @@ static void on_verdict(struct sluice_engine *e, struct message *m,
     switch ((enum sluice_verdict_kind)v->kind) {
     case SLUICE_VERDICT_SUSPENDED:
         msg_move(e, m, SLUICE_MSG_WAITING);
-        if (!steps_append(e, m, v)) {
+        if (m->is_overdue) { /* its deadline passed while the handler ran */
+            fail_message(e, m, SLUICE_FAILURE_TIMEOUT);
+        } else if (!steps_append(e, m, v)) {
             fail_message(e, m, SLUICE_FAILURE_NO_MEMORY);
         } else if (!steps_are_awaited(m)) { /* would run for ever */
             m->spends = 1;

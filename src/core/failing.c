@@ -60,6 +60,15 @@ static int64_t nak_delay_ms(struct sluice_engine *e, const struct message *m,
     return larger(delay, m->retry_after_ms);
 }
 
+/* Calls that cost money may end, so that their answers are journaled. Without a journal nothing is
+ * gained, and a delivery that comes meanwhile would count once more; a deadline or a shutdown does
+ * not wait. */
+static int may_calls_end(const struct sluice_engine *e, const struct message *m)
+{
+    return e->config.journal != 0 && !m->is_overdue && !m->is_aborted &&
+           m->failure != SLUICE_FAILURE_DRAIN;
+}
+
 void fail_message(struct sluice_engine *e, struct message *m, enum sluice_failure failure)
 {
     if (m->state != SLUICE_MSG_BURYING && lease_is_over(e, m)) {
@@ -82,9 +91,7 @@ void fail_message(struct sluice_engine *e, struct message *m, enum sluice_failur
     }
     m->nak_delay_ms = nak_delay_ms(e, m, failure);
     msg_move(e, m, SLUICE_MSG_NAKING);
-    /* Calls that cost money may end, so that their answers are journaled; a deadline or a shutdown
-     * does not wait. */
-    if (m->is_overdue || failure == SLUICE_FAILURE_DRAIN || m->is_aborted) {
+    if (!may_calls_end(e, m)) {
         steps_cancel(e, m);
     }
     fail_advance(e, m);
@@ -132,8 +139,7 @@ void fail_advance(struct sluice_engine *e, struct message *m)
     if (m->is_nak_sent) {
         return;
     }
-    if (!m->is_overdue && !m->is_aborted && m->failure != SLUICE_FAILURE_DRAIN &&
-        steps_paid_running(m) > 0) {
+    if (may_calls_end(e, m) && steps_paid_running(m) > 0) {
         return;
     }
     if (m->keeping > 0 || m->recording != RECORD_NONE) {

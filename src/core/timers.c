@@ -72,6 +72,13 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* The attempt's own deadline counts until its verdict is on its way. */
+static int has_deadline(const struct message *m)
+{
+    return !m->is_overdue && (m->state <= SLUICE_MSG_PUBLISHING ||
+                              (m->state == SLUICE_MSG_NAKING && !m->is_nak_sent));
+}
+
 /* When the message next needs attention by itself. */
 static int64_t wake_time(const struct sluice_engine *e, const struct message *m)
 {
@@ -79,7 +86,7 @@ static int64_t wake_time(const struct sluice_engine *e, const struct message *m)
     if (lease_is_needed(m)) {
         wake = earlier(wake, earlier(m->renew_at_ms, lease_end_ms(e, m)));
     }
-    if (!m->is_overdue && m->state <= SLUICE_MSG_PUBLISHING) {
+    if (has_deadline(m)) {
         wake = earlier(wake, m->attempt_end_ms);
     }
     return wake;
@@ -118,6 +125,10 @@ static void overdue(struct sluice_engine *e, struct message *m)
     case SLUICE_MSG_WAITING:
         fail_message(e, m,
                      steps_are_only_parked(m) ? SLUICE_FAILURE_DEPENDENCY : SLUICE_FAILURE_TIMEOUT);
+        break;
+    case SLUICE_MSG_NAKING: /* kept waiting by a paid call */
+        steps_cancel(e, m);
+        fail_advance(e, m);
         break;
     default: /* STORING, PUBLISHING */
         if (m->is_parked_commit) {
@@ -166,8 +177,7 @@ static void wake(struct sluice_engine *e, struct message *m)
     if (lease_is_needed(m) && lease_is_over(e, m)) {
         lease_lose(e, m);
     }
-    if (m->generation == generation && !m->is_overdue && m->state <= SLUICE_MSG_PUBLISHING &&
-        e->now_ms >= m->attempt_end_ms) {
+    if (m->generation == generation && has_deadline(m) && e->now_ms >= m->attempt_end_ms) {
         overdue(e, m);
     }
     if (m->generation == generation && e->now_ms >= m->op_end_ms) {

@@ -328,7 +328,7 @@ static void judge_admit(struct sim_world *w, struct sim_watch *watch, const stru
     a->key = w->inputs[m->sequence].key;
     a->deliveries = m->deliveries;
     a->size = m->size;
-    a->admitted_ms = ev->mono_ms;
+    a->admitted_ms = a->delivered_ms = ev->mono_ms;
     a->lease_end_ms = m->horizon_ms + w->plan.engine.ack_wait_ms;
     a->needs_load = w->plan.engine.journal &&
                     (m->deliveries != 1 || m->is_replay || m->stored_ms < watch->connected_wall_ms);
@@ -352,6 +352,7 @@ static void judge_rebind(struct sim_world *w, struct sim_watch *watch,
     }
     a->has_gap |= ev->message.deliveries != a->deliveries + 1;
     a->rebound_ms = w->now_ms;
+    a->delivered_ms = ev->mono_ms;
     a->deliveries = ev->message.deliveries;
     a->was_rebound = 1;
     a->verdict_verb = a->answered_verbs = 0;

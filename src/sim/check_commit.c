@@ -74,6 +74,23 @@ static void judge_keeps(struct sim_world *w, const struct sim_watch *watch,
     }
 }
 
+/* A lease is renewed until the attempt's own deadline. After it, what has been begun is awaited (a
+ * run, a commit, a dead letter, the journal and its few retries), and no call. */
+static void judge_renewal(struct sim_world *w, const struct sim_attempt *a,
+                          const struct sluice_event *ev)
+{
+    int64_t late_ms = ev->mono_ms - a->delivered_ms - w->plan.engine.handler_timeout_ms;
+    int is_begun = a->run_owed || a->load_owed || a->load_failed || a->record_owed ||
+                   a->store_owed || a->publish_owed != 0 || a->bury_owed;
+    for (uint32_t i = 0; i < a->steps_count; i++) {
+        is_begun |= a->steps[i].is_keep_owed;
+    }
+    if (late_ms > 0 && !is_begun) {
+        sim_judge_fail(w, SIM_RULE_LEASE, "WPI of message %u, %lld ms after its deadline",
+                       a->sequence, (long long)late_ms);
+    }
+}
+
 void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                       const struct sluice_event *ev, const struct sluice_fx_settle *fx)
 {
@@ -84,6 +101,7 @@ void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_a
     }
     a->settle = fx->settle;
     if (fx->verb == SLUICE_VERB_PROGRESS) {
+        judge_renewal(w, a, ev);
         return;
     }
     if (a->verdict_verb != 0 && (a->verdict_verb != fx->verb + 1 || fx->verb == SLUICE_VERB_NAK)) {

@@ -308,6 +308,74 @@ static void a_delivery_that_comes_before_the_nak_takes_over(void **state)
     fixture_close(&f);
 }
 
+/* ---- The attempt's own deadline */
+
+/* With ample lease: only the deadline counts. */
+static void open_with_deadline(int64_t timeout_ms, uint8_t journal)
+{
+    struct sluice_engine_config c = fixture_config();
+    c.ack_wait_ms = 1000 * timeout_ms;
+    c.handler_timeout_ms = timeout_ms;
+    c.journal = journal;
+    c.dependencies[SLUICE_DEP_STORE].failure_threshold = 1;
+    c.dependencies[SLUICE_DEP_STORE].minimum_sources = 1;
+    c.dependencies[SLUICE_DEP_STORE].reset_timeout_ms = 1000 * timeout_ms;
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+}
+
+static void a_nak_waits_for_a_paid_call_until_the_deadline(void **state)
+{
+    const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
+    (void)state;
+    open_with_deadline(5000, 1);
+    (void)fixture_deliver(&f, 7, 1);
+    (void)fixture_ask(&f, f.ticket, two, 2, 1);
+    (void)fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RETRY, 0);
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_STEP, 0), "");
+    assert_null(strstr(fixture_tick(&f, 4999), "record"));
+    assert_non_null(strstr(fixture_tick(&f, 1), "cancel 1; record failures=1 marked=0"));
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK), "nak");
+    fixture_close(&f);
+}
+
+static void a_nak_without_a_journal_waits_for_no_call(void **state)
+{
+    const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
+    (void)state;
+    open_with_deadline(5000, 0);
+    (void)fixture_deliver(&f, 7, 1);
+    (void)fixture_ask(&f, f.ticket, two, 2, 1);
+    (void)fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RETRY, 0);
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_STEP, 0), "cancel 1; nak");
+    fixture_close(&f);
+}
+
+static void a_commit_does_not_begin_to_wait_after_the_deadline(void **state)
+{
+    (void)state;
+    open_with_deadline(5000, 1);
+    (void)fixture_deliver(&f, 6, 1);
+    (void)fixture_deliver(&f, 7, 1);
+    (void)fixture_done(&f, (struct sluice_ticket){0, 1}, 1, 0);
+    (void)fixture_answer(&f, (struct sluice_ticket){0, 1}, SLUICE_EV_STORED, SLUICE_FATE_RETRY);
+    (void)fixture_tick(&f, 5000); /* while the handler runs, which is heard out */
+    assert_string_equal(fixture_done(&f, f.ticket, 1, 0), "nak");
+    assert_int_equal(sluice_engine_metrics(f.engine)->failures[SLUICE_FAILURE_DEPENDENCY], 1);
+    fixture_close(&f);
+}
+
+static void a_handler_that_outran_its_deadline_starts_no_call(void **state)
+{
+    (void)state;
+    open_with_deadline(5000, 1);
+    (void)fixture_deliver(&f, 7, 1);
+    (void)fixture_tick(&f, 5000);
+    assert_string_equal(fixture_suspend(&f, f.ticket, 1, 0), "record failures=1 marked=0");
+    assert_int_equal(sluice_engine_metrics(f.engine)->failures[SLUICE_FAILURE_TIMEOUT], 1);
+    fixture_close(&f);
+}
+
 static const char *deliver_late(uint64_t sequence, int64_t age_ms)
 {
     return fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_MESSAGE,
@@ -512,6 +580,10 @@ int main(void)
         cmocka_unit_test(a_handler_that_outran_its_lease_runs_again_for_the_new_delivery),
         cmocka_unit_test(a_failure_that_outran_the_lease_sends_no_nak),
         cmocka_unit_test(a_delivery_that_comes_before_the_nak_takes_over),
+        cmocka_unit_test(a_nak_waits_for_a_paid_call_until_the_deadline),
+        cmocka_unit_test(a_nak_without_a_journal_waits_for_no_call),
+        cmocka_unit_test(a_commit_does_not_begin_to_wait_after_the_deadline),
+        cmocka_unit_test(a_handler_that_outran_its_deadline_starts_no_call),
         cmocka_unit_test(a_delivery_read_after_its_lease_takes_nothing_over),
         cmocka_unit_test(a_delivery_read_late_renews_and_reads_its_journal_first),
         cmocka_unit_test(a_mark_that_outran_the_lease_is_cleared_without_a_run),
