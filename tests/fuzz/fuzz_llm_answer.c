@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A status's number, then the body of a server's answer. No word of it that holds the key comes out
- * again; an answer that is judged OK has content and is all there. */
+/* A status's number, then the body of a server's answer, whole and cut at every offset. No word of
+ * it that holds the key comes out again; an answer that is judged OK has content and is all there.
+ */
 #include "adapter/openai.h"
 #include "fuzz.h"
 #include <string.h>
 
-#define SECRET "sk-key"
+#define SECRET       "sk-key"
+#define CUT_SIZE_MAX 400u /* longer ones are judged whole only */
 
 static const int32_t statuses[] = {200, 400, 401, 402, 403, 404, 408, 409, 413, 422,
                                    425, 429, 500, 502, 503, 504, 529, 302, 100, 0};
@@ -43,27 +45,38 @@ static void read_answer(sluice_bytes body, struct fuzz_memory *m)
     sluice_openai_answer_fini(&a);
 }
 
+static void judge(int32_t status, sluice_bytes body, struct fuzz_memory *m)
+{
+    struct sluice_openai_verdict verdict = {0};
+    if (status == 200) {
+        read_answer(body, m);
+        return;
+    }
+    sluice_openai_judge_status(status, body, SECRET, &verdict);
+    FUZZ_CHECK(verdict.fate != SLUICE_FATE_OK);
+    check_verdict(&verdict);
+}
+
+/* The first bytes of a body, in memory of their size: the contract is a NUL behind them. */
+static void judge_cut(int32_t status, sluice_bytes body, size_t len, struct fuzz_memory *m)
+{
+    char *text = sluice_mem_alloc(&m->allocator, 1, len + 1);
+    FUZZ_CHECK(text != NULL);
+    memcpy(text, body.data, len);
+    judge(status, (sluice_bytes){text, len}, m);
+    sluice_mem_free(&m->allocator, text);
+}
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_memory m;
-    struct sluice_openai_verdict verdict = {0};
     struct fuzz_input in = fuzz_input_of(data, size);
     int32_t status = statuses[fuzz_take_choice(&in, STATUSES_COUNT)];
     sluice_bytes body = fuzz_take_rest(&in);
-    char *text = NULL;
     fuzz_memory_init(&m);
-    text = sluice_mem_alloc(&m.allocator, 1, body.len + 1); /* the contract: a NUL behind it */
-    FUZZ_CHECK(text != NULL);
-    memcpy(text, body.data, body.len);
-    body.data = text;
-    if (status == 200) {
-        read_answer(body, &m);
-    } else {
-        sluice_openai_judge_status(status, body, SECRET, &verdict);
-        FUZZ_CHECK(verdict.fate != SLUICE_FATE_OK);
-        check_verdict(&verdict);
+    for (size_t at = 0; body.len <= CUT_SIZE_MAX && at < body.len; at++) {
+        judge_cut(status, body, at, &m);
     }
-    sluice_mem_free(&m.allocator, text);
+    judge_cut(status, body, body.len, &m);
     fuzz_memory_fini(&m);
     fuzz_input_fini(&in);
     return 0;
