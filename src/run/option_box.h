@@ -83,6 +83,9 @@ void option_service_flag(struct sluice_settings_box *box, const char *flag, size
                          const char *value, const struct option_source *s);
 /* What no single value of a service shows. */
 void option_service_check(struct sluice_settings_box *box, struct sluice_report *report);
+/* Would the worker be given what it sends to this subject? */
+void option_own_customer_check(const struct sluice_settings *s, const char *subject,
+                               const struct option_source *source);
 /* What no single value of the table shows. */
 void option_settings_check(struct sluice_settings_box *box, struct sluice_report *report);
 void option_named_free(struct sluice_settings_box *box);

@@ -36,16 +36,32 @@ static void times_check(struct sluice_settings_box *box, struct sluice_report *r
     }
 }
 
+void option_own_customer_check(const struct sluice_settings *s, const char *subject,
+                               const struct option_source *source)
+{
+    if (sluice_subject_matches(s->subject_request, subject)) {
+        sluice_report_add(source->report, &source->place,
+                          "\"%s\", expected a subject that SLUICE_SUBJECT_REQUEST (\"%s\") does "
+                          "not take: a worker must not be its own customer",
+                          subject, s->subject_request);
+    }
+}
+
+static void subjects_check(const struct sluice_settings *s, struct sluice_report *report)
+{
+    struct option_source ready = {{.option = "SLUICE_SUBJECT_READY"}, report};
+    struct option_source dead = {{.option = "SLUICE_SUBJECT_DEAD"}, report};
+    option_own_customer_check(s, s->subject_ready, &ready);
+    option_own_customer_check(s, s->subject_dead, &dead);
+    if (strcmp(s->subject_dead, s->subject_ready) == 0) {
+        complain(report, "SLUICE_SUBJECT_DEAD",
+                 "\"%s\", expected another subject than SLUICE_SUBJECT_READY", s->subject_dead);
+    }
+}
+
 /* One stream for two of them would be set up twice, each time as the other must not be. */
 static void streams_check(const struct sluice_settings *s, struct sluice_report *report)
 {
-    if (sluice_subject_matches(s->subject_request, s->subject_ready) ||
-        sluice_subject_matches(s->subject_request, s->subject_dead)) {
-        complain(report, "SLUICE_SUBJECT_REQUEST",
-                 "\"%s\", expected another subject than SLUICE_SUBJECT_READY and "
-                 "SLUICE_SUBJECT_DEAD: a worker must not be its own customer",
-                 s->subject_request);
-    }
     if (strcmp(s->stream_ready, s->stream_requests) == 0) {
         complain(report, "SLUICE_STREAM_READY",
                  "\"%s\", expected another stream than SLUICE_STREAM_REQUESTS", s->stream_ready);
@@ -113,6 +129,7 @@ static void store_check(struct sluice_settings_box *box, struct sluice_report *r
 void option_settings_check(struct sluice_settings_box *box, struct sluice_report *report)
 {
     times_check(box, report);
+    subjects_check(&box->settings, report);
     streams_check(&box->settings, report);
     nats_check(&box->settings, report);
     store_check(box, report);

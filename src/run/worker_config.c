@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/worker_config.h"
 
-#include "codec/header.h"
 #include "run/option_box.h"
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +149,39 @@ static int has_name(const char *const *names, const char *name)
     return 0;
 }
 
+static void output_check(const struct sluice_settings *s, const char *subject,
+                         const struct option_source *source)
+{
+    option_own_customer_check(s, subject, source);
+    if (strcmp(subject, s->subject_dead) == 0) {
+        sluice_report_add(source->report, &source->place,
+                          "\"%s\", expected another subject than SLUICE_SUBJECT_DEAD", subject);
+    }
+}
+
+static void outputs_check(const struct sluice_config *c, const sluice_worker *w,
+                          struct sluice_report *report)
+{
+    const struct sluice_settings *s = c->settings;
+    for (uint32_t i = 0; i < s->outputs_count; i++) {
+        const struct sluice_named_value *o = &s->outputs[i];
+        if (!has_name(c->outputs, o->name)) {
+            sluice_report_add(report, &o->place, "worker %s has no output %s", w->name, o->name);
+        }
+        output_check(s, o->value, &(struct option_source){o->place, report});
+    }
+    for (const char *const *name = c->outputs; *name != NULL; name++) {
+        char subject[1024];
+        char option[SLUICE_NAME_MAX + 16];
+        (void)snprintf(option, sizeof option, "outputs.%s", *name);
+        /* SLUICE_SUBJECT_READY itself has been looked at with the settings. */
+        if (!sluice_worker_output_subject(s, *name, subject, sizeof subject) &&
+            strcmp(*name, "ready") != 0) {
+            output_check(s, subject, &(struct option_source){{.option = option}, report});
+        }
+    }
+}
+
 static void demands_check(const struct sluice_config *c, const sluice_worker *w,
                           struct sluice_report *report)
 {
@@ -159,18 +191,7 @@ static void demands_check(const struct sluice_config *c, const sluice_worker *w,
         sluice_report_add(report, &(struct sluice_place){.option = "LLM_MODEL"},
                           "not set, expected because worker %s asks an LLM", w->name);
     }
-    for (uint32_t i = 0; i < s->outputs_count; i++) {
-        const struct sluice_named_value *o = &s->outputs[i];
-        if (!has_name(c->outputs, o->name)) {
-            sluice_report_add(report, &o->place, "worker %s has no output %s", w->name, o->name);
-        }
-        if (sluice_subject_matches(s->subject_request, o->value) || strcmp(o->value, s->subject_dead) == 0) {
-            sluice_report_add(report, &o->place,
-                              "\"%.100s\", expected another subject than those of requests and "
-                              "dead letters",
-                              o->value);
-        }
-    }
+    outputs_check(c, w, report);
     for (const char *const *name = w->services; name != NULL && *name != NULL; name++) {
         uint32_t i = 0;
         while (i < s->services_count && !sluice_service_name_is_same(s->services[i].name, *name)) {

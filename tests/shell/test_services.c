@@ -528,13 +528,51 @@ static void empty_sections_are_fine(void **state)
 static void a_worker_is_not_its_own_customer(void **state)
 {
     (void)state;
-    const sluice_worker w = {.name = "w", .require = SLUICE_REQUIRE_NONE};
-    expect_ok(load("subjects:\n  request: a.b\noutputs:\n  ready: a.b\n", 0, NULL));
+    static const struct {
+        const char *yaml, *error;
+    } cases[] = {
+        {"  request: a.b\n  ready: a.b\n",
+         "SLUICE_SUBJECT_READY: \"a.b\", expected a subject that SLUICE_SUBJECT_REQUEST (\"a.b\") "
+         "does not take: a worker must not be its own customer"},
+        {"  request: a.*\n  ready: a.b\n  dead: c\n", "SLUICE_SUBJECT_READY: \"a.b\", expected"},
+        {"  request: a.>\n  ready: b\n  dead: a.b.c\n",
+         "SLUICE_SUBJECT_DEAD: \"a.b.c\", expected a "
+         "subject that SLUICE_SUBJECT_REQUEST"},
+        {"  ready: c.d\n  dead: c.d\n",
+         "SLUICE_SUBJECT_DEAD: \"c.d\", expected another subject than SLUICE_SUBJECT_READY"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char yaml[128];
+        snprintf(yaml, sizeof yaml, "subjects:\n%s", cases[i].yaml);
+        assert_int_equal(load(yaml, 0, NULL), SLUICE_ERR_CONFIG);
+        assert_int_equal(report.count, 1);
+        expect_error(cases[i].error);
+    }
+    expect_ok(load("subjects:\n  request: a.*\n  ready: a.b.c\n  dead: a\n", 0, NULL));
+}
+
+/* Also where only the worker's description tells of the subject. */
+static void no_output_is_a_request_or_a_dead_letter(void **state)
+{
+    (void)state;
+    static const char *const outputs[] = {"ready", "audit", NULL};
+    const sluice_worker w = {.name = "w", .require = SLUICE_REQUIRE_NONE, .outputs = outputs};
+    expect_ok(load("subjects:\n  request: a.*\noutputs:\n  ready: a.b\n", 0, NULL));
     resolve(&w);
     assert_int_equal(report.count, 1);
-    expect_error(":4:3: outputs.ready: \"a.b\", expected another subject than those of requests");
-    assert_int_equal(load("subjects:\n  request: a.b\n  ready: a.b\n", 0, NULL), SLUICE_ERR_CONFIG);
-    expect_error("SLUICE_SUBJECT_REQUEST: \"a.b\", expected another subject");
+    expect_error(":4:3: outputs.ready: \"a.b\", expected a subject that SLUICE_SUBJECT_REQUEST "
+                 "(\"a.*\") does not take");
+    expect_ok(load("subjects:\n  dead: c.d\noutputs:\n  audit: c.d\n", 0, NULL));
+    resolve(&w);
+    assert_int_equal(report.count, 1);
+    expect_error(":4:3: outputs.audit: \"c.d\", expected another subject than SLUICE_SUBJECT_DEAD");
+    expect_ok(load("subjects:\n  ready: a\n  request: a.*\n", 0, NULL));
+    resolve(&w);
+    assert_int_equal(report.count, 1);
+    expect_error("outputs.audit: \"a.audit\", expected a subject that SLUICE_SUBJECT_REQUEST");
+    expect_ok(load("subjects:\n  ready: a\n  dead: a.audit\n", 0, NULL));
+    resolve(&w);
+    assert_int_equal(report.count, 1);
+    expect_error("outputs.audit: \"a.audit\", expected another subject than SLUICE_SUBJECT_DEAD");
 }
 
 static void an_output_goes_where_the_map_says_or_below_ready(void **state)
@@ -699,6 +737,7 @@ int main(void)
         cmocka_unit_test(a_refused_value_does_not_hide_what_follows),
         cmocka_unit_test(empty_sections_are_fine),
         cmocka_unit_test(a_worker_is_not_its_own_customer),
+        cmocka_unit_test(no_output_is_a_request_or_a_dead_letter),
         cmocka_unit_test(an_output_goes_where_the_map_says_or_below_ready),
         cmocka_unit_test(a_number_of_the_worker_has_its_limits_in_each_layer),
         cmocka_unit_test(a_secret_of_the_worker_comes_from_a_file_and_never_shows),
