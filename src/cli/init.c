@@ -20,8 +20,8 @@ static const char help[] =
     "  --json           one JSON object a line\n"
     "  --config FILE    the worker's settings\n"
     "  --context NAME   a context of the `nats` command\n\n"
-    "Exit codes: 0 all is as it should be; 2 settings; 3 the server, or a difference that cannot "
-    "be mended.\n"
+    "Exit codes: 0 all is as it should be; 2 settings; 3 the server, the plug-in, or a difference "
+    "that cannot be mended.\n"
     "The worker's settings can be given as flags too; `sluice run --help` lists them.\n";
 
 struct init {
@@ -81,7 +81,7 @@ static sluice_rc provision(const struct sluice_settings *s, int mode, struct ini
     struct sluice_nats_facts facts;
     sluice_rc rc = find_consumer(s, consumer, sizeof consumer, err);
     if (rc != SLUICE_OK) {
-        return rc == SLUICE_ERR_NOT_FOUND ? SLUICE_ERR_CONFIG : rc;
+        return rc;
     }
     rc = sluice_nats_target_init(&target, s, "init", err);
     if (rc == SLUICE_OK) {

@@ -82,7 +82,8 @@ static int run(int argc, char **argv)
     if (!arguments_are_whole("run")) {
         return SLUICE_EXIT_CONFIG;
     }
-    struct sluice_err unloadable = {.rc = SLUICE_OK}; /* the boot says so again, with exit code 3 */
+    struct sluice_err unloadable = {.rc =
+                                        SLUICE_OK}; /* alone, the boot says so, with exit code 3 */
     if (sluice_settings_load(argc - 1, argv + 1, file, &box, &report) != SLUICE_ERR_NOMEM) {
         if (sluice_settings_of(box)->worker[0] == '\0') {
             sluice_report_add(&report, &(struct sluice_place){.option = "SLUICE_WORKER"},
@@ -91,6 +92,9 @@ static int run(int argc, char **argv)
         sluice_worker_config_free(worker_look(sluice_settings_of(box), &report, &unloadable));
     }
     int code;
+    if (report.count > 0 && unloadable.rc != SLUICE_OK) {
+        sluice_report_add(&report, NULL, "%s", unloadable.text);
+    }
     if (report.count > 0) {
         code = arguments_refuse("run", box, &report);
     } else {

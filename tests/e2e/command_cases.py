@@ -122,6 +122,23 @@ def settings_that_can_never_work_end_each_command_with_exit_2(s):
             check(name + ": " in out, out)
 
 
+def a_plugin_that_cannot_be_loaded_is_named(s):
+    """A failed initialisation where one is begun, an error of the configuration where one is looked at."""
+    broken = os.path.join(s.dir, "broken.so")
+    open(broken, "wb").write(b"not a shared object")
+    for path, word in ("/nowhere/x.so", "No such file"), ("no-such-worker", "no-such-worker.so: No such file"), (broken, "cannot be loaded"):
+        given = {"SLUICE_WORKER": path, "LLM_MODEL": "m"}
+        for command, code in ("check", 2), ("init", 3):
+            sluice(s, command, expect=code, says=f"worker {path}: ", **given)
+            sluice(s, command, expect=code, says=word, **given)
+        w = s.start_worker(**given)
+        check(w.wait_exit(60) == 3, f"{path}: exit {w.code}, expected 3")
+        failed = w.log_of(event="init.failed")
+        check(len(failed) == 1 and failed[0]["step"] == "worker" and path in failed[0]["text"] and word in failed[0]["text"], failed)
+        out = sluice(s, "run", expect=2, says="2 errors", LLM_TIMEOUT="soon", **given)
+        check("LLM_TIMEOUT: " in out and word in out, out)
+
+
 def bad_settings_are_records_of_a_json_log_and_lines_else(s):
     config = os.path.join(s.dir, "worker.yaml")
     with open(config, "w") as f:
