@@ -3,6 +3,7 @@
 
 #include "adapter/group_commit.h"
 #include "adapter/mongo_body.h"
+#include "adapter/mongo_bulk.h"
 #include "adapter/mongo_link.h"
 #include "adapter/mongo_reply.h"
 #include <stdio.h>
@@ -12,9 +13,6 @@
 #define DATABASE_LEN_MAX 63u /* MongoDB's */
 /* Of a group: a message beyond the bound goes alone and has at most SLUICE_EFFECTS_MAX. */
 #define WRITES_MAX SLUICE_GROUP_DOCUMENTS_MAX
-/* In one command. FerretDB 1.24 takes 80 documents that exist already and never answers for 120; a
- * larger command gains MongoDB nothing that can be measured. */
-#define BULK_MAX 64u
 /* Upserts of a broken-up bulk that fail one after the other as a whole, before the rest is given
  * up: then it is not one document's fault. */
 #define LONE_FAILURES_MAX 4u
@@ -39,6 +37,7 @@ struct mongo_store {
     uint32_t timeout_ms;
     mongoc_write_concern_t *concern;
     mongoc_read_prefs_t *primary;
+    struct sluice_mongo_bulk bulk; /* the store's thread */
 
     /* Of the group that is being committed; the store's thread. */
     mongoc_client_t *client;
@@ -188,6 +187,18 @@ static enum call judge(struct mongo_store *s, struct write *writes, uint32_t cou
     return account == SLUICE_MONGO_COMPLETE ? CALL_ANSWERED : CALL_VAGUE;
 }
 
+/* What a command says about the size of the next ones. */
+static void note_size(struct mongo_store *s, uint32_t count, enum call call,
+                      const bson_error_t *error)
+{
+    if (call == CALL_ANSWERED) {
+        sluice_mongo_bulk_answered(&s->bulk, count);
+    } else if (sluice_mongo_link_rc(&s->link, error, sluice_group_now_ms() - s->began_ms) ==
+               SLUICE_ERR_TIMEOUT) {
+        sluice_mongo_bulk_timed_out(&s->bulk, count);
+    }
+}
+
 /* Upsert documents of one collection in one bulk. */
 static enum call run_bulk(struct mongo_store *s, struct write *writes, uint32_t count,
                           bson_error_t *error)
@@ -204,6 +215,7 @@ static enum call run_bulk(struct mongo_store *s, struct write *writes, uint32_t 
         mongoc_bulk_operation_destroy(bulk);
     }
     enum call call = judge(s, writes, count, &reply, error);
+    note_size(s, count, call, error);
     bson_destroy(&reply);
     mongoc_collection_destroy(collection);
     return call;
@@ -293,7 +305,7 @@ static uint32_t run_of(const struct mongo_store *s, uint32_t from)
     const struct write *first = &s->writes[from];
     const char *name = first->op->docs[first->doc].collection;
     uint32_t to = from + 1;
-    while (to < s->writes_count && to - from < BULK_MAX &&
+    while (to < s->writes_count && to - from < s->bulk.size &&
            strcmp(s->writes[to].op->docs[s->writes[to].doc].collection, name) == 0) {
         to++;
     }
@@ -514,6 +526,7 @@ sluice_rc sluice_mongo_store_create(const struct sluice_mongo_config *config,
     s->base.ops = &ops;
     s->allocator = a;
     s->timeout_ms = config->timeout_ms == 0 ? SLUICE_STORE_TIMEOUT_MS : config->timeout_ms;
+    sluice_mongo_bulk_init(&s->bulk);
     struct sluice_group_config group = {.format = SLUICE_DOC_BSON,
                                         .timeout_ms = s->timeout_ms,
                                         .mailbox = config->mailbox,

@@ -28,13 +28,14 @@ enum { MESSAGES = 20, CALLS_MAX = 128, SLACK_MS = 20000 };
 struct script {
     _Atomic uint32_t calls;
     _Atomic uint32_t sizes[CALLS_MAX]; /* upserts of each call */
-    _Atomic int answer; /* enum scripted_answer */
-    _Atomic int32_t command_code;    /* fail the whole call with it */
-    _Atomic int32_t write_code;      /* fail the upsert of "bad" with it */
-    _Atomic uint32_t write_failures; /* so many times */
-    _Atomic int is_bad_fatal;        /* a call with "bad" fails as a whole */
-    _Atomic int is_vague;            /* say nothing about bulks of more than one */
-    _Atomic int is_unconfirmed;      /* a write concern error */
+    _Atomic int answer;                /* enum scripted_answer */
+    _Atomic int32_t command_code;      /* fail the whole call with it */
+    _Atomic int32_t write_code;        /* fail the upsert of "bad" with it */
+    _Atomic uint32_t write_failures;   /* so many times */
+    _Atomic int is_bad_fatal;          /* a call with "bad" fails as a whole */
+    _Atomic int is_vague;              /* say nothing about bulks of more than one */
+    _Atomic uint32_t silent_above;     /* no answer to more upserts than that; 0: to any number */
+    _Atomic int is_unconfirmed;        /* a write concern error */
 };
 
 static struct store_fixture fixture;
@@ -72,6 +73,9 @@ static enum scripted_answer answer_update(void *ctx, const char *const *ids, uin
     int is_gate = count == 1 && strcmp(ids[0], "gate") == 0;
     if (s->answer != SCRIPTED_REPLY && !is_gate) {
         return (enum scripted_answer)s->answer;
+    }
+    if (s->silent_above != 0 && count > s->silent_above) {
+        return SCRIPTED_SILENCE;
     }
     if (!is_gate && (s->command_code != 0 || (s->is_bad_fatal && bad < count))) {
         BSON_APPEND_DOUBLE(reply, "ok", 0);
@@ -125,7 +129,7 @@ static int close_scripted(void **state)
 }
 
 /* Messages of one document each, all in one group; number 7 stores "bad". */
-static void put_group(struct store_fixture *f, struct store_result *results)
+static void put_together(struct store_fixture *f, struct store_result *results)
 {
     static char ids[MESSAGES][16];
     struct store_result gate;
@@ -140,7 +144,12 @@ static void put_group(struct store_fixture *f, struct store_result *results)
     store_wait(f, &gate, 1);
     assert_int_equal(gate.fate, SLUICE_FATE_OK);
     store_wait(f, results, MESSAGES);
-    assert_int_equal(script.sizes[1], MESSAGES);
+}
+
+static void put_group(struct store_fixture *f, struct store_result *results)
+{
+    put_together(f, results);
+    assert_int_equal(script.sizes[1], MESSAGES); /* in one command */
 }
 
 static void assert_all(const struct store_result *results, enum sluice_fate fate, sluice_rc rc)
@@ -294,6 +303,23 @@ static void silence_is_unknown_within_the_timeout(void **state)
     script.answer = SCRIPTED_REPLY;
     struct store_result r = store_put_now(*state, "packs", "one", "again");
     assert_int_equal(r.fate, SLUICE_FATE_OK);
+}
+
+static void server_that_hangs_on_large_commands_gets_smaller_ones(void **state)
+{
+    static const uint32_t sizes[] = {1, 20, 1, 10, 1, 5, 5, 5, 5};
+    struct store_result results[MESSAGES];
+    script.silent_above = 8;
+    for (int i = 0; i < 2; i++) {
+        put_together(*state, results);
+        assert_all(results, SLUICE_FATE_UNKNOWN, SLUICE_ERR_TIMEOUT);
+    }
+    put_together(*state, results);
+    assert_all(results, SLUICE_FATE_OK, SLUICE_OK);
+    assert_int_equal(script.calls, sizeof sizes / sizeof sizes[0]);
+    for (uint32_t i = 0; i < script.calls; i++) {
+        assert_int_equal(script.sizes[i], sizes[i]);
+    }
 }
 
 static void unsound_bodies_never_reach_the_server(void **state)
@@ -509,6 +535,7 @@ int main(void)
         CASE(unmet_write_concern_fails_the_group),
         CASE(connection_lost_after_sending_is_unknown),
         CASE(silence_is_unknown_within_the_timeout),
+        CASE(server_that_hangs_on_large_commands_gets_smaller_ones),
         CASE(unsound_bodies_never_reach_the_server),
         CASE(destroy_does_not_wait_for_more_than_the_running_call),
         cmocka_unit_test(bad_configuration_is_refused_without_showing_secrets),
