@@ -2,6 +2,7 @@
 #include "codec/builder.h"
 
 #include "codec/field.h"
+#include <math.h>
 
 /* Half a step above the largest float: what is below still rounds to it. */
 #define FLOAT_LIMIT 3.4028235677973366e+38
@@ -138,7 +139,7 @@ int sluice_builder_set_bytes(struct sluice_builder *b, void *place, const void *
 
 static int set_float(void *place, double value)
 {
-    if (value >= FLOAT_LIMIT || value <= -FLOAT_LIMIT) {
+    if (isfinite(value) && (value >= FLOAT_LIMIT || value <= -FLOAT_LIMIT)) {
         return 0;
     }
     float narrow = (float)value;

@@ -145,17 +145,6 @@ static int named_real(const struct text *text, struct sluice_number *number)
     return 0;
 }
 
-static int store_named_real(const ProtobufCFieldDescriptor *field, void *place, double value)
-{
-    float narrow = (float)value;
-    if (field->type == PROTOBUF_C_TYPE_FLOAT) {
-        memcpy(place, &narrow, sizeof narrow);
-    } else {
-        memcpy(place, &value, sizeof value);
-    }
-    return 1;
-}
-
 static sluice_rc read_number(struct reader *r, const ProtobufCFieldDescriptor *field, void *place,
                              const struct sluice_path *path)
 {
@@ -166,7 +155,7 @@ static sluice_rc read_number(struct reader *r, const ProtobufCFieldDescriptor *f
         int has_escape = 0;
         struct text text = raw_string(r, &has_escape);
         if (is_real(field) && named_real(&text, &number) &&
-            store_named_real(field, place, number.real)) {
+            sluice_builder_set_number(field, place, &number)) {
             return SLUICE_OK;
         }
         if (has_escape || !sluice_number_parse(text.data, text.len, &number)) {

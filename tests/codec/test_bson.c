@@ -43,6 +43,29 @@ static void keeps_every_field_both_ways(void **state)
     fixture_fini(&f);
 }
 
+static void keeps_floats_that_are_no_numbers(void **state)
+{
+    (void)state;
+    float floats[] = {(float)INFINITY, -(float)INFINITY, (float)NAN};
+    Rich__V1__Rich rich = RICH__V1__RICH__INIT;
+    struct fixture f;
+    ProtobufCMessage *message = NULL;
+    sluice_bytes document;
+    fixture_init(&f);
+    rich.n_floats = 3;
+    rich.floats = floats;
+    assert_int_equal(sluice_proto_to_bson(&rich.base, &f.arena, &document, &f.err), SLUICE_OK);
+    sluice_rc rc = sluice_bson_to_proto(RICH, document, &f.arena, &message, &f.err);
+    if (rc != SLUICE_OK) {
+        fail_msg("%s", f.err.text);
+    }
+    const Rich__V1__Rich *again = (const Rich__V1__Rich *)message;
+    assert_int_equal(again->n_floats, 3);
+    assert_true(again->floats[0] == floats[0] && again->floats[1] == floats[1]);
+    assert_true(isnan(again->floats[2]));
+    fixture_fini(&f);
+}
+
 static void assert_document(const ProtobufCMessage *message, const char *expected, size_t len)
 {
     struct fixture f;
@@ -525,6 +548,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_every_field_both_ways),
+        cmocka_unit_test(keeps_floats_that_are_no_numbers),
         cmocka_unit_test(writes_the_bytes_of_the_specification),
         cmocka_unit_test(writes_numbers_by_the_documented_rule),
         cmocka_unit_test(every_key_of_a_map_comes_back),
