@@ -288,11 +288,6 @@ static void http_destroy(struct sluice_http *port)
 
 static const struct sluice_http_ops http_ops = {http_call, http_cancel, http_destroy};
 
-struct sluice_curl_stats sluice_curl_http_stats(const struct sluice_http *port)
-{
-    return sluice_curl_pool_stats(((const struct http *)port)->pool);
-}
-
 sluice_rc sluice_curl_http_create(const struct sluice_curl_http_options *options,
                                   struct sluice_http **out, struct sluice_err *err)
 {

@@ -23,6 +23,5 @@ struct sluice_curl_http_options {
 SLUICE_MUST_CHECK
 sluice_rc sluice_curl_http_create(const struct sluice_curl_http_options *options,
                                   struct sluice_http **out, struct sluice_err *err);
-struct sluice_curl_stats sluice_curl_http_stats(const struct sluice_http *http);
 
 #endif

@@ -270,11 +270,6 @@ const struct sluice_nats_options *sluice_nats_settings_options(const struct slui
     return &s->options;
 }
 
-uint32_t sluice_nats_settings_servers(const struct sluice_nats_settings *s)
-{
-    return s->servers_count;
-}
-
 const char *sluice_nats_settings_warning(const struct sluice_nats_settings *s)
 {
     if (s->use_tls && nats_GetVersionNumber() < 0x030b00u) {

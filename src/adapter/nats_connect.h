@@ -17,7 +17,6 @@ void sluice_nats_settings_destroy(struct sluice_nats_settings *settings); /* acc
 
 const struct sluice_nats_options *
 sluice_nats_settings_options(const struct sluice_nats_settings *settings); /* defaults filled in */
-uint32_t sluice_nats_settings_servers(const struct sluice_nats_settings *settings);
 /* What the user should know about these settings and this library; NULL: nothing. */
 const char *sluice_nats_settings_warning(const struct sluice_nats_settings *settings);
 

@@ -110,7 +110,8 @@ int64_t sluice_nats_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-void sluice_nats_random_token(char *out, size_t size)
+/* Fill with random letters and digits, for inboxes; `size` includes the end. */
+static void random_token(char *out, size_t size)
 {
     static const char letters[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789ab";
@@ -281,7 +282,7 @@ static sluice_rc conn_open(struct sluice_nats_link *link, struct conn **out, str
     conn->since_ms = sluice_nats_now_ms();
     conn->up = state_mail_create(conn, deliver_up);
     conn->down = state_mail_create(conn, deliver_down);
-    sluice_nats_random_token(token, sizeof token);
+    random_token(token, sizeof token);
     (void)snprintf(conn->inbox, sizeof conn->inbox, "%s.%s", options->inbox_prefix, token);
     sluice_rc rc =
         conn->up == NULL || conn->down == NULL

@@ -54,9 +54,6 @@ enum sluice_nats_sent {
 /* Milliseconds of the monotonic clock that counts suspended time. Any thread. */
 int64_t sluice_nats_now_ms(void);
 
-/* Fill with random letters and digits, for inboxes; `size` includes the end. Any thread. */
-void sluice_nats_random_token(char *out, size_t size);
-
 /* Connect (blocking: at most the connect timeout for each server, three times when the login is
  * refused) and start the link's thread. ERR_CONFIG, ERR_CONNECTION, ERR_AUTH, ERR_NOMEM, with a
  * text that names servers without credentials. `box` is borrowed until stop, `events` is copied;

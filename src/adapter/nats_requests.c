@@ -463,11 +463,6 @@ void sluice_nats_requests_defer(struct sluice_nats_requests *r, sluice_nats_answ
     end_later(r, take_entry(r, fn, ctx), SLUICE_NATS_NOT_SENT);
 }
 
-uint32_t sluice_nats_requests_open(const struct sluice_nats_requests *r)
-{
-    return r->open;
-}
-
 struct sluice_nats_requests *sluice_nats_requests_create(uv_loop_t *loop,
                                                          struct sluice_nats_box *box,
                                                          struct sluice_nats_link *link)

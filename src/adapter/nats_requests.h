@@ -51,8 +51,6 @@ void sluice_nats_requests_send(struct sluice_nats_requests *requests, const char
 void sluice_nats_requests_defer(struct sluice_nats_requests *requests, sluice_nats_answer_fn *fn,
                                 void *ctx);
 
-uint32_t sluice_nats_requests_open(const struct sluice_nats_requests *requests);
-
 /* End all open requests with LOST, now. Sending is still allowed and ends as NOT_SENT, also now. */
 void sluice_nats_requests_end(struct sluice_nats_requests *requests);
 /* After end(), when the link is stopped and the box closed. Memory goes when the loop has closed

@@ -717,8 +717,3 @@ fail:
     }
     return rc;
 }
-
-const char *sluice_nats_source_server(const struct sluice_source *source)
-{
-    return sluice_nats_link_server(((const struct nats_source *)source)->link);
-}

@@ -29,7 +29,4 @@ struct sluice_nats_source_config {
 sluice_rc sluice_nats_source_create(const struct sluice_nats_source_config *config,
                                     struct sluice_source **out, struct sluice_err *err);
 
-/* Loop thread. The server in use, without credentials; "" while down. */
-const char *sluice_nats_source_server(const struct sluice_source *source);
-
 #endif

@@ -90,7 +90,6 @@ long bench_workers_kib(const struct bench_rig *r,
                        const char *field); /* their sum; -1: one is gone */
 int bench_workers_run(struct bench_rig *r);
 void bench_workers_stop(struct bench_rig *r);
-long bench_status_kib(pid_t pid, const char *field); /* of /proc/PID/status; -1: gone */
 /* GET; the status, 0 when nobody answers. The body, cut to `size`, ends with NUL. */
 int bench_get(unsigned port, const char *path, char *body, size_t size);
 

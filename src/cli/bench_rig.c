@@ -57,11 +57,31 @@ int64_t bench_all_cpu_ns(const struct bench_rig *r)
            bench_cpu_ns(getpid());
 }
 
+/* Of /proc/PID/status; -1: gone. */
+static long status_kib(pid_t pid, const char *field)
+{
+    char path[64];
+    char line[256];
+    long value = -1;
+    (void)snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    FILE *f = fopen(path, "re");
+    while (f != NULL && value < 0 && fgets(line, sizeof line, f) != NULL) {
+        size_t len = strlen(field);
+        if (strncmp(line, field, len) == 0 && line[len] == ':') {
+            value = strtol(line + len + 1, NULL, 10);
+        }
+    }
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    return value;
+}
+
 long bench_workers_kib(const struct bench_rig *r, const char *field)
 {
     long sum = 0;
     for (uint32_t i = 0; i < r->workers_count; i++) {
-        long one = bench_status_kib(r->workers[i].pid, field);
+        long one = status_kib(r->workers[i].pid, field);
         if (one < 0) {
             return -1;
         }
@@ -86,25 +106,6 @@ void bench_workers_stop(struct bench_rig *r)
         child_stop(&r->workers[i], STOP_LIMIT_MS);
     }
     r->workers_count = 0;
-}
-
-long bench_status_kib(pid_t pid, const char *field)
-{
-    char path[64];
-    char line[256];
-    long value = -1;
-    (void)snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
-    FILE *f = fopen(path, "re");
-    while (f != NULL && value < 0 && fgets(line, sizeof line, f) != NULL) {
-        size_t len = strlen(field);
-        if (strncmp(line, field, len) == 0 && line[len] == ':') {
-            value = strtol(line + len + 1, NULL, 10);
-        }
-    }
-    if (f != NULL) {
-        (void)fclose(f);
-    }
-    return value;
 }
 
 static unsigned free_port(void)

@@ -56,8 +56,6 @@ int option_set(const struct option *o, const char *value, void *base, char **tex
 /* The same with the content of a file; for secrets. */
 int option_set_from_file(const struct option *o, const char *path, void *base, char **text,
                          const struct option_source *s);
-/* Content of a secret's file without its line end, malloc'd; NULL: reported. */
-char *option_secret_read(const char *path, const struct option_source *s);
 /* A value as it may be shown: a secret is ***, and so is what stands before the @ of a URL but the
  * user's name before a colon, and all behind its ? or #; control characters are ?. */
 void option_mask(const struct option *o, const char *value, char *text, size_t size);

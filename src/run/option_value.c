@@ -437,7 +437,8 @@ int option_set(const struct option *o, const char *value, void *base, char **tex
     return 1;
 }
 
-char *option_secret_read(const char *path, const struct option_source *s)
+/* Content of a secret's file without its line end, malloc'd; NULL: reported. */
+static char *secret_read(const char *path, const struct option_source *s)
 {
     struct stat st;
     if (path[0] == '\0') {
@@ -481,7 +482,7 @@ char *option_secret_read(const char *path, const struct option_source *s)
 int option_set_from_file(const struct option *o, const char *path, void *base, char **text,
                          const struct option_source *s)
 {
-    char *content = option_secret_read(path, s);
+    char *content = secret_read(path, s);
     int is_set = content != NULL && option_set(o, content, base, text, s);
     free(content);
     return is_set;

@@ -420,8 +420,8 @@ static void judge_ticketed(struct sim_world *w, struct sim_watch *watch,
     }
 }
 
-void sim_judge_effect(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
-                      const struct sluice_event *ev, const struct sluice_effect *fx)
+static void judge_effect(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
+                         const struct sluice_event *ev, const struct sluice_effect *fx)
 {
     if (watch->has_drained) {
         sim_judge_fail(w, SIM_RULE_DRAIN, "%s after DRAINED", sluice_effect_name(fx->kind));
@@ -473,7 +473,7 @@ void sim_judge_step(struct sim_world *w, const struct sim_process *p, const stru
     struct sim_watch *watch = &w->judge.watches[p->index];
     uint32_t received = 0;
     for (uint32_t i = 0; i < effects->count && !w->judge.has_failed; i++) {
-        sim_judge_effect(w, watch, p, ev, &effects->items[i]);
+        judge_effect(w, watch, p, ev, &effects->items[i]);
         received += (uint32_t)is_about_message(effects->items[i].kind);
     }
     /* What is read at the end of its lease may be dropped without a word: it will be delivered

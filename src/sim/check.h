@@ -188,8 +188,6 @@ void sim_judge_finish(struct sim_world *w, int is_finished);
 /* ---- Between the judges' own files */
 
 struct sim_attempt *sim_judge_attempt(struct sim_watch *watch, struct sluice_ticket ticket);
-void sim_judge_effect(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
-                      const struct sluice_event *ev, const struct sluice_effect *fx);
 /* Commit order and verdicts (check_commit.c). */
 void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                       const struct sluice_event *ev, const struct sluice_fx_settle *fx);

@@ -180,12 +180,6 @@ static uint32_t next_ready(struct sim_world *w)
     return 0;
 }
 
-int sim_jetstream_is_ready(const struct sim_world *w)
-{
-    return w->js.is_up && w->js.consumer_exists &&
-           next_ready((struct sim_world *)(uintptr_t)w) != 0;
-}
-
 void sim_jetstream_arm(struct sim_world *w, uint32_t sequence)
 {
     struct sim_stored *m = &w->js.stored[sequence];

@@ -96,7 +96,5 @@ void sim_jetstream_create_consumer(struct sim_world *w);
 void sim_jetstream_arm(struct sim_world *w, uint32_t sequence);
 /* Give ready messages to waiting pulls. */
 void sim_jetstream_dispatch(struct sim_world *w);
-/* 1 while a message could be delivered if only somebody pulled. */
-int sim_jetstream_is_ready(const struct sim_world *w);
 
 #endif

@@ -144,7 +144,8 @@ void sim_process_kill(struct sim_world *w, struct sim_process *p)
     end(w, p);
 }
 
-void sim_process_exit(struct sim_world *w, struct sim_process *p)
+/* The end of an engine that has drained: it must hold nothing. */
+static void process_exit(struct sim_world *w, struct sim_process *p)
 {
     sluice_engine_destroy(p->engine);
     if (p->heap.live != 0) {
@@ -221,7 +222,7 @@ void sim_process_drain(struct sim_world *w, struct sim_process *p)
     }
 }
 
-void sim_process_abort(struct sim_world *w, struct sim_process *p)
+static void process_abort(struct sim_world *w, struct sim_process *p)
 {
     if (p->is_aborted) {
         return;
@@ -383,7 +384,7 @@ static void read_item(struct sim_world *w, struct sim_process *p, const struct s
         sim_process_step(w, p, &ev);
         break;
     case SIM_K_EXIT:
-        sim_process_exit(w, p);
+        process_exit(w, p);
         break;
     case SIM_K_ANSWER:
         sim_host_read_answer(w, p, item);
@@ -392,7 +393,7 @@ static void read_item(struct sim_world *w, struct sim_process *p, const struct s
         sim_host_report_verdict(w, p, item->ticket);
         break;
     case SIM_K_ABORT:
-        sim_process_abort(w, p);
+        process_abort(w, p);
         break;
     default:
         break;

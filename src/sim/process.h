@@ -99,15 +99,12 @@ void sim_process_kill(struct sim_world *w, struct sim_process *p);
 void sim_process_freeze(struct sim_world *w, struct sim_process *p, int64_t length_ms);
 void sim_process_continue(struct sim_world *w, struct sim_process *p);
 void sim_process_drain(struct sim_world *w, struct sim_process *p);
-void sim_process_abort(struct sim_world *w, struct sim_process *p);
 /* An item that has reached the process: read now, or when it is thawed. */
 void sim_process_receive(struct sim_world *w, struct sim_process *p, const struct sim_item *item);
 /* Time for EV_TICK. */
 void sim_process_tick(struct sim_world *w, struct sim_process *p);
 /* Step the engine with this event and perform what it asks for. */
 void sim_process_step(struct sim_world *w, struct sim_process *p, struct sluice_event *ev);
-/* The end of an engine that has drained: it must hold nothing. */
-void sim_process_exit(struct sim_world *w, struct sim_process *p);
 const struct sim_inbox *sim_process_inbox(const struct sim_process *p, uint32_t pull);
 
 /* ---- The connection (link.c) */
