@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/growbuf.h"
 
-#include "adapter/json_guard.h"
+#include "codec/json_text.h"
 #include "codec/plain.h"
+#include "codec/utf8.h"
 #include <string.h>
 
 enum { FIRST_SIZE = 256 };
@@ -76,6 +77,14 @@ void sluice_growbuf_text(struct sluice_growbuf *b, const char *text)
     sluice_growbuf_add(b, text, strlen(text));
 }
 
+void sluice_growbuf_unescape(struct sluice_growbuf *b, const char *inside, size_t len)
+{
+    if (len != 0 && growbuf_reserve(b, len)) {
+        b->len += sluice_json_unescape(inside, len, b->data + b->len);
+        b->data[b->len] = '\0';
+    }
+}
+
 static void add_escape(struct sluice_growbuf *b, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
@@ -103,7 +112,7 @@ static void add_escape(struct sluice_growbuf *b, unsigned char c)
 
 void sluice_growbuf_json(struct sluice_growbuf *b, const char *text, size_t len)
 {
-    if (!sluice_is_utf8(text, len)) {
+    if (sluice_utf8_valid_prefix(text, len) != len) {
         b->rc = b->rc == SLUICE_OK ? SLUICE_ERR_VALIDATION : b->rc;
         return;
     }

@@ -27,6 +27,8 @@ void sluice_growbuf_add(struct sluice_growbuf *b, const void *data, size_t len);
 void sluice_growbuf_text(struct sluice_growbuf *b, const char *text);
 /* A quoted JSON string. Bytes that are not UTF-8 set ERR_VALIDATION. */
 void sluice_growbuf_json(struct sluice_growbuf *b, const char *text, size_t len);
+/* The inside of a JSON string as plain text; it must have room with its escapes. */
+void sluice_growbuf_unescape(struct sluice_growbuf *b, const char *inside, size_t len);
 /* Give back what is allocated beyond the bytes, if that is more than a sixteenth of them. */
 void sluice_growbuf_shrink(struct sluice_growbuf *b);
 

@@ -37,7 +37,7 @@ struct sluice_openai_error {
 /* What was read of an answer, complete or from its pieces. */
 struct sluice_openai_answer {
     struct sluice_growbuf content;
-    size_t reasoning_len; /* bytes of reasoning, which are not kept */
+    size_t reasoning_len; /* bytes of reasoning as they came, which are not kept */
     char model[SLUICE_OPENAI_NAME_SIZE];
     char finish_reason[SLUICE_OPENAI_WORD_SIZE]; /* "" until one was seen */
     uint32_t prompt_tokens, completion_tokens;   /* 0 when the server did not say */
@@ -52,8 +52,8 @@ void sluice_openai_answer_init(struct sluice_openai_answer *a,
                                const char *secret);
 void sluice_openai_answer_fini(struct sluice_openai_answer *a);
 
-/* A complete answer. `json` must have a NUL behind its `len` bytes. What is wrong with it is kept
- * in the answer for judge; returned is OK, or ERR_NOMEM and ERR_TOO_LARGE from the buffer. */
+/* A complete answer. What is wrong with it is kept in the answer for judge; returned is OK, or
+ * ERR_NOMEM and ERR_TOO_LARGE from the buffer. */
 sluice_rc sluice_openai_answer_read(struct sluice_openai_answer *a, sluice_bytes json);
 /* One event of a stream: a chunk, an error or [DONE]. The same rules. */
 sluice_rc sluice_openai_answer_chunk(struct sluice_openai_answer *a, sluice_bytes data);

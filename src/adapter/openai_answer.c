@@ -1,10 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading answers of openai.h: complete ones, pieces of streams, errors. */
-#include "adapter/json_guard.h"
+/* Reading answers of openai.h: complete ones, pieces of streams, errors. Each in one walk over its
+ * text, without a tree: that costs a quarter of cJSON's. Of a key that comes twice, the last one
+ * counts. */
 #include "adapter/openai.h"
 
-#include <cjson/cJSON.h>
+#include "codec/json_text.h"
+#include "codec/json_walk.h"
+#include "codec/number.h"
 #include <string.h>
+
+/* Longer texts are no words, names or codes. */
+#define WORD_TEXT_MAX 1024u
+
+/* The first choice of an answer, or of a piece of one. Spans lie in the answer's text. */
+struct choice {
+    struct sluice_json_span content; /* of a string; its text is NULL when there is none */
+    sluice_bytes parts;              /* content as an array */
+    size_t refusal_len, reasoning_len;
+    char finish_reason[SLUICE_OPENAI_WORD_SIZE];
+    uint8_t is_another; /* than the first */
+};
 
 void sluice_openai_answer_init(struct sluice_openai_answer *a,
                                const struct sluice_allocator *allocator, size_t content_size_max,
@@ -19,40 +34,66 @@ void sluice_openai_answer_fini(struct sluice_openai_answer *a)
     sluice_growbuf_fini(&a->content);
 }
 
-static const cJSON *member(const cJSON *object, const char *name)
-{
-    return cJSON_GetObjectItemCaseSensitive(object, name);
-}
+/* ---- Texts */
 
-/* The member's text; NULL unless it is one. */
-static const char *member_text(const cJSON *object, const char *name)
+/* The string that follows, plain and with a NUL. 0 when something else did, which is skipped. */
+static int read_text(struct sluice_json_walk *w, char text[WORD_TEXT_MAX + 1])
 {
-    const cJSON *item = member(object, name);
-    return cJSON_IsString(item) ? item->valuestring : NULL;
+    struct sluice_json_span inside;
+    if (sluice_json_peek(w) != '"' || !sluice_json_string(w, &inside)) {
+        (void)sluice_json_skip(w);
+        return 0;
+    }
+    size_t len = 0;
+    if (inside.len > WORD_TEXT_MAX) {
+        text[len++] = '*'; /* not a part of it, which might be a part of the key */
+    } else if (inside.has_escape) {
+        len = sluice_json_unescape(inside.text, inside.len, text);
+    } else {
+        len = inside.len;
+        memcpy(text, inside.text, len);
+    }
+    text[len] = '\0';
+    return 1;
 }
 
 /* Servers have been seen to echo the key, in errors above all. */
 static int holds_secret(const char *text, const char *secret)
 {
-    return text != NULL && secret != NULL && secret[0] != '\0' && strstr(text, secret) != NULL;
+    return secret != NULL && secret[0] != '\0' && strstr(text, secret) != NULL;
+}
+
+static int is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '-' || c == '*';
 }
 
 /* A word from outside that may appear in texts for people: nothing but its letters. */
-static void copy_word(char *out, const char *text, const char *secret)
+static void read_word(struct sluice_json_walk *w, char *out, const char *secret)
 {
-    text = holds_secret(text, secret) ? "***" : text;
-    static const char allowed[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-*";
+    char buffer[WORD_TEXT_MAX + 1];
+    if (!read_text(w, buffer)) {
+        return;
+    }
+    const char *text = holds_secret(buffer, secret) ? "***" : buffer;
     size_t n = 0;
-    for (; text != NULL && text[n] != '\0' && n < SLUICE_OPENAI_WORD_SIZE - 1; n++) {
-        out[n] = strchr(allowed, text[n]) == NULL ? '_' : text[n];
+    for (; text[n] != '\0' && n < SLUICE_OPENAI_WORD_SIZE - 1; n++) {
+        out[n] = text[n];
+        if (!is_word(text[n])) {
+            out[n] = '_';
+        }
     }
     out[n] = '\0';
 }
 
-static void copy_name(char *out, const char *text, const char *secret)
+static void read_name(struct sluice_json_walk *w, char *out, const char *secret)
 {
-    text = holds_secret(text, secret) ? "***" : text;
+    char buffer[WORD_TEXT_MAX + 1];
+    if (!read_text(w, buffer) || buffer[0] == '\0') {
+        return;
+    }
+    const char *text = holds_secret(buffer, secret) ? "***" : buffer;
     size_t n = 0;
     for (; text[n] != '\0' && n < SLUICE_OPENAI_NAME_SIZE - 1; n++) {
         out[n] = text[n] >= 0x20 && text[n] < 0x7F ? text[n] : '?';
@@ -60,136 +101,257 @@ static void copy_name(char *out, const char *text, const char *secret)
     out[n] = '\0';
 }
 
-static uint32_t member_count(const cJSON *object, const char *name)
+/* How long the string that follows is; 0 when something else does. */
+static size_t read_len(struct sluice_json_walk *w)
 {
-    const cJSON *item = member(object, name);
-    if (!cJSON_IsNumber(item) || !(item->valuedouble > 0)) {
+    struct sluice_json_span inside;
+    if (sluice_json_peek(w) == '"') {
+        return sluice_json_string(w, &inside) ? inside.len : 0;
+    }
+    (void)sluice_json_skip(w);
+    return 0;
+}
+
+static int read_number(struct sluice_json_walk *w, double *value)
+{
+    char first = sluice_json_peek(w);
+    if (first == '-' || (first >= '0' && first <= '9')) {
+        return sluice_json_number(w, value);
+    }
+    (void)sluice_json_skip(w);
+    return 0;
+}
+
+static uint32_t read_count(struct sluice_json_walk *w)
+{
+    double value = 0;
+    if (!read_number(w, &value) || !(value > 0)) {
         return 0;
     }
-    return item->valuedouble >= 4294967295.0 ? UINT32_MAX : (uint32_t)item->valuedouble;
+    return value >= 4294967295.0 ? UINT32_MAX : (uint32_t)value;
 }
 
-static void malformed(struct sluice_openai_answer *a, const char *why)
-{
-    a->is_malformed = 1;
-    a->malformed_why = why;
-}
+/* ---- Members */
 
-/* Parse what the guard let pass; NULL and the reason otherwise. */
-static cJSON *parse_object(sluice_bytes json, const char **why)
-{
-    *why = sluice_json_guard(json.data, json.len, SLUICE_OPENAI_DEPTH_MAX);
-    if (*why != NULL) {
-        return NULL;
-    }
-    /* with the NUL behind it: that is how cJSON notices bytes behind the value */
-    cJSON *root = cJSON_ParseWithLengthOpts(json.data, json.len + 1, NULL, 1);
-    if (!cJSON_IsObject(root)) {
-        *why = root == NULL ? "not JSON" : "not an object";
-        cJSON_Delete(root);
-        return NULL;
-    }
-    return root;
-}
-
-static void read_error(struct sluice_openai_answer *a, const cJSON *error)
+static void read_error(struct sluice_json_walk *w, struct sluice_openai_answer *a)
 {
     struct sluice_openai_error *e = &a->error;
-    copy_word(e->code, member_text(error, "code"), a->secret);
-    copy_word(e->type, member_text(error, "type"), a->secret);
-    const cJSON *code = member(error, "code");
-    if (cJSON_IsNumber(code) && code->valuedouble >= 100 && code->valuedouble < 600) {
-        e->http_status = (int32_t)code->valuedouble;
-    }
-}
-
-/* `content` is a text, null, or parts of which some are texts. */
-static void read_content(struct sluice_openai_answer *a, const cJSON *content)
-{
-    if (cJSON_IsString(content)) {
-        sluice_growbuf_text(&a->content, content->valuestring);
+    struct sluice_json_span key;
+    char first = sluice_json_peek(w);
+    a->has_error = a->has_error || first == '{' || first == '"';
+    if (!sluice_json_enter(w, '{')) {
+        (void)sluice_json_skip(w);
         return;
     }
-    if (!cJSON_IsArray(content)) {
-        return;
-    }
-    const cJSON *part;
-    cJSON_ArrayForEach(part, content)
-    {
-        const char *type = member_text(part, "type");
-        const char *text = member_text(part, "text");
-        if (type != NULL && text != NULL && strcmp(type, "text") == 0) {
-            sluice_growbuf_text(&a->content, text);
+    while (sluice_json_member(w, &key)) {
+        double code = 0;
+        if (sluice_json_span_is(&key, "type")) {
+            read_word(w, e->type, a->secret);
+        } else if (!sluice_json_span_is(&key, "code")) {
+            (void)sluice_json_skip(w);
+        } else if (sluice_json_peek(w) == '"') {
+            read_word(w, e->code, a->secret);
+        } else if (read_number(w, &code) && code >= 100 && code < 600) {
+            e->http_status = (int32_t)code;
         }
     }
 }
 
-static size_t text_len(const char *text)
+static void read_usage(struct sluice_json_walk *w, struct sluice_openai_answer *a)
 {
-    return text == NULL ? 0 : strlen(text);
-}
-
-/* Of the first choice: message (complete) or delta (piece). */
-static void read_choice(struct sluice_openai_answer *a, const cJSON *choice, const char *name)
-{
-    const cJSON *index = member(choice, "index");
-    if (!cJSON_IsObject(choice) || (cJSON_IsNumber(index) && index->valuedouble != 0)) {
+    struct sluice_json_span key;
+    if (!sluice_json_enter(w, '{')) {
+        (void)sluice_json_skip(w);
         return;
     }
+    a->prompt_tokens = 0;
+    a->completion_tokens = 0;
+    while (sluice_json_member(w, &key)) {
+        if (sluice_json_span_is(&key, "prompt_tokens")) {
+            a->prompt_tokens = read_count(w);
+        } else if (sluice_json_span_is(&key, "completion_tokens")) {
+            a->completion_tokens = read_count(w);
+        } else {
+            (void)sluice_json_skip(w);
+        }
+    }
+}
+
+/* `content` is a text, null, or parts of which some are texts. */
+static void read_content(struct sluice_json_walk *w, struct choice *c)
+{
+    c->content.text = NULL;
+    c->parts.len = 0;
+    if (sluice_json_peek(w) == '"') {
+        (void)sluice_json_string(w, &c->content);
+        return;
+    }
+    c->parts.data = w->at;
+    if (sluice_json_peek(w) == '[' && sluice_json_skip(w)) {
+        c->parts.len = (size_t)(w->at - (const char *)c->parts.data);
+    } else {
+        (void)sluice_json_skip(w);
+    }
+}
+
+/* message (complete) or delta (piece). */
+static void read_message(struct sluice_json_walk *w, struct choice *c)
+{
+    struct sluice_json_span key;
+    if (!sluice_json_enter(w, '{')) {
+        (void)sluice_json_skip(w);
+        return;
+    }
+    while (sluice_json_member(w, &key)) {
+        if (sluice_json_span_is(&key, "content")) {
+            read_content(w, c);
+        } else if (sluice_json_span_is(&key, "refusal")) {
+            c->refusal_len = read_len(w);
+        } else if (sluice_json_span_is(&key, "reasoning_content")) {
+            c->reasoning_len = read_len(w);
+        } else {
+            (void)sluice_json_skip(w);
+        }
+    }
+}
+
+static void add_span(struct sluice_openai_answer *a, const struct sluice_json_span *span)
+{
+    if (span->has_escape) {
+        sluice_growbuf_unescape(&a->content, span->text, span->len);
+    } else {
+        sluice_growbuf_add(&a->content, span->text, span->len);
+    }
+}
+
+/* The texts among the parts, which were walked over before. */
+static void add_parts(struct sluice_openai_answer *a, sluice_bytes parts)
+{
+    struct sluice_json_walk w;
+    struct sluice_json_span key;
+    sluice_json_walk_init(&w, parts, SLUICE_OPENAI_DEPTH_MAX);
+    (void)sluice_json_enter(&w, '[');
+    while (sluice_json_element(&w)) {
+        struct sluice_json_span type = {.text = NULL};
+        struct sluice_json_span text = {.text = NULL};
+        if (!sluice_json_enter(&w, '{')) {
+            (void)sluice_json_skip(&w);
+            continue;
+        }
+        while (sluice_json_member(&w, &key)) {
+            int is_text = sluice_json_peek(&w) == '"';
+            if (is_text && sluice_json_span_is(&key, "type")) {
+                (void)sluice_json_string(&w, &type);
+            } else if (is_text && sluice_json_span_is(&key, "text")) {
+                (void)sluice_json_string(&w, &text);
+            } else {
+                (void)sluice_json_skip(&w);
+            }
+        }
+        if (type.text != NULL && text.text != NULL && sluice_json_span_is(&type, "text")) {
+            add_span(a, &text);
+        }
+    }
+}
+
+static void take_choice(struct sluice_openai_answer *a, const struct choice *c)
+{
     a->has_choice = 1;
-    const cJSON *message = member(choice, name);
-    read_content(a, member(message, "content"));
-    if (text_len(member_text(message, "refusal")) != 0) {
-        a->is_refused = 1;
+    if (c->content.text != NULL) {
+        add_span(a, &c->content);
+    } else if (c->parts.len != 0) {
+        add_parts(a, c->parts);
     }
-    a->reasoning_len += text_len(member_text(message, "reasoning_content"));
-    const char *reason = member_text(choice, "finish_reason");
-    if (reason != NULL && reason[0] != '\0') {
-        copy_word(a->finish_reason, reason, a->secret);
+    a->is_refused = a->is_refused || c->refusal_len != 0;
+    a->reasoning_len += c->reasoning_len;
+    if (c->finish_reason[0] != '\0') {
+        memcpy(a->finish_reason, c->finish_reason, sizeof a->finish_reason);
     }
 }
 
-static void read_root(struct sluice_openai_answer *a, const cJSON *root, const char *name)
+static void read_choice(struct sluice_json_walk *w, struct sluice_openai_answer *a,
+                        const char *name)
 {
-    const cJSON *error = member(root, "error");
-    if (cJSON_IsObject(error) || cJSON_IsString(error)) {
-        a->has_error = 1;
-        read_error(a, error);
+    struct choice c = {.is_another = 0};
+    struct sluice_json_span key;
+    double index = 0;
+    if (!sluice_json_enter(w, '{')) {
+        (void)sluice_json_skip(w);
         return;
     }
-    const char *model = member_text(root, "model");
-    if (model != NULL && model[0] != '\0') {
-        copy_name(a->model, model, a->secret);
+    while (sluice_json_member(w, &key)) {
+        if (sluice_json_span_is(&key, name)) {
+            read_message(w, &c);
+        } else if (sluice_json_span_is(&key, "finish_reason")) {
+            read_word(w, c.finish_reason, a->secret);
+        } else if (sluice_json_span_is(&key, "index")) {
+            c.is_another = read_number(w, &index) && index != 0;
+        } else {
+            (void)sluice_json_skip(w);
+        }
     }
-    const cJSON *usage = member(root, "usage");
-    if (cJSON_IsObject(usage)) {
-        a->prompt_tokens = member_count(usage, "prompt_tokens");
-        a->completion_tokens = member_count(usage, "completion_tokens");
+    if (w->why == NULL && !c.is_another) {
+        take_choice(a, &c);
     }
-    const cJSON *choice;
-    cJSON_ArrayForEach(choice, member(root, "choices"))
-    {
-        read_choice(a, choice, name);
+}
+
+/* `name`: of the message in a choice. */
+static void read_root(struct sluice_json_walk *w, struct sluice_openai_answer *a, const char *name)
+{
+    struct sluice_json_span key;
+    while (sluice_json_member(w, &key)) {
+        if (sluice_json_span_is(&key, "choices") && sluice_json_enter(w, '[')) {
+            while (sluice_json_element(w)) {
+                read_choice(w, a, name);
+            }
+        } else if (sluice_json_span_is(&key, "model")) {
+            read_name(w, a->model, a->secret);
+        } else if (sluice_json_span_is(&key, "usage")) {
+            read_usage(w, a);
+        } else if (sluice_json_span_is(&key, "error")) {
+            read_error(w, a);
+        } else {
+            (void)sluice_json_skip(w);
+        }
     }
+}
+
+/* Of a malformed text nothing counts, not even what was read before its fault. */
+static void malformed(struct sluice_openai_answer *a, const struct sluice_openai_answer *before,
+                      const char *why)
+{
+    struct sluice_growbuf content = a->content;
+    content.len = before->content.len;
+    content.rc = before->content.rc;
+    *a = *before;
+    a->content = content;
+    a->is_malformed = 1;
+    a->malformed_why = why;
 }
 
 static sluice_rc read_json(struct sluice_openai_answer *a, sluice_bytes json, const char *name)
 {
-    const char *why;
-    cJSON *root = parse_object(json, &why);
-    if (root == NULL) {
-        malformed(a, why);
+    const struct sluice_openai_answer before = *a;
+    static const char mark[] = "\xef\xbb\xbf"; /* a byte order mark; some gateways send it */
+    struct sluice_json_walk w;
+    sluice_json_walk_init(&w, json, SLUICE_OPENAI_DEPTH_MAX);
+    w.at += json.len >= 3 && memcmp(json.data, mark, 3) == 0 ? 3 : 0;
+    if (sluice_json_enter(&w, '{')) {
+        read_root(&w, a, name);
+    } else if (sluice_json_skip(&w)) {
+        w.why = "not an object";
+    }
+    if (!sluice_json_ends(&w)) {
+        malformed(a, &before, w.why);
         return SLUICE_OK;
     }
-    read_root(a, root, name);
-    cJSON_Delete(root);
     return a->content.rc;
 }
 
 sluice_rc sluice_openai_answer_read(struct sluice_openai_answer *a, sluice_bytes json)
 {
     if (json.len == 0) {
-        malformed(a, "no body");
+        malformed(a, a, "no body");
         return SLUICE_OK;
     }
     return read_json(a, json, "message");

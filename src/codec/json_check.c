@@ -2,25 +2,16 @@
 /* The strict walk over foreign JSON, before anything else looks at it. */
 #include "codec/json_text.h"
 
-#include "codec/number.h"
-#include "codec/plain.h"
-#include "codec/utf8.h"
+#include "codec/json_walk.h"
 #include <stdlib.h>
 
 #define KEYS_ON_STACK 48u
 #define KEYS_PAIRWISE 8u /* objects up to here are compared key by key, larger ones sorted */
 
-/* A key as it stands in the text. */
-struct key {
-    const char *text;
-    uint32_t len;
-    uint32_t has_escape;
-};
-
 struct check {
-    const char *begin, *at, *end;
-    uint32_t depth, values, values_max;
-    struct key *keys; /* of all objects that are open, innermost last */
+    struct sluice_json_walk walk;
+    uint32_t values, values_max;
+    struct sluice_json_span *keys; /* of all objects that are open, innermost last */
     size_t keys_count, keys_size;
     struct sluice_arena *arena;
     struct sluice_err *err;
@@ -29,7 +20,7 @@ struct check {
 static sluice_rc fail(struct check *c, const char *what)
 {
     return sluice_err_set(c->err, SLUICE_ERR_DECODE, "JSON: %s at byte %zu", what,
-                          (size_t)(c->at - c->begin));
+                          (size_t)(c->walk.at - c->walk.begin));
 }
 
 /* One decoded byte after the other of a key. */
@@ -65,8 +56,8 @@ static int cursor_next(struct cursor *c)
 
 static int key_compare(const void *left, const void *right)
 {
-    const struct key *a = left;
-    const struct key *b = right;
+    const struct sluice_json_span *a = left;
+    const struct sluice_json_span *b = right;
     if (!a->has_escape && !b->has_escape) {
         int order = memcmp(a->text, b->text, a->len < b->len ? a->len : b->len);
         return order != 0 ? order : (a->len > b->len) - (a->len < b->len);
@@ -85,7 +76,7 @@ static int key_compare(const void *left, const void *right)
 /* Is one of the keys from `first` on there twice? */
 static int has_twice(struct check *c, size_t first)
 {
-    struct key *keys = c->keys + first;
+    struct sluice_json_span *keys = c->keys + first;
     size_t count = c->keys_count - first;
     if (count > KEYS_PAIRWISE) {
         qsort(keys, count, sizeof *keys, key_compare);
@@ -107,10 +98,11 @@ static int has_twice(struct check *c, size_t first)
     return 0;
 }
 
-static sluice_rc push_key(struct check *c, struct key key)
+static sluice_rc push_key(struct check *c, struct sluice_json_span key)
 {
     if (c->keys_count == c->keys_size) {
-        struct key *more = sluice_arena_alloc(c->arena, c->keys_size * 2, sizeof *more);
+        struct sluice_json_span *more =
+            sluice_arena_alloc(c->arena, c->keys_size * 2, sizeof *more);
         if (more == NULL) {
             return sluice_err_set(c->err, SLUICE_ERR_NOMEM, "out of memory");
         }
@@ -122,230 +114,65 @@ static sluice_rc push_key(struct check *c, struct key key)
     return SLUICE_OK;
 }
 
-static void skip_space(struct check *c)
-{
-    while (c->at < c->end &&
-           (*c->at == ' ' || *c->at == '\n' || *c->at == '\t' || *c->at == '\r')) {
-        c->at++;
-    }
-}
-
-/* The code unit of \uXXXX at `at`; negative when it is none. */
-static int32_t unit_at(const char *at, const char *end)
-{
-    int32_t unit = 0;
-    if (end - at < 6 || at[0] != '\\' || at[1] != 'u') {
-        return -1;
-    }
-    for (int i = 2; i < 6; i++) {
-        char c = at[i];
-        if (c >= '0' && c <= '9') {
-            unit = unit * 16 + (c - '0');
-        } else if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')) {
-            unit = unit * 16 + ((c | 0x20) - 'a' + 10);
-        } else {
-            return -1;
-        }
-    }
-    return unit;
-}
-
-static sluice_rc check_escape(struct check *c)
-{
-    if (c->end - c->at < 2) {
-        return fail(c, "text ends inside a string");
-    }
-    if (c->at[1] != 'u') {
-        if (c->at[1] == '\0' || strchr("\"\\/bfnrt", c->at[1]) == NULL) {
-            return fail(c, "unknown escape in a string");
-        }
-        c->at += 2;
-        return SLUICE_OK;
-    }
-    int32_t unit = unit_at(c->at, c->end);
-    if (unit < 0) {
-        return fail(c, "malformed \\u escape");
-    }
-    if (unit == 0) {
-        return fail(c, "NUL in a string");
-    }
-    if (unit < 0xd800 || unit > 0xdfff) {
-        c->at += 6;
-        return SLUICE_OK;
-    }
-    int32_t low = unit < 0xdc00 ? unit_at(c->at + 6, c->end) : -1;
-    if (low < 0xdc00 || low > 0xdfff) {
-        return fail(c, "lone surrogate in a string");
-    }
-    c->at += 12;
-    return SLUICE_OK;
-}
-
-/* From the opening quote to behind the closing one. */
-static sluice_rc check_string(struct check *c, struct key *inside)
-{
-    c->at++;
-    *inside = (struct key){.text = c->at};
-    while ((c->at += sluice_plain_span(c->at, (size_t)(c->end - c->at))) < c->end) {
-        unsigned char byte = (unsigned char)*c->at;
-        if (byte == '"') {
-            inside->len = (uint32_t)(c->at - inside->text);
-            c->at++;
-            return SLUICE_OK;
-        }
-        if (byte == '\\') {
-            inside->has_escape = 1;
-            sluice_rc rc = check_escape(c);
-            if (rc != SLUICE_OK) {
-                return rc;
-            }
-        } else if (byte < 0x20) {
-            return fail(c, "control character in a string");
-        } else {
-            size_t step = sluice_utf8_next((const uint8_t *)c->at, (size_t)(c->end - c->at));
-            if (step == 0) {
-                return fail(c, "invalid UTF-8");
-            }
-            c->at += step;
-        }
-    }
-    return fail(c, "text ends inside a string");
-}
-
-static sluice_rc check_number(struct check *c)
-{
-    size_t len = sluice_number_span(c->at, (size_t)(c->end - c->at));
-    struct sluice_number number;
-    if (len == 0) {
-        return fail(c, "malformed number");
-    }
-    if (len > SLUICE_NUMBER_TEXT_MAX) {
-        return fail(c, "number of too many digits");
-    }
-    /* Without an exponent, so few digits are always finite. */
-    int has_exponent = memchr(c->at, 'e', len) != NULL || memchr(c->at, 'E', len) != NULL;
-    if (has_exponent && !sluice_number_parse(c->at, len, &number)) {
-        return fail(c, "number that is not finite");
-    }
-    c->at += len;
-    return SLUICE_OK;
-}
-
-static sluice_rc check_word(struct check *c, const char *word)
-{
-    size_t len = strlen(word);
-    if ((size_t)(c->end - c->at) < len || memcmp(c->at, word, len) != 0) {
-        return fail(c, "unknown word");
-    }
-    c->at += len;
-    return SLUICE_OK;
-}
-
 static sluice_rc check_value(struct check *c);
 
-/* Behind an element: does another one follow, or was that the closing bracket? */
-static sluice_rc check_separator(struct check *c, char closing, int *is_more)
-{
-    skip_space(c);
-    if (c->at == c->end) {
-        return fail(c, "text ends inside an object or array");
-    }
-    if (*c->at != ',' && *c->at != closing) {
-        return fail(c, "expected a comma or the closing bracket");
-    }
-    *is_more = *c->at == ',';
-    c->at++;
-    return SLUICE_OK;
-}
-
-static sluice_rc check_member(struct check *c)
-{
-    struct key key;
-    sluice_rc rc;
-    skip_space(c);
-    if (c->at == c->end || *c->at != '"') {
-        return fail(c, "expected a key");
-    }
-    if ((rc = check_string(c, &key)) != SLUICE_OK || (rc = push_key(c, key)) != SLUICE_OK) {
-        return rc;
-    }
-    skip_space(c);
-    if (c->at == c->end || *c->at != ':') {
-        return fail(c, "expected a colon");
-    }
-    c->at++;
-    return check_value(c);
-}
-
-static int is_empty(struct check *c, char closing)
-{
-    c->at++;
-    skip_space(c);
-    if (c->at < c->end && *c->at == closing) {
-        c->at++;
-        return 1;
-    }
-    return 0;
-}
-
-static sluice_rc check_nested(struct check *c, char closing)
+static sluice_rc check_object(struct check *c)
 {
     size_t first = c->keys_count;
-    if (c->depth == SLUICE_JSON_DEPTH_MAX) {
-        return sluice_err_set(c->err, SLUICE_ERR_TOO_LARGE,
-                              "JSON: nested deeper than %u at byte %zu", SLUICE_JSON_DEPTH_MAX,
-                              (size_t)(c->at - c->begin));
-    }
-    c->depth++;
-    int is_more = !is_empty(c, closing);
-    while (is_more) {
-        sluice_rc rc = closing == '}' ? check_member(c) : check_value(c);
-        if (rc != SLUICE_OK || (rc = check_separator(c, closing, &is_more)) != SLUICE_OK) {
+    struct sluice_json_span key;
+    while (sluice_json_member(&c->walk, &key)) {
+        sluice_rc rc = push_key(c, key);
+        if (rc != SLUICE_OK || (rc = check_value(c)) != SLUICE_OK) {
             return rc;
         }
     }
-    if (closing == '}' && has_twice(c, first)) {
+    if (c->walk.why == NULL && has_twice(c, first)) {
         return fail(c, "a key that comes twice, in the object that ends");
     }
     c->keys_count = first;
-    c->depth--;
+    return SLUICE_OK;
+}
+
+static sluice_rc check_array(struct check *c)
+{
+    while (sluice_json_element(&c->walk)) {
+        sluice_rc rc = check_value(c);
+        if (rc != SLUICE_OK) {
+            return rc;
+        }
+    }
     return SLUICE_OK;
 }
 
 static sluice_rc check_value(struct check *c)
 {
-    struct key inside;
-    skip_space(c);
-    if (c->at == c->end) {
-        return fail(c, "text ends where a value is expected");
-    }
-    if (c->values++ == c->values_max) {
+    struct sluice_json_walk *w = &c->walk;
+    char first = sluice_json_peek(w);
+    sluice_rc rc = SLUICE_OK;
+    if (w->at < w->end && c->values++ == c->values_max) {
         return sluice_err_set(c->err, SLUICE_ERR_TOO_LARGE, "JSON: more than %u values",
                               c->values_max);
     }
-    switch (*c->at) {
-    case '{':
-        return check_nested(c, '}');
-    case '[':
-        return check_nested(c, ']');
-    case '"':
-        return check_string(c, &inside);
-    case 't':
-        return check_word(c, "true");
-    case 'f':
-        return check_word(c, "false");
-    case 'n':
-        return check_word(c, "null");
-    default:
-        return check_number(c);
+    if ((first == '{' || first == '[') && w->depth == w->depth_max) {
+        return sluice_err_set(c->err, SLUICE_ERR_TOO_LARGE,
+                              "JSON: nested deeper than %u at byte %zu", w->depth_max,
+                              (size_t)(w->at - w->begin));
     }
+    if (sluice_json_enter(w, '{')) {
+        rc = check_object(c);
+    } else if (sluice_json_enter(w, '[')) {
+        rc = check_array(c);
+    } else {
+        (void)sluice_json_skip(w);
+    }
+    return rc == SLUICE_OK && w->why != NULL ? fail(c, w->why) : rc;
 }
 
 sluice_rc sluice_json_check(sluice_bytes text, const struct sluice_limits *limits,
                             struct sluice_arena *arena, struct sluice_err *err)
 {
     struct sluice_limits filled = sluice_limits_fill(limits);
-    struct key keys[KEYS_ON_STACK];
+    struct sluice_json_span keys[KEYS_ON_STACK];
     if (text.len > filled.size_max || text.len > UINT32_MAX) {
         return sluice_err_set(err, SLUICE_ERR_TOO_LARGE, "JSON: %zu bytes, expected at most %zu",
                               text.len, filled.size_max);
@@ -353,18 +180,12 @@ sluice_rc sluice_json_check(sluice_bytes text, const struct sluice_limits *limit
     if (text.len == 0) {
         return sluice_err_set(err, SLUICE_ERR_DECODE, "JSON: no text");
     }
-    struct check c = {.begin = text.data,
-                      .at = text.data,
-                      .end = (const char *)text.data + text.len,
-                      .values_max = filled.fields_max,
+    struct check c = {.values_max = filled.fields_max,
                       .keys = keys,
                       .keys_size = KEYS_ON_STACK,
                       .arena = arena,
                       .err = err};
+    sluice_json_walk_init(&c.walk, text, SLUICE_JSON_DEPTH_MAX);
     sluice_rc rc = check_value(&c);
-    if (rc != SLUICE_OK) {
-        return rc;
-    }
-    skip_space(&c);
-    return c.at == c.end ? SLUICE_OK : fail(&c, "something behind the value");
+    return rc != SLUICE_OK || sluice_json_ends(&c.walk) ? rc : fail(&c, c.walk.why);
 }

@@ -75,7 +75,7 @@ static void refuses_what_it_does_not(void **state)
     refuses("tru", "unknown word");
     refuses("[1", "ends inside");
     refuses("{\"a\":1", "ends inside");
-    refuses("{", "expected a key");
+    refuses("{", "ends inside an object or array");
     refuses("\"abc", "ends inside a string");
     refuses("\"abc\\", "ends inside a string");
     refuses("\"\\x\"", "unknown escape");
