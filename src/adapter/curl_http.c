@@ -2,7 +2,6 @@
 #include "adapter/curl_http.h"
 
 #include "adapter/curl_request.h"
-#include "core/assert.h"
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -211,10 +210,19 @@ static void judge_end(const struct call *call, const struct sluice_curl_result *
     }
 }
 
+static void call_free(struct call *call)
+{
+    struct http *http = call->http;
+    curl_url_cleanup(call->url);
+    sluice_mem_free(http->allocator, call->nodes);
+    sluice_growbuf_fini(&call->lines);
+    sluice_growbuf_fini(&call->body);
+    sluice_curl_spares_give_back(&http->spares, call);
+}
+
 static void on_end(struct sluice_curl_call *base, const struct sluice_curl_result *result)
 {
     struct call *call = (struct call *)base;
-    struct http *http = call->http;
     struct verdict verdict;
     int32_t status = result->http_status;
     if (status != 0 && (status < 200 || status > 299) && result->end != SLUICE_CURL_CANCELLED) {
@@ -233,11 +241,7 @@ static void on_end(struct sluice_curl_call *base, const struct sluice_curl_resul
         .duration_ms = result->duration_ms,
     };
     call->done(call->ctx, &done);
-    curl_url_cleanup(call->url);
-    sluice_mem_free(http->allocator, call->nodes);
-    sluice_growbuf_fini(&call->lines);
-    sluice_growbuf_fini(&call->body);
-    sluice_curl_spares_give_back(&http->spares, call);
+    call_free(call);
 }
 
 static const struct sluice_curl_call_ops call_ops = {prepare, on_body, on_end};
@@ -248,10 +252,10 @@ static uint64_t http_call(struct sluice_http *port, const struct sluice_http_cal
                           sluice_http_done_fn *done, void *ctx)
 {
     struct http *http = (struct http *)port;
-    int is_reserve;
-    struct call *call = sluice_curl_spares_take(&http->spares, &is_reserve);
-    /* Exactly one callback is promised, and there is no place left to keep it in. */
-    SLUICE_ASSERT(call != NULL);
+    struct call *call = sluice_curl_spares_take(&http->spares);
+    if (call == NULL) {
+        return 0;
+    }
     size_t max = request->answer_size_max == 0 ? http->answer_size_max : request->answer_size_max;
     call->base.ops = &call_ops;
     call->base.timeout_ms = request->timeout_ms == 0 ? TIMEOUT_MS : request->timeout_ms;
@@ -262,11 +266,11 @@ static uint64_t http_call(struct sluice_http *port, const struct sluice_http_cal
     call->ctx = ctx;
     sluice_growbuf_init(&call->lines, http->allocator, LINES_SIZE_MAX);
     sluice_growbuf_init(&call->body, http->allocator, max);
-    if (is_reserve) {
-        call->refused_rc = SLUICE_ERR_NOMEM;
-        return sluice_curl_pool_refuse(http->pool, &call->base);
+    uint64_t number = sluice_curl_pool_start(http->pool, &call->base);
+    if (number == 0) {
+        call_free(call);
     }
-    return sluice_curl_pool_start(http->pool, &call->base);
+    return number;
 }
 
 static void http_cancel(struct sluice_http *port, uint64_t number)
@@ -301,8 +305,8 @@ sluice_rc sluice_curl_http_create(const struct sluice_curl_http_options *options
     http->answer_size_max =
         options->answer_size_max == 0 ? ANSWER_SIZE_MAX : options->answer_size_max;
     sluice_rc rc = SLUICE_ERR_NOMEM;
-    if (sluice_curl_spares_init(&http->spares, a, sizeof(struct call)) != 0 ||
-        sluice_curl_text_copy(a, options->ca_file, &http->ca_file) != 0) {
+    sluice_curl_spares_init(&http->spares, a, sizeof(struct call));
+    if (sluice_curl_text_copy(a, options->ca_file, &http->ca_file) != 0) {
         (void)sluice_err_set(err, rc, "http: out of memory");
         goto fail;
     }

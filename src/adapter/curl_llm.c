@@ -4,7 +4,6 @@
 #include "adapter/curl_request.h"
 #include "adapter/openai.h"
 #include "adapter/sse.h"
-#include "core/assert.h"
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -332,7 +331,8 @@ static const struct sluice_curl_call_ops call_ops = {prepare, on_body, on_end};
 
 /* ---- The port */
 
-/* A little more than the last was. A single long one must not make a thousand waiting ones large. */
+/* A little more than the last was. A single long one must not make a thousand waiting ones large.
+ */
 static size_t expected_size(size_t last_len)
 {
     return last_len < EXPECTED_MAX ? last_len + last_len / 16 : 0;
@@ -340,10 +340,10 @@ static size_t expected_size(size_t last_len)
 
 static struct call *call_create(struct llm *llm, sluice_llm_done_fn *done, void *ctx)
 {
-    int is_reserve;
-    struct call *call = sluice_curl_spares_take(&llm->spares, &is_reserve);
-    /* Exactly one callback is promised, and there is no place left to keep it in. */
-    SLUICE_ASSERT(call != NULL);
+    struct call *call = sluice_curl_spares_take(&llm->spares);
+    if (call == NULL) {
+        return NULL;
+    }
     const struct sluice_allocator *a = llm->options.allocator;
     call->base.ops = &call_ops;
     call->llm = llm;
@@ -354,15 +354,16 @@ static struct call *call_create(struct llm *llm, sluice_llm_done_fn *done, void 
     sluice_growbuf_init(&call->body, a, llm->options.answer_size_max);
     call->request.expected = expected_size(llm->request_len);
     call->body.expected = expected_size(llm->answer_len);
-    call->refused_rc = is_reserve ? SLUICE_ERR_NOMEM : SLUICE_OK;
     return call;
 }
 
 static uint64_t call_start(struct call *call)
 {
-    struct sluice_curl_pool *pool = call->llm->pool;
-    return call->refused_rc != SLUICE_OK ? sluice_curl_pool_refuse(pool, &call->base)
-                                         : sluice_curl_pool_start(pool, &call->base);
+    uint64_t number = sluice_curl_pool_start(call->llm->pool, &call->base);
+    if (number == 0) {
+        call_free(call);
+    }
+    return number;
 }
 
 static uint64_t llm_ask(struct sluice_llm *port, const struct sluice_llm_ask *ask,
@@ -370,6 +371,9 @@ static uint64_t llm_ask(struct sluice_llm *port, const struct sluice_llm_ask *as
 {
     struct llm *llm = (struct llm *)port;
     struct call *call = call_create(llm, done, ctx);
+    if (call == NULL) {
+        return 0;
+    }
     call->ask = *ask;
     call->base.timeout_ms = ask->timeout_ms == 0 ? TIMEOUT_MS : ask->timeout_ms;
     call->base.stall_ms = llm->quirks.is_streamed ? llm->options.stall_ms : 0;
@@ -382,13 +386,16 @@ static void llm_cancel(struct sluice_llm *port, uint64_t number)
     sluice_curl_pool_cancel(((struct llm *)port)->pool, number);
 }
 
-static void llm_ping(struct sluice_llm *port, sluice_llm_done_fn *done, void *ctx)
+static sluice_rc llm_ping(struct sluice_llm *port, sluice_llm_done_fn *done, void *ctx)
 {
     struct call *call = call_create((struct llm *)port, done, ctx);
+    if (call == NULL) {
+        return SLUICE_ERR_NOMEM;
+    }
     call->is_ping = 1;
     call->base.timeout_ms = PING_TIMEOUT_MS;
     call->base.answer_size_max = PING_SIZE_MAX;
-    (void)call_start(call);
+    return call_start(call) == 0 ? SLUICE_ERR_NOMEM : SLUICE_OK;
 }
 
 static void llm_destroy(struct sluice_llm *port)
@@ -508,8 +515,8 @@ sluice_rc sluice_curl_llm_create(const struct sluice_curl_llm_options *options,
     }
     set_defaults(llm, options);
     sluice_rc rc;
-    if (sluice_curl_spares_init(&llm->spares, a, sizeof(struct call)) != 0 ||
-        sluice_curl_text_copy(a, options->api_key, &llm->api_key) != 0 ||
+    sluice_curl_spares_init(&llm->spares, a, sizeof(struct call));
+    if (sluice_curl_text_copy(a, options->api_key, &llm->api_key) != 0 ||
         sluice_curl_text_copy(a, options->ca_file, &llm->ca_file) != 0 ||
         sluice_curl_text_copy(a, options->max_tokens_field, &llm->max_tokens_field) != 0) {
         rc = sluice_err_set(err, SLUICE_ERR_NOMEM, "llm: out of memory");

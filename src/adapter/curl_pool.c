@@ -303,12 +303,13 @@ static void on_turn(void *ctx)
 uint64_t sluice_curl_pool_start(struct sluice_curl_pool *pool, struct sluice_curl_call *call)
 {
     uint64_t number = sluice_curl_numbers_take(&pool->numbers, call, &call->slot);
+    if (number == 0) {
+        return 0;
+    }
     pool->calls_total++;
     call->started_ns = uv_hrtime();
     call->deadline_ms = uv_now(pool->options.loop) + call->timeout_ms;
-    if (number == 0) {
-        end_soon(pool, call, SLUICE_CURL_NOMEM);
-    } else if (pool->is_closing) {
+    if (pool->is_closing) {
         end_soon(pool, call, SLUICE_CURL_CANCELLED);
     } else if (pool->waiting.count >= pool->options.queue_max) {
         end_soon(pool, call, SLUICE_CURL_UNREACHED);
@@ -316,14 +317,6 @@ uint64_t sluice_curl_pool_start(struct sluice_curl_pool *pool, struct sluice_cur
         move_call(pool, call, SLUICE_CURL_LIST_WAITING);
         dispatch(pool);
     }
-    return number;
-}
-
-uint64_t sluice_curl_pool_refuse(struct sluice_curl_pool *pool, struct sluice_curl_call *call)
-{
-    uint64_t number = sluice_curl_numbers_take(&pool->numbers, call, &call->slot);
-    call->started_ns = uv_hrtime();
-    end_soon(pool, call, SLUICE_CURL_REFUSED);
     return number;
 }
 

@@ -97,11 +97,9 @@ struct sluice_curl_stats {
 SLUICE_MUST_CHECK
 sluice_rc sluice_curl_pool_create(const struct sluice_curl_options *options,
                                   struct sluice_curl_pool **out, struct sluice_err *err);
-/* Begin a call, or queue it. Its on_end always follows, never from inside. Returns its number, 0
- * when there was no memory for one (on_end follows all the same). */
+/* Begin a call, or queue it. Its on_end follows, never from inside. Returns its number; 0 without
+ * memory for one: then the call is the caller's still, and no on_end follows. */
 uint64_t sluice_curl_pool_start(struct sluice_curl_pool *pool, struct sluice_curl_call *call);
-/* As start, for a call that is known to fail: on_end follows with REFUSED, nothing is tried. */
-uint64_t sluice_curl_pool_refuse(struct sluice_curl_pool *pool, struct sluice_curl_call *call);
 /* on_end follows soon, not from inside. Unknown numbers are ignored. */
 void sluice_curl_pool_cancel(struct sluice_curl_pool *pool, uint64_t number);
 /* Within on_body: the answer's content type, "" when absent. */

@@ -6,7 +6,6 @@
 
 enum {
     PATH_SIZE = 2048,  /* of a base URL's path with what is appended */
-    RESERVE = 64,      /* calls that can fail for want of memory in one turn of the loop */
     KEPT_MAX = 1024,   /* spares beyond it are freed */
     SECRET_LEN_MIN = 4 /* shorter ones are none, and would spoil every text */
 };
@@ -146,19 +145,10 @@ void sluice_curl_scrub(char *text, const char *secret)
     }
 }
 
-int sluice_curl_spares_init(struct sluice_curl_spares *s, const struct sluice_allocator *allocator,
-                            size_t size)
+void sluice_curl_spares_init(struct sluice_curl_spares *s, const struct sluice_allocator *allocator,
+                             size_t size)
 {
     *s = (struct sluice_curl_spares){.allocator = allocator, .size = size};
-    for (uint32_t i = 0; i < RESERVE; i++) {
-        void *p = sluice_mem_alloc(allocator, 1, size);
-        if (p == NULL) {
-            sluice_curl_spares_fini(s);
-            return -1;
-        }
-        sluice_curl_spares_give_back(s, p);
-    }
-    return 0;
 }
 
 static void *pop(struct sluice_curl_spares *s)
@@ -170,18 +160,9 @@ static void *pop(struct sluice_curl_spares *s)
     return p;
 }
 
-void *sluice_curl_spares_take(struct sluice_curl_spares *s, int *is_reserve)
+void *sluice_curl_spares_take(struct sluice_curl_spares *s)
 {
-    *is_reserve = 0;
-    if (s->count > RESERVE) {
-        return pop(s);
-    }
-    void *p = sluice_mem_alloc(s->allocator, 1, s->size);
-    if (p == NULL && s->count != 0) {
-        *is_reserve = 1;
-        p = pop(s);
-    }
-    return p;
+    return s->count != 0 ? pop(s) : sluice_mem_alloc(s->allocator, 1, s->size);
 }
 
 void sluice_curl_spares_give_back(struct sluice_curl_spares *s, void *p)

@@ -31,8 +31,7 @@ int sluice_curl_text_copy(const struct sluice_allocator *a, const char *text, ch
  */
 void sluice_curl_scrub(char *text, const char *secret);
 
-/* Memory for calls, used again and again. Some of it is set aside: a call for which there is no
- * memory must have a place from which to say so. */
+/* Memory for calls, used again and again. */
 struct sluice_curl_spares {
     const struct sluice_allocator *allocator;
     size_t size; /* of one; at least a pointer's */
@@ -40,12 +39,9 @@ struct sluice_curl_spares {
     uint32_t count;
 };
 
-SLUICE_MUST_CHECK
-int sluice_curl_spares_init(struct sluice_curl_spares *s, const struct sluice_allocator *allocator,
-                            size_t size); /* 0, or -1 without memory */
-/* Zeroed. *is_reserve: there is no memory, the call must fail with ERR_NOMEM. NULL when even what
- * was set aside is used up. */
-void *sluice_curl_spares_take(struct sluice_curl_spares *s, int *is_reserve);
+void sluice_curl_spares_init(struct sluice_curl_spares *s, const struct sluice_allocator *allocator,
+                             size_t size);
+void *sluice_curl_spares_take(struct sluice_curl_spares *s); /* zeroed; NULL without memory */
 void sluice_curl_spares_give_back(struct sluice_curl_spares *s, void *p);
 void sluice_curl_spares_fini(struct sluice_curl_spares *s);
 

@@ -6,15 +6,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define IDLE_S    1
 #define READS_MAX 64u /* finds and pings between two groups */
-/* Operations that can be refused for lack of memory before the loop thread gets to deliver one. */
-#define RESERVE_COUNT 256u
 
 /* The one mail of a group: allocated by itself, because a mailbox cannot give it back. */
 struct group_mail {
@@ -26,8 +22,6 @@ struct group_mail {
 struct sluice_group {
     struct sluice_group_config config;
     struct group_mail *mail;
-    struct sluice_group_op *reserve_all; /* RESERVE_COUNT of them */
-    struct sluice_group_op *reserve;     /* the free ones; loop thread */
     pthread_t thread;
     int has_sync; /* mutex and condition are initialised */
     pthread_mutex_t mutex;
@@ -64,13 +58,7 @@ static void deliver_list(struct sluice_group *g, struct sluice_group_list *list)
     struct sluice_group_op *op;
     while ((op = sluice_group_list_pop(list)) != NULL) {
         sluice_group_op_deliver(op);
-        if (op->is_reserve) {
-            memset(op, 0, sizeof *op);
-            op->next = g->reserve;
-            g->reserve = op;
-        } else {
-            sluice_mem_free(g->config.allocator, op);
-        }
+        sluice_mem_free(g->config.allocator, op);
     }
 }
 
@@ -209,30 +197,19 @@ static void *thread_main(void *arg)
 
 /* ---- Asking */
 
-/* An operation with room for `extra` bytes behind it. Never NULL: without memory it comes from the
- * reserve and is settled already. */
+/* An operation with room for `extra` bytes behind it. NULL without memory. */
 static struct sluice_group_op *op_new(struct sluice_group *g, enum sluice_group_kind kind,
                                       size_t extra, sluice_store_done_fn *done, void *ctx)
 {
     struct sluice_group_op *op =
         sluice_mem_alloc(g->config.allocator, sizeof(struct sluice_group_op) + extra, 1);
-    if (op == NULL) {
-        op = g->reserve;
-        if (op == NULL) {
-            /* The caller must be told later, and there is nothing to remember that in. What was
-             * not told was not acknowledged: ending the process loses nothing. */
-            (void)fputs("sluice: store: out of memory and reserve\n", stderr);
-            abort();
-        }
-        g->reserve = op->next;
-        op->is_reserve = 1;
-        sluice_group_op_settle(op, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM);
+    if (op != NULL) {
+        op->kind = kind;
+        op->allocator = g->config.allocator;
+        op->done = done;
+        op->ctx = ctx;
+        op->queued_ms = sluice_group_now_ms();
     }
-    op->kind = kind;
-    op->allocator = g->config.allocator;
-    op->done = done;
-    op->ctx = ctx;
-    op->queued_ms = sluice_group_now_ms();
     return op;
 }
 
@@ -264,45 +241,56 @@ static void take_docs(struct sluice_group_op *op, const struct sluice_doc *docs,
     op->docs_count = count;
 }
 
-void sluice_group_put(struct sluice_group *g, const struct sluice_doc *docs, uint32_t count,
-                      sluice_store_done_fn *done, void *ctx)
+sluice_rc sluice_group_put(struct sluice_group *g, const struct sluice_doc *docs, uint32_t count,
+                           sluice_store_done_fn *done, void *ctx)
 {
     int is_over = count > SLUICE_EFFECTS_MAX;
     struct sluice_group_op *op =
         op_new(g, SLUICE_GROUP_PUT, is_over ? 0 : count * sizeof *docs, done, ctx);
+    if (op == NULL) {
+        return SLUICE_ERR_NOMEM;
+    }
     if (is_over) {
         sluice_group_fail(op, SLUICE_FATE_PERMANENT, SLUICE_ERR_TOO_LARGE, 0,
                           "%u documents in one message, limit %u", count, SLUICE_EFFECTS_MAX);
-    } else if (!op->is_settled) {
+    } else {
         take_docs(op, docs, count);
     }
     enqueue(g, op);
+    return SLUICE_OK;
 }
 
-void sluice_group_find(struct sluice_group *g, const char *collection, const char *id,
-                       sluice_store_done_fn *done, void *ctx)
+sluice_rc sluice_group_find(struct sluice_group *g, const char *collection, const char *id,
+                            sluice_store_done_fn *done, void *ctx)
 {
     /* One byte over the limit is enough to be refused for it. */
     size_t collection_len = strnlen(collection, SLUICE_COLLECTION_NAME_MAX + 1);
     size_t id_len = strnlen(id, SLUICE_DOCUMENT_ID_MAX + 1);
     struct sluice_group_op *op = op_new(
         g, SLUICE_GROUP_FIND, sizeof(struct sluice_doc) + collection_len + id_len + 2, done, ctx);
-    if (!op->is_settled) {
-        struct sluice_doc *doc = (struct sluice_doc *)(op + 1);
-        char *text = (char *)(doc + 1); /* zeroed */
-        memcpy(text, collection, collection_len);
-        memcpy(text + collection_len + 1, id, id_len);
-        doc->collection = text;
-        doc->id = text + collection_len + 1;
-        op->docs = doc;
-        op->docs_count = 1;
+    if (op == NULL) {
+        return SLUICE_ERR_NOMEM;
     }
+    struct sluice_doc *doc = (struct sluice_doc *)(op + 1);
+    char *text = (char *)(doc + 1); /* zeroed */
+    memcpy(text, collection, collection_len);
+    memcpy(text + collection_len + 1, id, id_len);
+    doc->collection = text;
+    doc->id = text + collection_len + 1;
+    op->docs = doc;
+    op->docs_count = 1;
     enqueue(g, op);
+    return SLUICE_OK;
 }
 
-void sluice_group_ping(struct sluice_group *g, sluice_store_done_fn *done, void *ctx)
+sluice_rc sluice_group_ping(struct sluice_group *g, sluice_store_done_fn *done, void *ctx)
 {
-    enqueue(g, op_new(g, SLUICE_GROUP_PING, 0, done, ctx));
+    struct sluice_group_op *op = op_new(g, SLUICE_GROUP_PING, 0, done, ctx);
+    if (op == NULL) {
+        return SLUICE_ERR_NOMEM;
+    }
+    enqueue(g, op);
+    return SLUICE_OK;
 }
 
 /* ---- Beginning and end */
@@ -352,7 +340,6 @@ static void group_free(struct sluice_group *g)
         pthread_mutex_destroy(&g->mutex);
     }
     sluice_mem_free(a, g->mail);
-    sluice_mem_free(a, g->reserve_all);
     sluice_mem_free(a, g);
 }
 
@@ -368,15 +355,10 @@ sluice_rc sluice_group_create(const struct sluice_group_config *config, struct s
     g->config = *config;
     g->config.timeout_ms = config->timeout_ms == 0 ? SLUICE_STORE_TIMEOUT_MS : config->timeout_ms;
     g->mail = sluice_mem_alloc(a, 1, sizeof *g->mail);
-    g->reserve_all = sluice_mem_alloc(a, RESERVE_COUNT, sizeof *g->reserve_all);
-    if (g->mail == NULL || g->reserve_all == NULL) {
+    if (g->mail == NULL) {
         goto fail;
     }
     *g->mail = (struct group_mail){.mail = {.deliver = deliver}, .group = g, .allocator = a};
-    for (uint32_t i = 0; i < RESERVE_COUNT; i++) {
-        g->reserve_all[i].next = g->reserve;
-        g->reserve = &g->reserve_all[i];
-    }
     if ((rc = init_sync(g)) != SLUICE_OK || (rc = start_thread(g)) != SLUICE_OK) {
         goto fail;
     }

@@ -46,11 +46,14 @@ void sluice_group_destroy(struct sluice_group *g);
 
 /* Loop thread; as the functions of sluice_store_ops. What `docs` points to stays borrowed, the
  * array itself is copied; find copies its arguments. */
-void sluice_group_put(struct sluice_group *g, const struct sluice_doc *docs, uint32_t count,
-                      sluice_store_done_fn *done, void *ctx);
-void sluice_group_find(struct sluice_group *g, const char *collection, const char *id,
-                       sluice_store_done_fn *done, void *ctx);
-void sluice_group_ping(struct sluice_group *g, sluice_store_done_fn *done, void *ctx);
+SLUICE_MUST_CHECK
+sluice_rc sluice_group_put(struct sluice_group *g, const struct sluice_doc *docs, uint32_t count,
+                           sluice_store_done_fn *done, void *ctx);
+SLUICE_MUST_CHECK
+sluice_rc sluice_group_find(struct sluice_group *g, const char *collection, const char *id,
+                            sluice_store_done_fn *done, void *ctx);
+SLUICE_MUST_CHECK
+sluice_rc sluice_group_ping(struct sluice_group *g, sluice_store_done_fn *done, void *ctx);
 
 /* Store thread: 1 once destroy has begun; a backend then begins nothing more. */
 int sluice_group_is_stopping(struct sluice_group *g);

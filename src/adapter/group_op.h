@@ -33,7 +33,6 @@ struct sluice_group_op {
     sluice_store_done_fn *done;
     void *ctx;
     int64_t queued_ms;
-    int is_reserve; /* of the group's reserve, not to be freed */
 };
 
 /* ---- For backends, on the store's thread. The first word counts, later ones are ignored. */

@@ -464,21 +464,21 @@ static void store_ping(void *self, struct sluice_group_op *op)
 
 /* ---- The port */
 
-static void put(struct sluice_store *base, const struct sluice_doc *docs, uint32_t count,
-                sluice_store_done_fn *done, void *ctx)
+static sluice_rc put(struct sluice_store *base, const struct sluice_doc *docs, uint32_t count,
+                     sluice_store_done_fn *done, void *ctx)
 {
-    sluice_group_put(((struct mongo_store *)base)->group, docs, count, done, ctx);
+    return sluice_group_put(((struct mongo_store *)base)->group, docs, count, done, ctx);
 }
 
-static void find(struct sluice_store *base, const char *collection, const char *id,
-                 sluice_store_done_fn *done, void *ctx)
+static sluice_rc find(struct sluice_store *base, const char *collection, const char *id,
+                      sluice_store_done_fn *done, void *ctx)
 {
-    sluice_group_find(((struct mongo_store *)base)->group, collection, id, done, ctx);
+    return sluice_group_find(((struct mongo_store *)base)->group, collection, id, done, ctx);
 }
 
-static void ping(struct sluice_store *base, sluice_store_done_fn *done, void *ctx)
+static sluice_rc ping(struct sluice_store *base, sluice_store_done_fn *done, void *ctx)
 {
-    sluice_group_ping(((struct mongo_store *)base)->group, done, ctx);
+    return sluice_group_ping(((struct mongo_store *)base)->group, done, ctx);
 }
 
 static void destroy(struct sluice_store *base)

@@ -11,7 +11,6 @@
 #include "adapter/nats_journal_codec.h"
 #include "adapter/nats_puback.h"
 #include "adapter/nats_publisher.h"
-#include "core/assert.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +23,9 @@
 #define READ_COUNT_MAX  (SLUICE_JOURNALED_MAX + 1 + 2 * SLUICE_JOURNAL_CHUNKS_MAX)
 #define READ_BYTES_MAX  (2u * SLUICE_JOURNAL_ANSWER_MAX)
 
-/* One thing to read, and what was found. */
+/* One thing to read, and what was found. Stays in its place while its request is open. */
 struct item {
+    struct op *op;
     char name[96]; /* below the prefix */
     struct sluice_journal_entry entry;
     int is_found;
@@ -46,7 +46,8 @@ struct op {
     uint32_t items_count, items_asked;
     size_t items_bytes;
     void (*read)(struct op *op); /* all items are there */
-    struct sluice_err *err;      /* the first failure; NULL: none. Large, and rarely there */
+    sluice_rc failed_rc;         /* the first failure */
+    struct sluice_err *err;      /* its words, large and rarely there; NULL: no memory for them */
     /* Putting an answer. */
     struct sluice_journaled id;
     char *bytes;
@@ -65,19 +66,10 @@ struct nats_journal {
     struct op *ops;
 };
 
-/* What a request for one item carries. */
-struct reading {
-    struct op *op;
-    uint32_t item;
-};
-
 /* ---- Operations begin and end ---- */
 
-static void op_free_when_quiet(struct op *op)
+static void op_free(struct op *op)
 {
-    if (!op->is_over || op->waiting > 0) {
-        return;
-    }
     for (uint32_t i = 0; i < op->items_count; i++) {
         sluice_journal_entry_free(&op->items[i].entry);
     }
@@ -88,13 +80,15 @@ static void op_free_when_quiet(struct op *op)
     free(op);
 }
 
-/* Make the callback, once; the operation is freed by whoever counts its last request. */
-static void op_done(struct op *op, struct sluice_journal_done *done)
+static void op_free_when_quiet(struct op *op)
 {
-    if (op->is_over) {
-        return;
+    if (op->is_over && op->waiting == 0) {
+        op_free(op);
     }
-    op->is_over = 1;
+}
+
+static void op_unlink(struct op *op)
+{
     if (op->prev != NULL) {
         op->prev->next = op->next;
     } else {
@@ -103,6 +97,24 @@ static void op_done(struct op *op, struct sluice_journal_done *done)
     if (op->next != NULL) {
         op->next->prev = op->prev;
     }
+}
+
+/* What could not be begun: no callback. Returns the reason. */
+static sluice_rc op_drop(struct op *op)
+{
+    op_unlink(op);
+    op_free(op);
+    return SLUICE_ERR_NOMEM;
+}
+
+/* Make the callback, once; the operation is freed by whoever counts its last request. */
+static void op_done(struct op *op, struct sluice_journal_done *done)
+{
+    if (op->is_over) {
+        return;
+    }
+    op->is_over = 1;
+    op_unlink(op);
     done->text = done->text == NULL ? "" : done->text;
     if (done->record.failure == NULL) {
         done->record.failure = done->record.step = done->record.text = "";
@@ -114,6 +126,11 @@ static void op_fail(struct op *op, enum sluice_fate fate, sluice_rc rc, const ch
 {
     struct sluice_journal_done done = {.fate = fate, .rc = rc, .text = text};
     op_done(op, &done);
+}
+
+static void op_starve(struct op *op)
+{
+    op_fail(op, SLUICE_FATE_NO_MEMORY, SLUICE_ERR_NOMEM, "journal: out of memory");
 }
 
 static void op_ok(struct op *op)
@@ -132,13 +149,16 @@ static void on_bad_key(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes
     op_free_when_quiet(op);
 }
 
-/* NULL when the message cannot have a journal: the callback follows. */
-static struct op *op_create(struct sluice_journal *base, const struct sluice_journal_key *key,
-                            sluice_journal_done_fn *done, void *ctx)
+/* *out is NULL when the message cannot have a journal: the callback follows. */
+static sluice_rc op_create(struct sluice_journal *base, const struct sluice_journal_key *key,
+                           sluice_journal_done_fn *done, void *ctx, struct op **out)
 {
     struct nats_journal *j = (struct nats_journal *)base;
     struct op *op = calloc(1, sizeof *op);
-    SLUICE_ASSERT_IN(op != NULL, "out of memory for a journal operation");
+    *out = op;
+    if (op == NULL) {
+        return SLUICE_ERR_NOMEM;
+    }
     op->journal = j;
     op->done = done;
     op->ctx = ctx;
@@ -149,20 +169,24 @@ static struct op *op_create(struct sluice_journal *base, const struct sluice_jou
     }
     j->ops = op;
     if (!sluice_journal_prefix(op->prefix, j->bucket, j->worker, key)) {
+        *out = NULL;
         op->waiting++;
-        sluice_nats_requests_defer(j->requests, on_bad_key, op);
-        return NULL;
+        return sluice_nats_requests_defer(j->requests, on_bad_key, op) == SLUICE_OK ? SLUICE_OK
+                                                                                    : op_drop(op);
     }
-    return op;
+    return SLUICE_OK;
 }
 
-static void ask(struct op *op, const char *subject, const sluice_header *header, sluice_bytes body,
-                sluice_nats_answer_fn *fn, void *ctx)
+SLUICE_MUST_CHECK
+static sluice_rc ask(struct op *op, const char *subject, const sluice_header *header,
+                     sluice_bytes body, sluice_nats_answer_fn *fn, void *ctx)
 {
     int64_t left = op->deadline_ms - sluice_nats_now_ms();
-    op->waiting++;
-    sluice_nats_requests_send(op->journal->requests, subject, header, header != NULL, body,
-                              left > 0 ? left : 0, SLUICE_NATS_IF_NOBODY_LISTENS, fn, ctx);
+    sluice_rc rc =
+        sluice_nats_requests_send(op->journal->requests, subject, header, header != NULL, body,
+                                  left > 0 ? left : 0, SLUICE_NATS_IF_NOBODY_LISTENS, fn, ctx);
+    op->waiting += rc == SLUICE_OK;
+    return rc;
 }
 
 static const char *words_of(enum sluice_nats_outcome outcome)
@@ -191,20 +215,37 @@ static void fetch(struct op *op);
 
 static void note_error(struct op *op, sluice_rc rc, const char *text)
 {
-    if (op->err == NULL) {
-        op->err = calloc(1, sizeof *op->err);
-        SLUICE_ASSERT_IN(op->err != NULL, "out of memory for a journal operation");
+    if (op->failed_rc == SLUICE_OK) {
+        op->failed_rc = rc;
+        op->err = rc == SLUICE_ERR_NOMEM ? NULL : calloc(1, sizeof *op->err);
         (void)sluice_err_set(op->err, rc, "%s", text);
     }
 }
 
+static void note_starved(struct op *op)
+{
+    note_error(op, SLUICE_ERR_NOMEM, "");
+}
+
+/* Something that was asked for failed, and nothing is open any more. 1: the callback was made. */
+static int op_fail_if_noted(struct op *op)
+{
+    if (op->failed_rc == SLUICE_OK) {
+        return 0;
+    }
+    if (op->err == NULL) {
+        op_starve(op);
+    } else {
+        op_fail(op, SLUICE_FATE_RETRY, op->failed_rc, op->err->text);
+    }
+    return 1;
+}
+
 static void on_item(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes body)
 {
-    struct reading *reading = ctx;
-    struct op *op = reading->op;
-    struct item *item = &op->items[reading->item];
+    struct item *item = ctx;
+    struct op *op = item->op;
     struct sluice_err err = {0};
-    free(reading);
     op->waiting--;
     if (!op->is_over && outcome != SLUICE_NATS_ANSWERED) {
         note_error(op, outcome == SLUICE_NATS_LATE ? SLUICE_ERR_TIMEOUT : SLUICE_ERR_CONNECTION,
@@ -218,29 +259,29 @@ static void on_item(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes bo
                          op->items_bytes + item->entry.body_len <= READ_BYTES_MAX;
         op->items_bytes += item->is_found ? item->entry.body_len : 0;
     }
-    if (op->waiting == 0 && !op->is_over) {
-        if (op->err != NULL) {
-            op_fail(op, SLUICE_FATE_RETRY, op->err->rc, op->err->text);
-        } else {
-            op->read(op);
-        }
+    if (op->waiting == 0 && !op->is_over && !op_fail_if_noted(op)) {
+        op->read(op);
     }
     op_free_when_quiet(op);
 }
 
-/* Ask for the items that were added since the last time. There must be one. */
+/* Ask for the items that were added since the last time. There must be one, unless there was no
+ * memory for it. */
 static void fetch(struct op *op)
 {
     char subject[SLUICE_JOURNAL_SUBJECT_SIZE], body[SLUICE_JOURNAL_SUBJECT_SIZE + 128];
     (void)snprintf(subject, sizeof subject, "%s.STREAM.MSG.GET.KV_%s",
                    sluice_nats_publisher_api_prefix(op->journal->publisher), op->journal->bucket);
-    for (; op->items_asked < op->items_count; op->items_asked++) {
-        struct reading *reading = malloc(sizeof *reading);
-        SLUICE_ASSERT_IN(reading != NULL, "out of memory for a journal operation");
-        *reading = (struct reading){op, op->items_asked};
-        int len = snprintf(body, sizeof body, "{\"last_by_subj\":\"%s%s\"}", op->prefix,
-                           op->items[op->items_asked].name);
-        ask(op, subject, NULL, (sluice_bytes){body, (size_t)len}, on_item, reading);
+    while (op->items_asked < op->items_count && op->failed_rc == SLUICE_OK) {
+        struct item *item = &op->items[op->items_asked++];
+        int len =
+            snprintf(body, sizeof body, "{\"last_by_subj\":\"%s%s\"}", op->prefix, item->name);
+        if (ask(op, subject, NULL, (sluice_bytes){body, (size_t)len}, on_item, item) != SLUICE_OK) {
+            note_starved(op);
+        }
+    }
+    if (op->waiting == 0) {
+        (void)op_fail_if_noted(op);
     }
 }
 
@@ -252,11 +293,15 @@ static void add_item(struct op *op, const char *name, size_t len)
     if ((op->items_count & (op->items_count - 1)) == 0) { /* at 0, 1, 2, 4, … */
         size_t capacity = op->items_count == 0 ? 1 : (size_t)op->items_count * 2;
         struct item *items = realloc(op->items, capacity * sizeof items[0]);
-        SLUICE_ASSERT_IN(items != NULL, "out of memory for a journal operation");
+        if (items == NULL) {
+            note_starved(op);
+            return;
+        }
         op->items = items;
     }
     struct item *item = &op->items[op->items_count++];
     memset(item, 0, sizeof *item);
+    item->op = op;
     memcpy(item->name, name, len);
 }
 
@@ -281,12 +326,15 @@ static const struct item *find_chunk(const struct op *op, const struct sluice_jo
 }
 
 /* The whole answer of a chunked head; memory of malloc, NULL when a chunk is missing or is not what
- * its name says. */
-static char *join_chunks(const struct op *op, const struct sluice_journal_head *head)
+ * its name says, or when the operation is noted to have failed. */
+static char *join_chunks(struct op *op, const struct sluice_journal_head *head)
 {
     char sha[SLUICE_JOURNAL_SHA_SIZE];
     size_t len = 0;
     char *out = malloc(head->len + 1);
+    if (out == NULL) {
+        note_starved(op);
+    }
     for (uint32_t i = 0; out != NULL && i < head->chunks; i++) {
         const struct item *chunk = find_chunk(op, head, i);
         int is_good = chunk != NULL && chunk->entry.body_len <= head->len - len;
@@ -309,8 +357,8 @@ static char *join_chunks(const struct op *op, const struct sluice_journal_head *
 }
 
 /* The answer of an item; `owned` gets what must be freed. 0 when it cannot be read. */
-static int read_answer(const struct op *op, const struct item *item,
-                       struct sluice_journal_answer *out, char **owned)
+static int read_answer(struct op *op, const struct item *item, struct sluice_journal_answer *out,
+                       char **owned)
 {
     struct sluice_journal_head head;
     *owned = NULL;
@@ -329,28 +377,46 @@ static int read_answer(const struct op *op, const struct item *item,
 
 /* ---- load ---- */
 
+/* A record that cannot be read counts as none: it costs what it knew, not the message. */
+static void read_record(struct op *op, struct sluice_journal_record_text *texts,
+                        struct sluice_journal_done *done)
+{
+    const struct item *record = find_item(op, "s", 1);
+    sluice_rc rc = record == NULL
+                       ? SLUICE_ERR_NOT_FOUND
+                       : sluice_journal_record_decode(
+                             (sluice_bytes){record->entry.body, record->entry.body_len}, texts);
+    if (rc == SLUICE_OK) {
+        done->record = (struct sluice_journal_record){.numbers = texts->numbers,
+                                                      .failure = texts->failure,
+                                                      .step = texts->step,
+                                                      .text = texts->text};
+    } else if (rc == SLUICE_ERR_NOMEM) {
+        note_starved(op);
+    }
+}
+
 static void read_loaded(struct op *op)
 {
     struct sluice_journal_done done = {.fate = SLUICE_FATE_OK};
     struct sluice_journal_record_text texts;
     struct sluice_journal_answer *answers = calloc(op->items_count + 1, sizeof answers[0]);
     char **owned = calloc(op->items_count + 1, sizeof owned[0]);
-    SLUICE_ASSERT_IN(answers != NULL && owned != NULL, "out of memory for a journal operation");
-    const struct item *record = find_item(op, "s", 1);
-    /* A record that cannot be read counts as none: it costs what it knew, not the message. */
-    if (record != NULL && sluice_journal_record_decode(
-                              (sluice_bytes){record->entry.body, record->entry.body_len}, &texts)) {
-        done.record = (struct sluice_journal_record){.numbers = texts.numbers,
-                                                     .failure = texts.failure,
-                                                     .step = texts.step,
-                                                     .text = texts.text};
+    if (answers == NULL || owned == NULL) {
+        free(answers);
+        free(owned);
+        op_starve(op);
+        return;
     }
+    read_record(op, &texts, &done);
     for (uint32_t i = 0; i < op->items_count && done.answers_count < SLUICE_JOURNALED_MAX; i++) {
         uint32_t n = done.answers_count;
         done.answers_count += (uint32_t)read_answer(op, &op->items[i], &answers[n], &owned[n]);
     }
     done.answers = answers;
-    op_done(op, &done);
+    if (!op_fail_if_noted(op)) {
+        op_done(op, &done);
+    }
     for (uint32_t i = 0; i < op->items_count; i++) {
         free(owned[i]);
     }
@@ -391,7 +457,7 @@ static void on_subjects(void *ctx, enum sluice_nats_outcome outcome, sluice_byte
         sluice_rc rc = sluice_journal_subjects_decode(body, visit_subject, op, &err);
         if (rc != SLUICE_OK) {
             op_fail(op, SLUICE_FATE_RETRY, rc, err.text);
-        } else if (op->items_count == 0) {
+        } else if (op->items_count == 0 && op->failed_rc == SLUICE_OK) {
             read_loaded(op);
         } else {
             fetch(op);
@@ -400,19 +466,21 @@ static void on_subjects(void *ctx, enum sluice_nats_outcome outcome, sluice_byte
     op_free_when_quiet(op);
 }
 
-static void journal_load(struct sluice_journal *base, const struct sluice_journal_key *key,
-                         sluice_journal_done_fn *done, void *ctx)
+static sluice_rc journal_load(struct sluice_journal *base, const struct sluice_journal_key *key,
+                              sluice_journal_done_fn *done, void *ctx)
 {
     char subject[SLUICE_JOURNAL_SUBJECT_SIZE], body[SLUICE_JOURNAL_SUBJECT_SIZE + 32];
-    struct op *op = op_create(base, key, done, ctx);
+    struct op *op;
+    sluice_rc rc = op_create(base, key, done, ctx, &op);
     if (op == NULL) {
-        return;
+        return rc;
     }
     op->read = read_loaded;
     (void)snprintf(subject, sizeof subject, "%s.STREAM.INFO.KV_%s",
                    sluice_nats_publisher_api_prefix(op->journal->publisher), op->journal->bucket);
     int len = snprintf(body, sizeof body, "{\"subjects_filter\":\"%s>\"}", op->prefix);
-    ask(op, subject, NULL, (sluice_bytes){body, (size_t)len}, on_subjects, op);
+    rc = ask(op, subject, NULL, (sluice_bytes){body, (size_t)len}, on_subjects, op);
+    return rc == SLUICE_OK ? rc : op_drop(op);
 }
 
 /* ---- record_put ---- */
@@ -461,19 +529,24 @@ static void on_record_put(void *ctx, enum sluice_nats_outcome outcome, sluice_by
     op_free_when_quiet(op);
 }
 
-static void journal_record_put(struct sluice_journal *base, const struct sluice_journal_key *key,
-                               const struct sluice_journal_record *record,
-                               sluice_journal_done_fn *done, void *ctx)
+static sluice_rc journal_record_put(struct sluice_journal *base,
+                                    const struct sluice_journal_key *key,
+                                    const struct sluice_journal_record *record,
+                                    sluice_journal_done_fn *done, void *ctx)
 {
     char subject[SLUICE_JOURNAL_SUBJECT_SIZE + 96];
-    struct op *op = op_create(base, key, done, ctx);
+    struct op *op;
+    sluice_rc rc = op_create(base, key, done, ctx, &op);
     if (op == NULL) {
-        return;
+        return rc;
     }
     op->bytes = sluice_journal_record_encode(record);
-    SLUICE_ASSERT_IN(op->bytes != NULL, "out of memory for a journal operation");
+    if (op->bytes == NULL) {
+        return op_drop(op);
+    }
     (void)snprintf(subject, sizeof subject, "%ss", op->prefix);
-    ask(op, subject, NULL, (sluice_bytes){op->bytes, strlen(op->bytes)}, on_record_put, op);
+    rc = ask(op, subject, NULL, (sluice_bytes){op->bytes, strlen(op->bytes)}, on_record_put, op);
+    return rc == SLUICE_OK ? rc : op_drop(op);
 }
 
 /* ---- answer_put ---- */
@@ -499,6 +572,9 @@ static void read_existing(struct op *op)
         return;
     }
     if (!read_answer(op, item, &answer, &owned)) {
+        if (op_fail_if_noted(op)) {
+            return;
+        }
         op_fail(op, SLUICE_FATE_RETRY, SLUICE_ERR_DECODE,
                 "journal: the answer that was there first cannot be read");
         return;
@@ -528,7 +604,7 @@ static void on_head_put(void *ctx, enum sluice_nats_outcome outcome, sluice_byte
     op_free_when_quiet(op);
 }
 
-static void put_head(struct op *op)
+static sluice_rc put_head(struct op *op)
 {
     static const sluice_header create = {"Nats-Expected-Last-Subject-Sequence", "0"};
     char subject[SLUICE_JOURNAL_SUBJECT_SIZE + 96], name[96];
@@ -536,37 +612,46 @@ static void put_head(struct op *op)
     char *head = op->chunks_count == 0
                      ? sluice_journal_inline_encode((sluice_bytes){op->bytes, op->len}, &len)
                      : sluice_journal_chunked_encode(op->chunks, op->chunks_count, op->len, &len);
-    SLUICE_ASSERT_IN(head != NULL, "out of memory for a journal operation");
+    if (head == NULL) {
+        return SLUICE_ERR_NOMEM;
+    }
     sluice_journal_answer_name(name, &op->id);
     (void)snprintf(subject, sizeof subject, "%s%s", op->prefix, name);
-    ask(op, subject, &create, (sluice_bytes){head, len}, on_head_put, op);
+    sluice_rc rc = ask(op, subject, &create, (sluice_bytes){head, len}, on_head_put, op);
     free(head);
+    return rc;
 }
 
-static void put_next_chunk(struct op *op);
+static sluice_rc put_next_chunk(struct op *op);
 
 static void on_chunk_put(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes body)
 {
     struct op *op = ctx;
     op->waiting--;
     if (read_put(op, outcome, body, 0) == 1) {
+        sluice_rc rc = SLUICE_OK;
         if (op->chunks_sent < op->chunks_count) {
-            put_next_chunk(op);
+            rc = put_next_chunk(op);
         } else if (op->waiting == 0) {
-            put_head(op); /* last: who sees the head finds all chunks */
+            rc = put_head(op); /* last: who sees the head finds all chunks */
+        }
+        if (rc != SLUICE_OK && op->waiting == 0) { /* else the next that is stored tries again */
+            op_starve(op);
         }
     }
     op_free_when_quiet(op);
 }
 
-static void put_next_chunk(struct op *op)
+static sluice_rc put_next_chunk(struct op *op)
 {
     char subject[SLUICE_JOURNAL_SUBJECT_SIZE + 96];
     uint32_t index = op->chunks_sent++;
     size_t start = (size_t)index * op->chunk_size;
     size_t len = op->len - start < op->chunk_size ? op->len - start : op->chunk_size;
     (void)snprintf(subject, sizeof subject, "%sc.%s", op->prefix, op->chunks[index].sha);
-    ask(op, subject, NULL, (sluice_bytes){op->bytes + start, len}, on_chunk_put, op);
+    sluice_rc rc = ask(op, subject, NULL, (sluice_bytes){op->bytes + start, len}, on_chunk_put, op);
+    op->chunks_sent -= rc != SLUICE_OK;
+    return rc;
 }
 
 static void on_too_large(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes body)
@@ -580,33 +665,39 @@ static void on_too_large(void *ctx, enum sluice_nats_outcome outcome, sluice_byt
     op_free_when_quiet(op);
 }
 
-static void put_chunks(struct op *op)
+static sluice_rc put_chunks(struct op *op)
 {
     op->chunks_count = (uint32_t)((op->len + op->chunk_size - 1) / op->chunk_size);
     if (op->len > SLUICE_JOURNAL_ANSWER_MAX || op->chunks_count > SLUICE_JOURNAL_CHUNKS_MAX) {
         op->waiting++;
-        sluice_nats_requests_defer(op->journal->requests, on_too_large, op);
-        return;
+        return sluice_nats_requests_defer(op->journal->requests, on_too_large, op);
     }
     op->chunks = calloc(op->chunks_count, sizeof op->chunks[0]);
-    SLUICE_ASSERT_IN(op->chunks != NULL, "out of memory for a journal operation");
+    if (op->chunks == NULL) {
+        return SLUICE_ERR_NOMEM;
+    }
     for (uint32_t i = 0; i < op->chunks_count; i++) {
         size_t start = (size_t)i * op->chunk_size;
         size_t len = op->len - start < op->chunk_size ? op->len - start : op->chunk_size;
         sluice_journal_sha((sluice_bytes){op->bytes + start, len}, op->chunks[i].sha);
     }
-    while (op->chunks_sent < op->chunks_count && op->chunks_sent < CHUNKS_AT_ONCE) {
-        put_next_chunk(op);
+    sluice_rc rc = SLUICE_OK;
+    while (op->chunks_sent < op->chunks_count && op->chunks_sent < CHUNKS_AT_ONCE &&
+           rc == SLUICE_OK) {
+        rc = put_next_chunk(op);
     }
+    return op->waiting > 0 ? SLUICE_OK : rc; /* the first that is stored tries the next again */
 }
 
-static void journal_answer_put(struct sluice_journal *base, const struct sluice_journal_key *key,
-                               const struct sluice_journaled *id, sluice_bytes bytes,
-                               sluice_journal_done_fn *done, void *ctx)
+static sluice_rc journal_answer_put(struct sluice_journal *base,
+                                    const struct sluice_journal_key *key,
+                                    const struct sluice_journaled *id, sluice_bytes bytes,
+                                    sluice_journal_done_fn *done, void *ctx)
 {
-    struct op *op = op_create(base, key, done, ctx);
+    struct op *op;
+    sluice_rc rc = op_create(base, key, done, ctx, &op);
     if (op == NULL) {
-        return;
+        return rc;
     }
     struct sluice_publisher *publisher = op->journal->publisher;
     size_t most = publisher->ops->payload_max(publisher);
@@ -616,16 +707,15 @@ static void journal_answer_put(struct sluice_journal *base, const struct sluice_
     op->id = *id;
     op->len = bytes.len;
     op->bytes = malloc(bytes.len + 1);
-    SLUICE_ASSERT_IN(op->bytes != NULL, "out of memory for a journal operation");
+    if (op->bytes == NULL) {
+        return op_drop(op);
+    }
     if (bytes.len > 0) {
         memcpy(op->bytes, bytes.data, bytes.len);
     }
     op->chunk_size = most < CHUNK_SIZE ? most : CHUNK_SIZE;
-    if (bytes.len + sizeof SLUICE_JOURNAL_INLINE_HEAD > most) {
-        put_chunks(op);
-    } else {
-        put_head(op);
-    }
+    rc = bytes.len + sizeof SLUICE_JOURNAL_INLINE_HEAD > most ? put_chunks(op) : put_head(op);
+    return rc == SLUICE_OK ? rc : op_drop(op);
 }
 
 /* ---- The port ---- */

@@ -3,6 +3,7 @@
 
 #include "adapter/nats_headers.h"
 #include "codec/base64.h"
+#include "codec/json_text.h"
 #include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <openssl/sha.h>
@@ -10,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RECORD_VERSION 1
-#define CHUNKED_HEAD   "SA1 c "
-#define SHA_HEX_LEN    64u
+#define RECORD_VERSION  1
+#define RECORD_SIZE_MAX 65536u
+#define CHUNKED_HEAD    "SA1 c "
+#define SHA_HEX_LEN     64u
 
 /* ---- Subjects ---- */
 
@@ -174,16 +176,21 @@ static int read_record(const cJSON *json, struct sluice_journal_record_text *out
            read_outputs(json, &out->numbers);
 }
 
-int sluice_journal_record_decode(sluice_bytes bytes, struct sluice_journal_record_text *out)
+sluice_rc sluice_journal_record_decode(sluice_bytes bytes, struct sluice_journal_record_text *out)
 {
+    struct sluice_err err;
+    sluice_rc rc = SLUICE_OK;
     memset(out, 0, sizeof *out);
     cJSON *json = cJSON_ParseWithLength(bytes.data, bytes.len);
-    int is_read = cJSON_IsObject(json) && read_record(json, out);
-    cJSON_Delete(json);
-    if (!is_read) {
+    if (json == NULL) { /* which does not say whether text or memory was to blame */
+        rc = sluice_json_parse(bytes, RECORD_SIZE_MAX, &json, &err);
+    }
+    if (rc == SLUICE_OK && !(cJSON_IsObject(json) && read_record(json, out))) {
+        rc = SLUICE_ERR_DECODE;
         memset(out, 0, sizeof *out);
     }
-    return is_read;
+    cJSON_Delete(json);
+    return rc == SLUICE_OK || rc == SLUICE_ERR_NOMEM ? rc : SLUICE_ERR_DECODE;
 }
 
 /* ---- Answers ---- */

@@ -34,8 +34,9 @@ struct sluice_journal_record_text {
 
 /* Memory of malloc; NULL without memory. Texts are cut, at a character's border. */
 char *sluice_journal_record_encode(const struct sluice_journal_record *record);
-/* 0 for anything that is not such a record of this version. */
-int sluice_journal_record_decode(sluice_bytes bytes, struct sluice_journal_record_text *out);
+/* ERR_DECODE for anything that is not such a record of this version; ERR_NOMEM. */
+SLUICE_MUST_CHECK
+sluice_rc sluice_journal_record_decode(sluice_bytes bytes, struct sluice_journal_record_text *out);
 
 /* ---- An answer: its bytes, or the list of its chunks ---- */
 

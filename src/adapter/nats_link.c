@@ -752,8 +752,9 @@ enum sluice_nats_sent sluice_nats_link_publish(struct sluice_nats_link *link, co
     case NATS_INVALID_ARG:
     case NATS_INVALID_SUBJECT:
     case NATS_NO_SERVER_SUPPORT:
-    case NATS_NO_MEMORY:
         return SLUICE_NATS_REFUSED;
+    case NATS_NO_MEMORY:
+        return SLUICE_NATS_STARVED;
     default:
         /* A write that failed half-way leaves the stream of bytes unusable; cnats itself would go
          * on. */

@@ -48,7 +48,8 @@ enum sluice_nats_sent {
     SLUICE_NATS_SENT,      /* in the connection's buffer; no proof of anything */
     SLUICE_NATS_DOWN,      /* not connected, or the connection broke meanwhile: not sent */
     SLUICE_NATS_TOO_LARGE, /* over the server's max payload */
-    SLUICE_NATS_REFUSED    /* not a legal subject or header; no memory */
+    SLUICE_NATS_REFUSED,   /* not a legal subject or header */
+    SLUICE_NATS_STARVED    /* no memory */
 };
 
 /* Milliseconds of the monotonic clock that counts suspended time. Any thread. */

@@ -3,7 +3,6 @@
 
 #include "adapter/nats_puback.h"
 #include "codec/header.h"
-#include "core/assert.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +113,7 @@ static void on_answer(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes 
 
 /* ---- The port ---- */
 
+/* NULL without memory. */
 static struct publishing *publishing_create(struct nats_publisher *publisher,
                                             const struct sluice_publication *publication,
                                             sluice_publish_done_fn *done, void *ctx)
@@ -122,7 +122,9 @@ static struct publishing *publishing_create(struct nats_publisher *publisher,
     size_t size = strlen(publication->subject) + 1;
     size_t stream_size = stream == NULL ? 0 : strlen(stream) + 1;
     struct publishing *p = malloc(sizeof *p + size + stream_size);
-    SLUICE_ASSERT_IN(p != NULL, "out of memory for a publish");
+    if (p == NULL) {
+        return NULL;
+    }
     p->done = done;
     p->ctx = ctx;
     p->payload_max = (size_t)sluice_nats_link_payload_max(publisher->link);
@@ -143,28 +145,42 @@ static enum sluice_nats_again again_of(const struct sluice_publication *publicat
     return id == NULL ? SLUICE_NATS_IF_NOBODY_LISTENS : SLUICE_NATS_IF_SILENT;
 }
 
-static void publisher_publish(struct sluice_publisher *base,
-                              const struct sluice_publication *publication,
-                              sluice_publish_done_fn *done, void *ctx)
+static sluice_rc send_publication(const struct nats_publisher *publisher,
+                                  const struct sluice_publication *publication,
+                                  struct publishing *p)
 {
-    struct nats_publisher *publisher = (struct nats_publisher *)base;
-    struct publishing *p = publishing_create(publisher, publication, done, ctx);
     const sluice_header *headers = publication->headers;
     uint32_t count = publication->headers_count;
     sluice_header *more = NULL;
     if (publication->expected_stream != NULL) {
         more = malloc((count + 1) * sizeof more[0]);
-        SLUICE_ASSERT_IN(more != NULL, "out of memory for a publish");
+        if (more == NULL) {
+            return SLUICE_ERR_NOMEM;
+        }
         if (count > 0) {
             memcpy(more, headers, count * sizeof more[0]);
         }
         more[count++] = (sluice_header){"Nats-Expected-Stream", publication->expected_stream};
         headers = more;
     }
-    sluice_nats_requests_send(publisher->requests, publication->subject, headers, count,
-                              publication->body, publisher->timeout_ms, again_of(publication),
-                              on_answer, p);
+    sluice_rc rc = sluice_nats_requests_send(publisher->requests, publication->subject, headers,
+                                             count, publication->body, publisher->timeout_ms,
+                                             again_of(publication), on_answer, p);
     free(more);
+    return rc;
+}
+
+static sluice_rc publisher_publish(struct sluice_publisher *base,
+                                   const struct sluice_publication *publication,
+                                   sluice_publish_done_fn *done, void *ctx)
+{
+    struct nats_publisher *publisher = (struct nats_publisher *)base;
+    struct publishing *p = publishing_create(publisher, publication, done, ctx);
+    sluice_rc rc = p == NULL ? SLUICE_ERR_NOMEM : send_publication(publisher, publication, p);
+    if (rc != SLUICE_OK) {
+        free(p);
+    }
+    return rc;
 }
 
 static size_t publisher_payload_max(struct sluice_publisher *base)

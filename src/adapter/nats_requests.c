@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_requests.h"
 
-#include "core/assert.h"
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -74,13 +73,14 @@ struct answer {
 
 /* ---- Entries ---- */
 
-static void grow(struct sluice_nats_requests *r)
+static int grow(struct sluice_nats_requests *r)
 {
     uint32_t count = r->count == 0 ? FIRST_COUNT : r->count * 2;
-    SLUICE_ASSERT_IN(count <= COUNT_MAX, "too many open requests");
-    struct entry *entries = realloc(r->entries, count * sizeof entries[0]);
-    /* There is no way to answer a request that cannot be noted; dying here loses nothing. */
-    SLUICE_ASSERT_IN(entries != NULL, "out of memory for open requests");
+    struct entry *entries =
+        count > COUNT_MAX ? NULL : realloc(r->entries, count * sizeof entries[0]);
+    if (entries == NULL) {
+        return 0;
+    }
     memset(entries + r->count, 0, (count - r->count) * sizeof entries[0]);
     for (uint32_t i = count; i > r->count; i--) {
         entries[i - 1].next = r->free;
@@ -88,12 +88,14 @@ static void grow(struct sluice_nats_requests *r)
     }
     r->entries = entries;
     r->count = count;
+    return 1;
 }
 
+/* NONE without memory. */
 static uint32_t take_entry(struct sluice_nats_requests *r, sluice_nats_answer_fn *fn, void *ctx)
 {
-    if (r->free == NONE) {
-        grow(r);
+    if (r->free == NONE && !grow(r)) {
+        return NONE;
     }
     uint32_t index = r->free;
     struct entry *e = &r->entries[index];
@@ -103,6 +105,16 @@ static uint32_t take_entry(struct sluice_nats_requests *r, sluice_nats_answer_fn
     e->generation++;
     e->next = e->prev = NONE;
     return index;
+}
+
+static void give_back(struct sluice_nats_requests *r, uint32_t index)
+{
+    struct entry *e = &r->entries[index];
+    free(e->again);
+    e->again = NULL;
+    e->state = ENTRY_FREE;
+    e->next = r->free;
+    r->free = index;
 }
 
 static uint32_t *bucket_of(struct sluice_nats_requests *r, const struct entry *e)
@@ -142,14 +154,9 @@ static void unlink_open(struct sluice_nats_requests *r, uint32_t index)
 static void finish(struct sluice_nats_requests *r, uint32_t index, enum sluice_nats_outcome outcome,
                    sluice_bytes body)
 {
-    struct entry *e = &r->entries[index];
-    sluice_nats_answer_fn *fn = e->fn;
-    void *ctx = e->ctx;
-    free(e->again);
-    e->again = NULL;
-    e->state = ENTRY_FREE;
-    e->next = r->free;
-    r->free = index;
+    sluice_nats_answer_fn *fn = r->entries[index].fn;
+    void *ctx = r->entries[index].ctx;
+    give_back(r, index);
     fn(ctx, outcome, body);
 }
 
@@ -234,6 +241,7 @@ static void *put(char **at, const void *data, size_t len)
     return to;
 }
 
+/* NULL without memory. */
 static struct again *again_create(enum sluice_nats_again when, const char *subject,
                                   const sluice_header *headers, uint32_t headers_count,
                                   sluice_bytes body)
@@ -244,7 +252,9 @@ static struct again *again_create(enum sluice_nats_again when, const char *subje
         size += strlen(headers[i].name) + strlen(headers[i].value) + 2;
     }
     struct again *a = malloc(size);
-    SLUICE_ASSERT_IN(a != NULL, "out of memory for a request");
+    if (a == NULL) {
+        return NULL;
+    }
     char *at = (char *)(a + 1);
     *a = (struct again){.when = when, .wait_ms = AGAIN_FIRST_MS, .headers_count = headers_count};
     a->headers = put(&at, headers, headers_count * sizeof headers[0]);
@@ -275,7 +285,9 @@ static void send_again(struct sluice_nats_requests *r, uint32_t index, int64_t n
     unlink_open(r, index);
     enum sluice_nats_sent sent =
         transmit(r, index, a->subject, a->headers, a->headers_count, a->body);
-    if (sent != SLUICE_NATS_SENT) {
+    if (sent == SLUICE_NATS_STARVED) {
+        a->is_waiting = 1; /* memory may be back before the deadline */
+    } else if (sent != SLUICE_NATS_SENT) {
         end_later(r, index, a->is_unknown ? SLUICE_NATS_LOST : outcome_of(sent));
         return;
     }
@@ -434,33 +446,52 @@ void sluice_nats_requests_down(struct sluice_nats_requests *r)
 
 /* ---- Operations ---- */
 
-void sluice_nats_requests_send(struct sluice_nats_requests *r, const char *subject,
-                               const sluice_header *headers, uint32_t headers_count,
-                               sluice_bytes body, int64_t timeout_ms, enum sluice_nats_again again,
-                               sluice_nats_answer_fn *fn, void *ctx)
+sluice_rc sluice_nats_requests_send(struct sluice_nats_requests *r, const char *subject,
+                                    const sluice_header *headers, uint32_t headers_count,
+                                    sluice_bytes body, int64_t timeout_ms,
+                                    enum sluice_nats_again again, sluice_nats_answer_fn *fn,
+                                    void *ctx)
 {
+    struct again *copy = NULL;
     uint32_t index = take_entry(r, fn, ctx);
+    if (index == NONE) {
+        return SLUICE_ERR_NOMEM;
+    }
     struct entry *e = &r->entries[index];
-    enum sluice_nats_sent sent = transmit(r, index, subject, headers, headers_count, body);
+    if (again != SLUICE_NATS_ONCE) {
+        copy = e->again = again_create(again, subject, headers, headers_count, body);
+    }
+    enum sluice_nats_sent sent = again != SLUICE_NATS_ONCE && copy == NULL
+                                     ? SLUICE_NATS_STARVED
+                                     : transmit(r, index, subject, headers, headers_count, body);
+    if (sent == SLUICE_NATS_STARVED) {
+        give_back(r, index);
+        return SLUICE_ERR_NOMEM;
+    }
     if (sent != SLUICE_NATS_SENT) {
         end_later(r, index, outcome_of(sent));
-        return;
+        return SLUICE_OK;
     }
     int64_t now = sluice_nats_now_ms();
     e->due_ms = now + timeout_ms;
-    if (again != SLUICE_NATS_ONCE) {
-        e->again = again_create(again, subject, headers, headers_count, body);
-        e->again->deadline_ms = now + timeout_ms;
-        e->due_ms = due_of(e->again, now);
+    if (copy != NULL) {
+        copy->deadline_ms = now + timeout_ms;
+        e->due_ms = due_of(copy, now);
     }
     link_open(r, index);
     start_timer(r);
+    return SLUICE_OK;
 }
 
-void sluice_nats_requests_defer(struct sluice_nats_requests *r, sluice_nats_answer_fn *fn,
-                                void *ctx)
+sluice_rc sluice_nats_requests_defer(struct sluice_nats_requests *r, sluice_nats_answer_fn *fn,
+                                     void *ctx)
 {
-    end_later(r, take_entry(r, fn, ctx), SLUICE_NATS_NOT_SENT);
+    uint32_t index = take_entry(r, fn, ctx);
+    if (index == NONE) {
+        return SLUICE_ERR_NOMEM;
+    }
+    end_later(r, index, SLUICE_NATS_NOT_SENT);
+    return SLUICE_OK;
 }
 
 struct sluice_nats_requests *sluice_nats_requests_create(uv_loop_t *loop,

@@ -40,16 +40,20 @@ struct sluice_nats_requests *sluice_nats_requests_create(uv_loop_t *loop,
 void sluice_nats_requests_up(struct sluice_nats_requests *requests);
 void sluice_nats_requests_down(struct sluice_nats_requests *requests);
 
-/* Everything is copied or sent before it returns; one call of `fn` follows, never from inside.
- * Timeouts are kept to within 50 ms. */
-void sluice_nats_requests_send(struct sluice_nats_requests *requests, const char *subject,
-                               const sluice_header *headers, uint32_t headers_count,
-                               sluice_bytes body, int64_t timeout_ms, enum sluice_nats_again again,
-                               sluice_nats_answer_fn *fn, void *ctx);
+/* Everything is copied or sent before it returns; one call of `fn` follows, never from inside; none
+ * after ERR_NOMEM: then nothing was sent. Timeouts are kept to within 50 ms. */
+SLUICE_MUST_CHECK
+sluice_rc sluice_nats_requests_send(struct sluice_nats_requests *requests, const char *subject,
+                                    const sluice_header *headers, uint32_t headers_count,
+                                    sluice_bytes body, int64_t timeout_ms,
+                                    enum sluice_nats_again again, sluice_nats_answer_fn *fn,
+                                    void *ctx);
 
-/* A call of `fn` with NOT_SENT in the next turn, for those who fail before sending. */
-void sluice_nats_requests_defer(struct sluice_nats_requests *requests, sluice_nats_answer_fn *fn,
-                                void *ctx);
+/* A call of `fn` with NOT_SENT in the next turn, for those who fail before sending. ERR_NOMEM as
+ * above. */
+SLUICE_MUST_CHECK
+sluice_rc sluice_nats_requests_defer(struct sluice_nats_requests *requests,
+                                     sluice_nats_answer_fn *fn, void *ctx);
 
 /* End all open requests with LOST, now. Sending is still allowed and ends as NOT_SENT, also now. */
 void sluice_nats_requests_end(struct sluice_nats_requests *requests);

@@ -2,7 +2,6 @@
 #include "adapter/null_store.h"
 
 #include <stddef.h>
-#include <stdlib.h>
 
 struct owed {
     struct owed *next;
@@ -62,15 +61,15 @@ static void on_mail(struct sluice_mail *mail)
     }
 }
 
-static void owe(struct sluice_store *base, enum sluice_fate fate, sluice_rc rc,
-                sluice_store_done_fn *done, void *ctx)
+static sluice_rc owe(struct sluice_store *base, enum sluice_fate fate, sluice_rc rc,
+                     sluice_store_done_fn *done, void *ctx)
 {
     struct null_store *s = (struct null_store *)base;
     struct owed *o = s->spare;
     if (o != NULL) {
         s->spare = o->next;
     } else if ((o = sluice_mem_alloc(s->allocator, 1, sizeof *o)) == NULL) {
-        abort();
+        return SLUICE_ERR_NOMEM;
     }
     *o = (struct owed){.done = done, .ctx = ctx, .fate = fate, .rc = rc};
     *s->last = o;
@@ -79,27 +78,28 @@ static void owe(struct sluice_store *base, enum sluice_fate fate, sluice_rc rc,
         s->is_posted = 1;
         s->mailbox->post(s->mailbox, &s->mail);
     }
+    return SLUICE_OK;
 }
 
-static void put(struct sluice_store *base, const struct sluice_doc *docs, uint32_t count,
-                sluice_store_done_fn *done, void *ctx)
+static sluice_rc put(struct sluice_store *base, const struct sluice_doc *docs, uint32_t count,
+                     sluice_store_done_fn *done, void *ctx)
 {
     (void)docs;
     (void)count;
-    owe(base, SLUICE_FATE_OK, SLUICE_OK, done, ctx);
+    return owe(base, SLUICE_FATE_OK, SLUICE_OK, done, ctx);
 }
 
-static void find(struct sluice_store *base, const char *collection, const char *id,
-                 sluice_store_done_fn *done, void *ctx)
+static sluice_rc find(struct sluice_store *base, const char *collection, const char *id,
+                      sluice_store_done_fn *done, void *ctx)
 {
     (void)collection;
     (void)id;
-    owe(base, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_NOT_FOUND, done, ctx);
+    return owe(base, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_NOT_FOUND, done, ctx);
 }
 
-static void ping(struct sluice_store *base, sluice_store_done_fn *done, void *ctx)
+static sluice_rc ping(struct sluice_store *base, sluice_store_done_fn *done, void *ctx)
 {
-    owe(base, SLUICE_FATE_OK, SLUICE_OK, done, ctx);
+    return owe(base, SLUICE_FATE_OK, SLUICE_OK, done, ctx);
 }
 
 static void destroy(struct sluice_store *base)

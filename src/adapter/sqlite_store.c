@@ -311,21 +311,21 @@ static void store_idle(void *self)
 
 /* ---- The port */
 
-static void put(struct sluice_store *base, const struct sluice_doc *docs, uint32_t count,
-                sluice_store_done_fn *done, void *ctx)
+static sluice_rc put(struct sluice_store *base, const struct sluice_doc *docs, uint32_t count,
+                     sluice_store_done_fn *done, void *ctx)
 {
-    sluice_group_put(((struct sqlite_store *)base)->group, docs, count, done, ctx);
+    return sluice_group_put(((struct sqlite_store *)base)->group, docs, count, done, ctx);
 }
 
-static void find(struct sluice_store *base, const char *collection, const char *id,
-                 sluice_store_done_fn *done, void *ctx)
+static sluice_rc find(struct sluice_store *base, const char *collection, const char *id,
+                      sluice_store_done_fn *done, void *ctx)
 {
-    sluice_group_find(((struct sqlite_store *)base)->group, collection, id, done, ctx);
+    return sluice_group_find(((struct sqlite_store *)base)->group, collection, id, done, ctx);
 }
 
-static void ping(struct sluice_store *base, sluice_store_done_fn *done, void *ctx)
+static sluice_rc ping(struct sluice_store *base, sluice_store_done_fn *done, void *ctx)
 {
-    sluice_group_ping(((struct sqlite_store *)base)->group, done, ctx);
+    return sluice_group_ping(((struct sqlite_store *)base)->group, done, ctx);
 }
 
 static void destroy(struct sluice_store *base)

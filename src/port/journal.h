@@ -45,17 +45,18 @@ struct sluice_journal;
 
 struct sluice_journal_ops {
     /* All: loop thread, never block; arguments are copied or sent before the call returns; exactly
-     * one callback, never from inside. Reads go to the bucket's leader, never to a mirror. */
-    void (*load)(struct sluice_journal *j, const struct sluice_journal_key *key,
-                 sluice_journal_done_fn *done, void *ctx);
+     * one callback, never from inside; none after ERR_NOMEM: then nothing was asked. Reads go to
+     * the bucket's leader, never to a mirror. */
+    sluice_rc (*load)(struct sluice_journal *j, const struct sluice_journal_key *key,
+                      sluice_journal_done_fn *done, void *ctx);
     /* Create-only. An answer over the payload limit is cut into chunks named by their content, its
      * head written last. */
-    void (*answer_put)(struct sluice_journal *j, const struct sluice_journal_key *key,
-                       const struct sluice_journaled *id, sluice_bytes bytes,
-                       sluice_journal_done_fn *done, void *ctx);
-    void (*record_put)(struct sluice_journal *j, const struct sluice_journal_key *key,
-                       const struct sluice_journal_record *record, sluice_journal_done_fn *done,
-                       void *ctx);
+    sluice_rc (*answer_put)(struct sluice_journal *j, const struct sluice_journal_key *key,
+                            const struct sluice_journaled *id, sluice_bytes bytes,
+                            sluice_journal_done_fn *done, void *ctx);
+    sluice_rc (*record_put)(struct sluice_journal *j, const struct sluice_journal_key *key,
+                            const struct sluice_journal_record *record,
+                            sluice_journal_done_fn *done, void *ctx);
     /* Open operations end with UNKNOWN, their callbacks made before it returns. Accepts NULL. */
     void (*destroy)(struct sluice_journal *j);
 };

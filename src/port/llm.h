@@ -42,15 +42,15 @@ struct sluice_llm;
 
 struct sluice_llm_ops {
     /* Loop thread, never blocks. Exactly one callback on the loop thread, never from inside.
-     * Returns a number for cancel, unique among open calls. */
+     * Returns a number for cancel, unique among open calls; 0 without memory: no callback then. */
     uint64_t (*ask)(struct sluice_llm *llm, const struct sluice_llm_ask *ask,
                     sluice_llm_done_fn *done, void *ctx);
     /* End a call soon: its callback comes with CANCELLED (or with what it ended with meanwhile).
      * Unknown numbers are ignored. Never calls back from inside. */
     void (*cancel)(struct sluice_llm *llm, uint64_t call);
     /* GET {base}/models: does the endpoint answer? OK for any HTTP answer below 500; ERR_AUTH is
-     * reported in rc. */
-    void (*ping)(struct sluice_llm *llm, sluice_llm_done_fn *done, void *ctx);
+     * reported in rc. ERR_NOMEM as 0 above. */
+    sluice_rc (*ping)(struct sluice_llm *llm, sluice_llm_done_fn *done, void *ctx);
     /* Ends open calls with CANCELLED; their callbacks are made before it returns. Accepts NULL. */
     void (*destroy)(struct sluice_llm *llm);
 };

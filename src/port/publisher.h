@@ -16,10 +16,9 @@ struct sluice_publication {
 };
 
 struct sluice_publish_done {
-    enum sluice_fate
-        fate; /* OK: a PubAck (a duplicate only with sequence > 0). RETRY: not sent, refused, no
-                 responders. UNKNOWN: no PubAck in time, or none that can be right. PERMANENT: over
-                 the server's limit */
+    enum sluice_fate fate; /* OK: a PubAck (a duplicate only with sequence > 0). RETRY: not sent,
+                              refused, no responders. UNKNOWN: no PubAck in time, or none that can
+                              be right. PERMANENT: over the server's limit */
     sluice_rc rc;
     uint64_t sequence;
     int is_duplicate;
@@ -33,9 +32,9 @@ struct sluice_publisher;
 
 struct sluice_publisher_ops {
     /* Loop thread, never blocks; copied or sent before it returns. Exactly one callback, never from
-     * inside. */
-    void (*publish)(struct sluice_publisher *p, const struct sluice_publication *publication,
-                    sluice_publish_done_fn *done, void *ctx);
+     * inside; none after ERR_NOMEM: then nothing was sent. */
+    sluice_rc (*publish)(struct sluice_publisher *p, const struct sluice_publication *publication,
+                         sluice_publish_done_fn *done, void *ctx);
     size_t (*payload_max)(
         struct sluice_publisher *p); /* of the server, headers included; 0: not known yet */
     int (*is_up)(struct sluice_publisher *p);

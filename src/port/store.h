@@ -37,14 +37,14 @@ struct sluice_store_ops {
     /* Begin to upsert all documents of one message; concurrent messages share a group commit. Loop
      * thread only, never blocks. Documents are borrowed until the callback. Exactly one callback
      * follows, on the loop thread, never from inside this call; also after cancel and during
-     * destroy. */
-    void (*put)(struct sluice_store *s, const struct sluice_doc *docs, uint32_t count,
-                sluice_store_done_fn *done, void *ctx);
+     * destroy. None follows ERR_NOMEM: then nothing was begun. */
+    sluice_rc (*put)(struct sluice_store *s, const struct sluice_doc *docs, uint32_t count,
+                     sluice_store_done_fn *done, void *ctx);
     /* Read one document by id; same rules. A missing collection counts as a missing document. */
-    void (*find)(struct sluice_store *s, const char *collection, const char *id,
-                 sluice_store_done_fn *done, void *ctx);
+    sluice_rc (*find)(struct sluice_store *s, const char *collection, const char *id,
+                      sluice_store_done_fn *done, void *ctx);
     /* Is the store answering? Same rules; used by boot and /health. */
-    void (*ping)(struct sluice_store *s, sluice_store_done_fn *done, void *ctx);
+    sluice_rc (*ping)(struct sluice_store *s, sluice_store_done_fn *done, void *ctx);
     /* Waits for the operation that is running (bounded by its timeout), ends the others with
      * CANCELLED, joins the thread. Loop thread. Callbacks still owed are made before it returns.
      * Accepts NULL. */

@@ -26,6 +26,17 @@ static enum sluice_fate failed(struct inflight *m, uint32_t step, sluice_rc rc, 
     return fate;
 }
 
+static enum sluice_fate starved(struct inflight *m, uint32_t step)
+{
+    return failed(m, step, SLUICE_ERR_NOMEM, "no memory for the answer", SLUICE_FATE_NO_MEMORY);
+}
+
+/* What cannot be used is asked for again; what there is no memory for now can be used later. */
+static enum sluice_fate fate_of_replay(enum sluice_fate fate)
+{
+    return fate == SLUICE_FATE_OK || fate == SLUICE_FATE_NO_MEMORY ? fate : SLUICE_FATE_MISS;
+}
+
 /* The answer as the journal keeps it: small JSON, readable with any NATS tool. */
 static sluice_bytes llm_journal_bytes(struct inflight *m, const sluice_llm_reply *r)
 {
@@ -61,13 +72,15 @@ enum sluice_fate host_llm_answer(struct inflight *m, uint32_t step, sluice_bytes
     r->completion_tokens = completion_tokens;
     r->created_unix_ms = created_unix_ms;
     if (m->arena.is_exhausted) {
-        return failed(m, step, SLUICE_ERR_NOMEM, "no memory for the answer",
-                      SLUICE_FATE_BAD_ANSWER);
+        return starved(m, step);
     }
     if (s->answer_type != NULL) {
         ProtobufCMessage *answer = NULL;
         sluice_rc rc = sluice_proto_from_json(s->answer_type, r->text, SLUICE_JSON_STRICT,
                                               &m->arena, &answer, &err);
+        if (rc == SLUICE_ERR_NOMEM) {
+            return starved(m, step);
+        }
         if (rc != SLUICE_OK) {
             (void)sluice_err_prefix(&err, rc, "the answer is no %s",
                                     sluice_pb_type_name(s->answer_type));
@@ -104,7 +117,7 @@ static enum sluice_fate replay_llm(struct inflight *m, uint32_t step, const cJSO
         m, step, (sluice_bytes){content, strlen(content)}, model, finish == NULL ? "" : finish,
         (uint32_t)number_of(json, "prompt_tokens"), (uint32_t)number_of(json, "completion_tokens"),
         (int64_t)number_of(json, "created_ms"));
-    return fate == SLUICE_FATE_OK ? fate : SLUICE_FATE_MISS;
+    return fate_of_replay(fate);
 }
 
 /* HTTP answers: a head line of JSON, then the body as it came. */
@@ -117,15 +130,16 @@ static enum sluice_fate replay_http(struct inflight *m, uint32_t step, sluice_by
     size_t head = (size_t)(nl - (const char *)journaled.data);
     cJSON *json = NULL;
     struct sluice_err err;
-    if (sluice_json_parse((sluice_bytes){journaled.data, head}, 4096, &json, &err) != SLUICE_OK) {
-        return SLUICE_FATE_MISS;
+    sluice_rc rc = sluice_json_parse((sluice_bytes){journaled.data, head}, 4096, &json, &err);
+    if (rc != SLUICE_OK) {
+        return rc == SLUICE_ERR_NOMEM ? starved(m, step) : SLUICE_FATE_MISS;
     }
     const char *type = text_of(json, "content_type");
     enum sluice_fate fate = host_http_answer(m, step, (int32_t)number_of(json, "status"),
                                              (sluice_bytes){nl + 1, journaled.len - head - 1},
                                              type == NULL ? "" : type);
     cJSON_Delete(json);
-    return fate == SLUICE_FATE_OK ? fate : SLUICE_FATE_MISS;
+    return fate_of_replay(fate);
 }
 
 enum sluice_fate host_replay(struct inflight *m, uint32_t step, sluice_bytes journaled)
@@ -138,8 +152,9 @@ enum sluice_fate host_replay(struct inflight *m, uint32_t step, sluice_bytes jou
     }
     cJSON *json = NULL;
     struct sluice_err err;
-    if (sluice_json_parse(journaled, JOURNALED_SIZE_MAX, &json, &err) != SLUICE_OK) {
-        return SLUICE_FATE_MISS;
+    sluice_rc rc = sluice_json_parse(journaled, JOURNALED_SIZE_MAX, &json, &err);
+    if (rc != SLUICE_OK) {
+        return rc == SLUICE_ERR_NOMEM ? starved(m, step) : SLUICE_FATE_MISS;
     }
     enum sluice_fate fate = replay_llm(m, step, json);
     cJSON_Delete(json);
@@ -164,8 +179,7 @@ enum sluice_fate host_http_answer(struct inflight *m, uint32_t step, int32_t sta
     sluice_buffer_text(&b, "}\n");
     sluice_buffer_add(&b, body.data, body.len);
     if (m->arena.is_exhausted) {
-        return failed(m, step, SLUICE_ERR_NOMEM, "no memory for the answer",
-                      SLUICE_FATE_BAD_ANSWER);
+        return starved(m, step);
     }
     s->rc = SLUICE_OK;
     s->journal_bytes = (sluice_bytes){b.data, b.len};
@@ -184,6 +198,9 @@ enum sluice_fate host_found(struct inflight *m, uint32_t step, sluice_bytes docu
                        ? sluice_proto_from_json(s->answer_type, document,
                                                 SLUICE_JSON_IGNORE_UNKNOWN, &m->arena, &found, &err)
                        : sluice_bson_to_proto(s->answer_type, document, &m->arena, &found, &err);
+    if (rc == SLUICE_ERR_NOMEM) {
+        return starved(m, step);
+    }
     if (rc != SLUICE_OK) {
         return failed(m, step, SLUICE_ERR_DB, err.text, SLUICE_FATE_BAD_ANSWER);
     }

@@ -75,7 +75,9 @@ static sluice_rc store_check(struct boot *b)
 {
     static struct ping p; /* an answer that comes too late must find it */
     p = (struct ping){.is_done = 0};
-    b->store->ops->ping(b->store, on_store_ping, &p);
+    if (b->store->ops->ping(b->store, on_store_ping, &p) != SLUICE_OK) {
+        return sluice_err_set(&b->err, SLUICE_ERR_NOMEM, "store: out of memory");
+    }
     ping_wait(b, &p);
     if (!p.is_done || p.fate != SLUICE_FATE_OK) {
         return sluice_err_set(&b->err, SLUICE_ERR_DB, "store %s does not answer: %s",
@@ -114,7 +116,9 @@ sluice_rc boot_clients(struct boot *b)
      * answers. */
     static struct ping p;
     p = (struct ping){.is_done = 0};
-    b->llm->ops->ping(b->llm, on_llm_ping, &p);
+    if (b->llm->ops->ping(b->llm, on_llm_ping, &p) != SLUICE_OK) {
+        return sluice_err_set(&b->err, SLUICE_ERR_NOMEM, "llm: out of memory");
+    }
     ping_wait(b, &p);
     if (p.fate != SLUICE_FATE_OK) {
         SLUICE_LOG(SLUICE_LOG_WARN, WARN, "llm.unreachable", p.text,

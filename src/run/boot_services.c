@@ -80,7 +80,9 @@ static void health_ask(struct boot *b, uint32_t i, struct health *h)
                                     .headers_count = b->services[i].headers_count,
                                     .timeout_ms = HEALTH_TIMEOUT_MS,
                                     .answer_size_max = b->services[i].answer_size_max};
-    (void)b->http[i]->ops->call(b->http[i], &call, on_health, h);
+    if (b->http[i]->ops->call(b->http[i], &call, on_health, h) == 0) {
+        on_health(h, &(struct sluice_http_done){.rc = SLUICE_ERR_NOMEM, .text = "out of memory"});
+    }
 }
 
 /* All at once, so that the slowest one decides how long it takes. */

@@ -104,16 +104,39 @@ void inflight_close(struct inflight *m, struct sluice_source *source)
         learn(&m->host->arena_more, m->arena.used - m->arena_waited);
     }
     source->ops->delivery_free(source, m->delivery);
+    if (m->rebound != NULL) {
+        source->ops->delivery_free(source, m->rebound);
+    }
     free(m->reply);
     sluice_arena_fini(&m->arena);
     m->ticket = (struct sluice_ticket){0, 0};
     m->delivery = NULL;
+    m->rebound = NULL;
     m->reply = NULL;
+}
+
+int inflight_rebind(struct inflight *m, struct sluice_source *source,
+                    struct sluice_delivery *delivery)
+{
+    if (m->rebound != NULL) {
+        source->ops->delivery_free(source, m->rebound);
+        m->rebound = NULL;
+    }
+    free(m->reply);
+    m->reply = strdup(delivery->reply);
+    m->deliveries = delivery->deliveries;
+    if (m->reply != NULL) {
+        return 0;
+    }
+    m->rebound = delivery;
+    return 1;
 }
 
 const char *inflight_reply(const struct inflight *m)
 {
-    return m->reply != NULL ? m->reply : m->delivery->reply;
+    return m->reply != NULL     ? m->reply
+           : m->rebound != NULL ? m->rebound->reply
+                                : m->delivery->reply;
 }
 
 void inflight_blame(struct inflight *m, const char *step, const char *format, ...)

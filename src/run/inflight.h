@@ -39,7 +39,22 @@ struct host_step {
     sluice_http_reply http_reply;
     const void *found;
     sluice_bytes offloaded;
-    sluice_bytes journal_bytes; /* what KEEP writes */
+    sluice_bytes journal_bytes; /* what KEEP writes; empty: there was no memory for it */
+    uint8_t owed;               /* bit set of enum owed_step */
+    uint8_t replayed;           /* enum sluice_fate of the replay that is owed */
+};
+
+enum owed_step { OWED_REPLAY = 1, OWED_START = 2, OWED_KEEP = 4 };
+
+/* What the engine is still to be told of a message, in the message's turn and not from inside the
+ * performing of effects: a run, a replay, and each call for which there was no memory. Noting it
+ * takes none. */
+struct owed {
+    struct inflight *next; /* in the runtime's queue */
+    uint8_t is_queued;
+    uint8_t run, steps;                /* there is a run; there are steps that owe something */
+    uint8_t load, record, store, bury; /* how many of them */
+    uint64_t outputs;                  /* bit set */
 };
 
 struct staged_output {
@@ -54,16 +69,19 @@ struct inflight {
     struct worker_host *host;
     struct sluice_delivery *delivery; /* of the admission: body and headers */
     char *reply; /* newest delivery's reply subject, malloc'd by REBIND; NULL: delivery->reply */
-    struct sluice_arena arena; /* dies with the message */
-    size_t arena_waited;       /* of it in use when the first run was suspended; 0: not yet */
-    uint32_t operations;       /* calls of ports that will still come back */
-    int is_released;           /* by the engine; freed when operations is 0 */
+    struct sluice_arena arena;       /* dies with the message */
+    size_t arena_waited;             /* of it in use when the first run was suspended; 0: not yet */
+    uint32_t operations;             /* calls of ports that will still come back */
+    int is_released;                 /* by the engine; freed when operations is 0 */
+    struct owed owed;                /* while it is queued, an operation too */
+    struct sluice_delivery *rebound; /* newest delivery, kept for its reply subject: there was no
+                                        memory to copy that */
     uint32_t deliveries;
     sluice_msg msg;
     const char *key; /* NULL until it is known */
     const char *correlation_id;
     const char *traceparent; /* NULL: none, or not one to pass on */
-    const void *decoded; /* of type decoded_type, kept over runs */
+    const void *decoded;     /* of type decoded_type, kept over runs */
     const struct ProtobufCMessageDescriptor *decoded_type;
     struct host_step **steps; /* room for steps_capacity; grows in the arena */
     uint32_t steps_count, steps_capacity;
@@ -93,6 +111,9 @@ void inflight_open(struct inflight *m, struct worker_host *host, struct sluice_t
 void inflight_waits(struct inflight *m);
 /* Give everything back; the delivery through the source. */
 void inflight_close(struct inflight *m, struct sluice_source *source);
+/* Settle on another delivery's reply subject from now on. 1: the delivery is kept for that. */
+int inflight_rebind(struct inflight *m, struct sluice_source *source,
+                    struct sluice_delivery *delivery);
 const char *inflight_reply(const struct inflight *m);
 /* Remember why the message fails; the first reason of a run stands. */
 SLUICE_PRINTF(3, 4)

@@ -8,22 +8,20 @@
 
 static void timer_arm(struct runtime *rt);
 
-void runtime_runs_push(struct runtime *rt, struct sluice_ticket ticket)
+void runtime_owe(struct runtime *rt, struct inflight *m)
 {
-    if (rt->runs_count == rt->runs_capacity) {
-        struct sluice_ticket *more = malloc(2 * (size_t)rt->runs_capacity * sizeof *more);
-        if (more == NULL) {
-            abort(); /* see operation_new */
-        }
-        for (uint32_t i = 0; i < rt->runs_count; i++) {
-            more[i] = rt->runs[(rt->runs_head + i) % rt->runs_capacity];
-        }
-        free(rt->runs);
-        rt->runs = more;
-        rt->runs_head = 0;
-        rt->runs_capacity *= 2;
+    if (m->owed.is_queued) {
+        return;
     }
-    rt->runs[(rt->runs_head + rt->runs_count++) % rt->runs_capacity] = ticket;
+    m->owed.is_queued = 1;
+    m->owed.next = NULL;
+    m->operations++;
+    if (rt->turns_first == NULL) {
+        rt->turns_first = m;
+    } else {
+        rt->turns_last->owed.next = m;
+    }
+    rt->turns_last = m;
 }
 
 void runtime_finish(struct runtime *rt, enum runtime_end end)
@@ -50,44 +48,46 @@ static void run_handler(struct runtime *rt, struct inflight *m)
     runtime_step(rt, &ev);
 }
 
-static void replayed(struct runtime *rt, const struct inflight *m, uint32_t step)
+static void tell_steps(struct runtime *rt, struct inflight *m)
 {
-    struct sluice_event ev = {.kind = SLUICE_EV_STEP, .ticket = m->ticket};
-    if (step < m->steps_count) {
-        ev.step.step = (uint16_t)step;
-        ev.step.fate = m->steps[step]->call == 1 ? SLUICE_FATE_OK : SLUICE_FATE_MISS;
-        runtime_step(rt, &ev);
+    m->owed.steps = 0;
+    for (uint32_t i = 0; i < m->steps_count; i++) { /* what is told may end in a LOAD */
+        unsigned owed = m->steps[i]->owed;
+        m->steps[i]->owed = 0;
+        if (owed != 0) {
+            runtime_call_tell_step(rt, m, i, owed);
+        }
     }
 }
 
-/* One handler's run, one answer from the journal, or one dead letter that could not be written. */
-static void run_next(struct runtime *rt)
+static void take_turn(struct runtime *rt)
 {
-    struct sluice_ticket t = rt->runs[rt->runs_head];
-    rt->runs_head = (rt->runs_head + 1) % rt->runs_capacity;
-    rt->runs_count--;
-    struct inflight *m = rt->slots[t.slot & ~(RUNTIME_REPLAYED | RUNTIME_UNBURIED)];
-    if (m == NULL) {
-        return;
+    struct inflight *m = rt->turns_first;
+    rt->turns_first = m->owed.next;
+    m->owed.is_queued = 0;
+    int is_run = m->owed.run; /* not one that comes of what is told now */
+    m->owed.run = 0;
+    if (m->owed.steps) {
+        tell_steps(rt, m);
     }
-    if ((t.slot & RUNTIME_REPLAYED) != 0) {
-        replayed(rt, m, t.generation);
-    } else if (m->ticket.generation != t.generation) {
-        return;
-    } else if ((t.slot & RUNTIME_UNBURIED) != 0) {
-        struct sluice_event ev = {.kind = SLUICE_EV_BURIED, .ticket = m->ticket};
-        ev.fate = SLUICE_FATE_RETRY;
-        runtime_step(rt, &ev);
-    } else {
+    runtime_call_tell(rt, m);
+    if (is_run && !m->is_released) {
         run_handler(rt, m);
     }
+    m->operations--;
+    runtime_inflight_free_if_done(rt, m);
 }
 
-void runtime_run_all(struct runtime *rt)
+void runtime_take_turns(struct runtime *rt)
 {
-    while (rt->runs_count > 0) {
-        run_next(rt);
+    if (rt->is_taking_turns) {
+        return;
     }
+    rt->is_taking_turns = 1;
+    while (rt->turns_first != NULL) {
+        take_turn(rt);
+    }
+    rt->is_taking_turns = 0;
     timer_arm(rt);
 }
 
@@ -96,7 +96,7 @@ void runtime_drive(struct runtime *rt, struct sluice_event *ev)
     SLUICE_LOG(SLUICE_LOG_DEBUG, NONE, "engine.event", "",
                SLUICE_F_TEXT("kind", sluice_event_name(ev->kind)));
     runtime_step(rt, ev);
-    runtime_run_all(rt);
+    runtime_take_turns(rt);
 }
 
 /* ---- Time ---- */
@@ -199,15 +199,11 @@ sluice_rc runtime_create(const struct runtime_config *config, struct runtime **o
     rt->timer_at = INT64_MAX;
     uint32_t n = config->engine.max_in_flight;
     rt->slots = calloc(n, sizeof(struct inflight *));
-    rt->runs_capacity = n + 16;
-    rt->runs = calloc(rt->runs_capacity, sizeof *rt->runs);
-    sluice_rc rc =
-        rt->slots == NULL || rt->runs == NULL
-            ? sluice_err_set(err, SLUICE_ERR_NOMEM, "runtime: no memory")
-            : sluice_engine_create(&rt->config.engine, sluice_mono_ms(), &rt->engine, err);
+    sluice_rc rc = rt->slots == NULL ? sluice_err_set(err, SLUICE_ERR_NOMEM, "runtime: no memory")
+                                     : sluice_engine_create(&rt->config.engine, sluice_mono_ms(),
+                                                            &rt->engine, err);
     if (rc != SLUICE_OK) {
         free(rt->slots);
-        free(rt->runs);
         free(rt);
         return rc;
     }
@@ -234,7 +230,7 @@ static void on_closed(uv_handle_t *handle)
         rt->free_operations = next;
     }
     free(rt->slots);
-    free(rt->runs);
+    free(rt->vacant);
     sluice_engine_destroy(rt->engine);
     free(rt);
 }

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/runtime_state.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 static void log_release(const struct inflight *m, const struct sluice_effect *fx)
 {
     long long took = sluice_mono_ms() - m->received_ms;
@@ -41,10 +38,8 @@ static uint64_t settle_op(struct sluice_ticket t, uint32_t settle, uint8_t verb)
 
 static void perform_admit(struct runtime *rt, struct sluice_ticket ticket)
 {
-    struct inflight *m = malloc(sizeof *m);
-    if (m == NULL) {
-        abort(); /* see operation_new */
-    }
+    struct inflight *m = rt->vacant; /* the engine was told when there is none */
+    rt->vacant = NULL;
     inflight_open(m, rt->config.host, ticket, rt->arriving, rt->config.allocator);
     m->received_ms = sluice_mono_ms();
     rt->slots[ticket.slot] = m;
@@ -59,12 +54,21 @@ static void perform_admit(struct runtime *rt, struct sluice_ticket ticket)
 
 static void perform_rebind(struct runtime *rt, struct inflight *m)
 {
-    char *reply = strdup(rt->arriving->reply);
-    if (reply != NULL) {
-        free(m->reply);
-        m->reply = reply;
+    if (inflight_rebind(m, rt->source, rt->arriving)) {
+        rt->arriving = NULL;
     }
-    m->deliveries = rt->arriving->deliveries;
+}
+
+static void perform_refuse(struct runtime *rt, const struct sluice_effect *fx)
+{
+    const struct sluice_delivery *d = rt->arriving;
+    if (rt->vacant == NULL) {
+        SLUICE_LOG(
+            SLUICE_LOG_WARN, FAILED, "message.refused", "out of memory",
+            SLUICE_F_NUMBER("seq", d->sequence), SLUICE_F_NUMBER("deliveries", d->deliveries),
+            SLUICE_F_NUMBER("size", d->body.len), SLUICE_F_NUMBER("delay_ms", fx->settle.delay_ms));
+    }
+    rt->source->ops->settle(rt->source, UINT64_MAX, d->reply, SLUICE_VERB_NAK, fx->settle.delay_ms);
 }
 
 /* Answered from memory, but not from inside the performing of effects: the event waits for its turn
@@ -74,8 +78,10 @@ static void perform_replay(struct runtime *rt, struct inflight *m, const struct 
     enum sluice_fate fate = fx->journaled < m->journaled_count
                                 ? host_replay(m, fx->step, m->journaled[fx->journaled])
                                 : SLUICE_FATE_MISS;
-    m->steps[fx->step]->call = fate == SLUICE_FATE_OK ? 1 : 2;
-    runtime_runs_push(rt, (struct sluice_ticket){m->ticket.slot | RUNTIME_REPLAYED, fx->step});
+    m->steps[fx->step]->replayed = (uint8_t)fate;
+    m->steps[fx->step]->owed |= OWED_REPLAY;
+    m->owed.steps = 1;
+    runtime_owe(rt, m);
 }
 
 static void perform_release(struct runtime *rt, struct inflight *m, const struct sluice_effect *fx)
@@ -111,7 +117,7 @@ static int perform_general(struct runtime *rt, const struct sluice_effect *fx)
         s->ops->stop(s);
         return 1;
     case SLUICE_FX_REFUSE:
-        s->ops->settle(s, UINT64_MAX, rt->arriving->reply, SLUICE_VERB_NAK, fx->settle.delay_ms);
+        perform_refuse(rt, fx);
         return 1;
     case SLUICE_FX_ADMIT:
         perform_admit(rt, fx->ticket);
@@ -143,7 +149,8 @@ void runtime_perform(struct runtime *rt, const struct sluice_effect *fx)
         runtime_call_load(rt, m);
         break;
     case SLUICE_FX_RUN:
-        runtime_runs_push(rt, fx->ticket);
+        m->owed.run = 1;
+        runtime_owe(rt, m);
         break;
     case SLUICE_FX_START:
         runtime_call_start(rt, m, fx->step);

@@ -3,6 +3,7 @@
 
 #include "codec/header.h"
 #include "sluice/names.h"
+#include <stdlib.h>
 
 static void on_link(void *ctx, enum sluice_link_state state, const char *text)
 {
@@ -33,6 +34,9 @@ static void on_delivery(void *ctx, struct sluice_delivery *d)
     struct runtime *rt = ctx;
     sluice_probe_update_last_seen(rt->config.probe, sluice_mono_ms()); /* before anything else */
     rt->arriving = d;
+    if (rt->vacant == NULL) {
+        rt->vacant = malloc(sizeof *rt->vacant);
+    }
     struct sluice_event ev = {
         .kind = SLUICE_EV_MESSAGE,
         .message = {.sequence = d->sequence,
@@ -42,13 +46,14 @@ static void on_delivery(void *ctx, struct sluice_delivery *d)
                     .size = d->size,
                     .pull = d->pull,
                     .is_replay = sluice_header_find(d->headers, d->headers_count, SLUICE_HEADER_KEY,
-                                                    0) != NULL}};
+                                                    0) != NULL,
+                    .has_no_memory = rt->vacant == NULL}};
     runtime_step(rt, &ev);
     if (rt->arriving != NULL) { /* refused or taken over: not kept */
         rt->source->ops->delivery_free(rt->source, rt->arriving);
         rt->arriving = NULL;
     }
-    runtime_run_all(rt);
+    runtime_take_turns(rt);
 }
 
 static void on_pull(void *ctx, uint32_t pull, enum sluice_pull_status status, const char *text)

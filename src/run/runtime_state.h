@@ -14,9 +14,10 @@ struct runtime {
     struct inflight **slots; /* by ticket.slot */
     struct sluice_effects effects;
     struct host_verdict verdict;
-    struct sluice_ticket *runs; /* handlers to run when the effects have been performed */
-    uint32_t runs_head, runs_count, runs_capacity;
+    struct inflight *turns_first, *turns_last; /* whose turn it is when the effects are performed */
+    int is_taking_turns;
     struct sluice_delivery *arriving; /* of the MESSAGE event that is being stepped */
+    struct inflight *vacant;          /* for the next message that is admitted; may be NULL */
     struct operation *free_operations;
     uv_timer_t timer, publisher;
     uint32_t handles_open; /* of these two; the last one closed frees the rest */
@@ -42,11 +43,6 @@ struct operation {
     size_t out_len;
 };
 
-/* In a queued slot: not a run but a replayed step, its index for generation. */
-#define RUNTIME_REPLAYED UINT32_C(0x80000000)
-/* A dead letter that could not be written, which is told like a failed publication. */
-#define RUNTIME_UNBURIED UINT32_C(0x40000000)
-
 /* What each line about a message names. */
 #define RUNTIME_MESSAGE_FIELDS(m)                                                                  \
     SLUICE_F_NUMBER("seq", (m)->delivery->sequence),                                               \
@@ -55,11 +51,12 @@ struct operation {
 
 /* Let the engine take one event, perform what it asks for. */
 void runtime_step(struct runtime *rt, struct sluice_event *ev);
-/* One event from outside: the step, then all handlers' runs that it led to. */
+/* One event from outside: the step, then all turns that it led to. */
 void runtime_drive(struct runtime *rt, struct sluice_event *ev);
-/* The handlers' runs that wait, until none does. */
-void runtime_run_all(struct runtime *rt);
-void runtime_runs_push(struct runtime *rt, struct sluice_ticket ticket);
+/* The turns that wait, until none does. From inside a turn: left to whoever takes it. */
+void runtime_take_turns(struct runtime *rt);
+/* Something is owed of a message: it gets a turn. */
+void runtime_owe(struct runtime *rt, struct inflight *m);
 void runtime_finish(struct runtime *rt, enum runtime_end end);
 
 /* runtime_effects.c */
@@ -75,6 +72,9 @@ void runtime_call_load(struct runtime *rt, struct inflight *m);
 void runtime_call_keep(struct runtime *rt, struct inflight *m, const struct sluice_effect *fx);
 void runtime_call_record(struct runtime *rt, struct inflight *m,
                          const struct sluice_record *numbers);
+/* Tell the engine of the calls for which there was no memory. */
+void runtime_call_tell(struct runtime *rt, struct inflight *m);
+void runtime_call_tell_step(struct runtime *rt, struct inflight *m, uint32_t step, unsigned owed);
 /* When the engine has released it and no call will come back. */
 void runtime_inflight_free_if_done(struct runtime *rt, struct inflight *m);
 

@@ -445,10 +445,15 @@ static void a_call_ends_once_wherever_memory_ends(void **state)
         f->heap.fail_after = n++;
         f->heap.failed = 0;
         struct end e = {.count = 0};
-        (void)http->ops->call(http, &call, on_end, &e);
-        wait_until(f, has_ended, &e, "the end of a call without memory");
+        uint64_t number = http->ops->call(http, &call, on_end, &e);
+        if (number != 0) {
+            wait_until(f, has_ended, &e, "the end of a call without memory");
+        }
         f->heap.fail_after = -1;
-        assert_int_equal(e.count, 1);
+        assert_int_equal(e.count, number != 0);
+        if (number == 0) {
+            continue; /* not begun */
+        }
         if (f->heap.failed == 0) {
             assert_int_equal(e.fate, SLUICE_FATE_OK);
         } else if (e.fate != SLUICE_FATE_OK) {

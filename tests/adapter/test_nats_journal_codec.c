@@ -68,20 +68,22 @@ static void a_record_comes_back_as_it_was(void **state)
     }
     char *text = sluice_journal_record_encode(&record);
     assert_non_null(text);
-    assert_true(sluice_journal_record_decode((sluice_bytes){text, strlen(text)}, &out));
+    assert_int_equal(sluice_journal_record_decode((sluice_bytes){text, strlen(text)}, &out),
+                     SLUICE_OK);
     assert_memory_equal(&out.numbers, &record.numbers, sizeof out.numbers);
     assert_string_equal(out.failure, record.failure);
     assert_string_equal(out.step, record.step);
     assert_string_equal(out.text, record.text);
     for (size_t len = 0; len < strlen(text); len++) {
         sluice_bytes part = exact(text, len);
-        assert_false(sluice_journal_record_decode(part, &out));
+        assert_int_equal(sluice_journal_record_decode(part, &out), SLUICE_ERR_DECODE);
         free((void *)part.data);
     }
     free(text);
     const struct sluice_journal_record empty = {.text = NULL};
     text = sluice_journal_record_encode(&empty);
-    assert_true(sluice_journal_record_decode((sluice_bytes){text, strlen(text)}, &out));
+    assert_int_equal(sluice_journal_record_decode((sluice_bytes){text, strlen(text)}, &out),
+                     SLUICE_OK);
     assert_string_equal(out.text, "");
     assert_int_equal(out.numbers.outputs_count, 0);
     free(text);
@@ -98,7 +100,8 @@ static void a_long_reason_is_cut_at_a_character(void **state)
     reason[0] = 'x';
     const struct sluice_journal_record record = {.failure = "f", .step = "s", .text = reason};
     char *text = sluice_journal_record_encode(&record);
-    assert_true(sluice_journal_record_decode((sluice_bytes){text, strlen(text)}, &out));
+    assert_int_equal(sluice_journal_record_decode((sluice_bytes){text, strlen(text)}, &out),
+                     SLUICE_OK);
     assert_int_equal(strlen(out.text), 511);
     assert_int_equal((unsigned char)out.text[510], 0xa4);
     free(text);
@@ -133,7 +136,8 @@ static void foreign_records_are_refused(void **state)
     };
     struct sluice_journal_record_text out;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        if (sluice_journal_record_decode((sluice_bytes){texts[i], strlen(texts[i])}, &out)) {
+        if (sluice_journal_record_decode((sluice_bytes){texts[i], strlen(texts[i])}, &out) ==
+            SLUICE_OK) {
             fail_msg("accepted: %s", texts[i]);
         }
     }

@@ -11,14 +11,15 @@ static void read_record(sluice_bytes bytes)
 {
     static const struct sluice_journal_record_text nothing;
     struct sluice_journal_record_text out, again;
-    if (!sluice_journal_record_decode(bytes, &out)) {
+    if (sluice_journal_record_decode(bytes, &out) != SLUICE_OK) {
         FUZZ_CHECK(memcmp(&out, &nothing, sizeof out) == 0);
         return;
     }
     const struct sluice_journal_record record = {out.numbers, out.failure, out.step, out.text};
     char *text = sluice_journal_record_encode(&record);
     FUZZ_CHECK(text != NULL);
-    FUZZ_CHECK(sluice_journal_record_decode((sluice_bytes){text, strlen(text)}, &again));
+    FUZZ_CHECK(sluice_journal_record_decode((sluice_bytes){text, strlen(text)}, &again) ==
+               SLUICE_OK);
     FUZZ_CHECK(memcmp(&out.numbers, &again.numbers, sizeof out.numbers) == 0);
     FUZZ_CHECK(strcmp(out.failure, again.failure) == 0 && strcmp(out.step, again.step) == 0 &&
                strcmp(out.text, again.text) == 0);

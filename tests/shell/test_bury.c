@@ -70,8 +70,8 @@ static void delivery_free(struct sluice_source *s, struct sluice_delivery *deliv
     bench.freed++;
 }
 
-static void publish(struct sluice_publisher *p, const struct sluice_publication *publication,
-                    sluice_publish_done_fn *done, void *ctx)
+static sluice_rc publish(struct sluice_publisher *p, const struct sluice_publication *publication,
+                         sluice_publish_done_fn *done, void *ctx)
 {
     (void)p;
     assert_string_equal(publication->subject, "dead");
@@ -79,6 +79,7 @@ static void publish(struct sluice_publisher *p, const struct sluice_publication 
     bench.headers_count = publication->headers_count;
     bench.done = done;
     bench.done_ctx = ctx;
+    return SLUICE_OK;
 }
 
 /* ---- The message ---- */
