@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/loader.h"
 
+#include "run/elf_file.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
@@ -165,6 +166,10 @@ sluice_rc sluice_plugin_load(const char *worker, const char *directory, struct s
     sluice_rc rc = path_find(worker, directory, out->path, sizeof out->path, err);
     if (rc != SLUICE_OK) {
         return rc;
+    }
+    struct sluice_err cause = {.rc = SLUICE_OK};
+    if ((rc = sluice_elf_file_check(out->path, &cause)) != SLUICE_OK) {
+        return sluice_err_set(err, rc, "worker %s: cannot be loaded: %s", out->path, cause.text);
     }
     void *library = dlopen(out->path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {

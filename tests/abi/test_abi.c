@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "run/loader.h"
+#include <link.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -207,12 +208,83 @@ static void names_and_paths_that_lead_nowhere_are_told(void **state)
     assert_int_equal(sluice_plugin_load("abi_right", FOLDER, &plugin, &err), SLUICE_OK);
 }
 
+/* ---- Files that the dynamic loader must never see ---- */
+
+static char whole[1u << 20];
+static size_t whole_size;
+
+static void whole_read(void)
+{
+    FILE *f = fopen(FOLDER "/abi_right.so", "rb");
+    assert_non_null(f);
+    whole_size = fread(whole, 1, sizeof whole, f);
+    (void)fclose(f);
+    assert_in_range(whole_size, sizeof(ElfW(Ehdr)), sizeof whole - 1);
+}
+
+static sluice_rc load_bytes(size_t size)
+{
+    static const char path[] = FOLDER "/abi_damaged.so";
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(whole, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+    sluice_rc rc = load("damaged");
+    assert_int_equal(remove(path), 0);
+    return rc;
+}
+
+static void a_file_that_is_cut_anywhere_is_refused(void **state)
+{
+    (void)state;
+    whole_read();
+    for (size_t size = 0; size < whole_size; size += size < 256 ? 1 : 61) {
+        if (load_bytes(size) != SLUICE_ERR_UNSUPPORTED ||
+            strstr(err.text, "abi_damaged.so: cannot be loaded: ") == NULL ||
+            strstr(err.text, size < sizeof(ElfW(Ehdr)) ? "not an ELF file" : "is cut") == NULL) {
+            fail_msg("cut at %zu: %s", size, err.text);
+        }
+    }
+    assert_int_equal(load_bytes(whole_size - 1), SLUICE_ERR_UNSUPPORTED);
+    assert_int_equal(load_bytes(whole_size), SLUICE_OK);
+}
+
+static void a_file_of_another_kind_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t at;
+        char value;
+        const char *text;
+    } cases[] = {{0, 'x', "not an ELF file"},
+                 {EI_CLASS, 7, "another machine: ELF class 7"},
+                 {EI_DATA, 7, "byte order 7"},
+                 {offsetof(ElfW(Ehdr), e_machine), 99, "expected "},
+                 {offsetof(ElfW(Ehdr), e_type), ET_EXEC, "type 2, expected a shared object (3)"},
+                 {offsetof(ElfW(Ehdr), e_phoff) + 3, 127, "table of segments would end behind"},
+                 {offsetof(ElfW(Ehdr), e_phoff) + 7, -1, "table of segments would end behind"},
+                 {offsetof(ElfW(Ehdr), e_shoff) + 7, -1, "table of sections would end behind"},
+                 {sizeof(ElfW(Ehdr)) + offsetof(ElfW(Phdr), p_filesz) + 7, -1, "its contents"},
+                 {sizeof(ElfW(Ehdr)) + offsetof(ElfW(Phdr), p_offset) + 7, -1, "its contents"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        whole_read();
+        whole[cases[i].at] = cases[i].value;
+        if (load_bytes(whole_size) != SLUICE_ERR_UNSUPPORTED ||
+            strstr(err.text, cases[i].text) == NULL) {
+            fail_msg("expected %s: %s", cases[i].text, err.text);
+        }
+    }
+    assert_int_equal(sluice_plugin_load(FOLDER "/.", "", &plugin, &err), SLUICE_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "not a file"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_worker_of_this_version_loads),
-        cmocka_unit_test(a_worker_of_an_older_minor_loads),
-        cmocka_unit_test(each_refusal_tells_path_reason_and_remedy),
-        cmocka_unit_test(names_and_paths_that_lead_nowhere_are_told)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_worker_of_this_version_loads),
+                                       cmocka_unit_test(a_worker_of_an_older_minor_loads),
+                                       cmocka_unit_test(each_refusal_tells_path_reason_and_remedy),
+                                       cmocka_unit_test(names_and_paths_that_lead_nowhere_are_told),
+                                       cmocka_unit_test(a_file_that_is_cut_anywhere_is_refused),
+                                       cmocka_unit_test(a_file_of_another_kind_is_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
