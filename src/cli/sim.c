@@ -4,6 +4,7 @@
 #include "sim/campaign.h"
 #include "sim/commit.h"
 #include "sim/scenario.h"
+#include "sim/short.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -17,23 +18,18 @@
 
 struct options {
     struct sim_campaign_options campaign;
-    int shows_events, shows_trace, is_json, is_quiet;
+    int shows_events, shows_trace, is_json, is_quiet, is_short;
     const char *scenario, *shrink_to;
 };
 
-static const struct option long_options[] = {{"seeds", required_argument, NULL, 'n'},
-                                             {"seed", required_argument, NULL, 's'},
-                                             {"profile", required_argument, NULL, 'p'},
-                                             {"jobs", required_argument, NULL, 'j'},
-                                             {"failures", required_argument, NULL, 'f'},
-                                             {"events", no_argument, NULL, 'e'},
-                                             {"trace", no_argument, NULL, 't'},
-                                             {"json", no_argument, NULL, 'J'},
-                                             {"scenario", required_argument, NULL, 'S'},
-                                             {"shrink", required_argument, NULL, 'k'},
-                                             {"quiet", no_argument, NULL, 'q'},
-                                             {"help", no_argument, NULL, 'h'},
-                                             {NULL, 0, NULL, 0}};
+static const struct option long_options[] = {
+    {"seeds", required_argument, NULL, 'n'},    {"seed", required_argument, NULL, 's'},
+    {"profile", required_argument, NULL, 'p'},  {"jobs", required_argument, NULL, 'j'},
+    {"failures", required_argument, NULL, 'f'}, {"events", no_argument, NULL, 'e'},
+    {"trace", no_argument, NULL, 't'},          {"json", no_argument, NULL, 'J'},
+    {"scenario", required_argument, NULL, 'S'}, {"shrink", required_argument, NULL, 'k'},
+    {"short", no_argument, NULL, 'o'},          {"quiet", no_argument, NULL, 'q'},
+    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
 
 static void usage(FILE *out)
 {
@@ -58,6 +54,8 @@ static void usage(FILE *out)
           "  --trace         everything that goes into and out of the engines of --seed\n"
           "  --shrink FILE   make the first failing run smaller and write it as a scenario\n"
           "  --scenario FILE run what a file says instead of seeds\n"
+          "  --short         instead of seeds: one message, each of its first requests with every\n"
+          "                  fate, kills before and after every effect; all of that\n"
           "  --json          the totals as one JSON object\n"
           "  --quiet         no progress\n\n"
           "Exit code 0: every seed passed; 1: a rule was broken; 2: wrong usage.\n",
@@ -133,6 +131,9 @@ static int parse(int argc, char **argv, struct options *o)
             break;
         case 'k':
             o->shrink_to = optarg;
+            break;
+        case 'o':
+            o->is_short = 1;
             break;
         case 'q':
             o->is_quiet = 1;
@@ -257,6 +258,66 @@ static int run_scenario(const struct options *o)
     return 1;
 }
 
+/* ---- Short pipelines */
+
+static int write_scenario(const char *path, const struct sim_plan *plan, const char *note)
+{
+    FILE *out = fopen(path, "w");
+    if (out != NULL) {
+        sim_scenario_write(out, plan, note);
+    }
+    if (out == NULL || fclose(out) != 0) {
+        fprintf(stderr, "sluice sim: %s: %s\n", path, strerror(errno));
+        return 0;
+    }
+    return 1;
+}
+
+static void print_broken(const struct options *o, const char *name,
+                         const struct sim_short_result *r)
+{
+    char note[400];
+    snprintf(note, sizeof note, "%s: %s (short pipeline %s, commit %s)",
+             sim_rule_name((enum sim_rule)r->broken.rule), r->broken.text, name, SLUICE_COMMIT);
+    printf("\nBROKEN %s (%s)\n  %s\n", sim_rule_name((enum sim_rule)r->broken.rule),
+           sim_rule_about((enum sim_rule)r->broken.rule), r->broken.text);
+    (void)run_traced(&r->plan, 0);
+    if (o->shrink_to == NULL) {
+        sim_scenario_write(stdout, &r->plan, note);
+        printf("repeat: save the lines above as FILE; sluice sim --scenario FILE --trace\n");
+    } else if (write_scenario(o->shrink_to, &r->plan, note)) {
+        printf("repeat: sluice sim --scenario %s --trace\n", o->shrink_to);
+    }
+}
+
+static int run_short(const struct options *o)
+{
+    static const struct sim_short_depth depth = {
+        .lots = 6, .lots_killed = 4, .lots_killed_twice = 2};
+    static struct sim_short_result result;
+    struct sim_world *w = sim_world_create();
+    int is_good = 1;
+    if (w == NULL) {
+        fputs("sluice sim: out of memory\n", stderr);
+        return 1;
+    }
+    printf("sluice %s (%s), short pipelines: all fates of the first %u requests, with one kill of "
+           "%u, with two of %u\n",
+           SLUICE_VERSION, SLUICE_COMMIT, depth.lots, depth.lots_killed, depth.lots_killed_twice);
+    for (int kind = 0; is_good && kind < SIM_SHORT_COUNT; kind++) {
+        const char *name = sim_short_name((enum sim_short_kind)kind);
+        is_good = sim_short_run(w, (enum sim_short_kind)kind, &depth, &result);
+        if (!is_good) {
+            print_broken(o, name, &result);
+        }
+        printf("%-12s %8llu courses: %llu engine events, %llu kills: %s\n", name,
+               (unsigned long long)result.runs, (unsigned long long)result.events,
+               (unsigned long long)result.kills, is_good ? "no rule broken" : "BROKEN");
+    }
+    sim_world_destroy(w);
+    return is_good ? 0 : 1;
+}
+
 /* Write a smaller run that fails as this one does. */
 static int shrink(const struct sim_failure *f, const char *path)
 {
@@ -275,14 +336,7 @@ static int shrink(const struct sim_failure *f, const char *path)
     snprintf(note, sizeof note, "%s: %s (seed %llu, profile %s, commit %s)",
              sim_rule_name((enum sim_rule)result.rule), result.text, (unsigned long long)f->seed,
              sim_profile_name(f->profile), SLUICE_COMMIT);
-    FILE *out = fopen(path, "w");
-    if (out == NULL) {
-        fprintf(stderr, "sluice sim: %s: %s\n", path, strerror(errno));
-        return 1;
-    }
-    sim_scenario_write(out, &plan, note);
-    if (fclose(out) != 0) {
-        fprintf(stderr, "sluice sim: %s: %s\n", path, strerror(errno));
+    if (!write_scenario(path, &plan, note)) {
         return 1;
     }
     printf("made smaller in %u runs: %s, %llu engine events instead of %llu\n", runs, path,
@@ -390,6 +444,9 @@ static int run(int argc, char **argv)
     signal(SIGABRT, on_abort);
     if (o.scenario != NULL) {
         return run_scenario(&o);
+    }
+    if (o.is_short) {
+        return run_short(&o);
     }
     if (!o.is_json) {
         printf("sluice %s (%s), profile %s, seeds %llu to %llu\n", SLUICE_VERSION, SLUICE_COMMIT,

@@ -26,6 +26,23 @@ struct lot {
     int64_t answered_ms; /* from now */
 };
 
+/* The lot that the plan says for this request; -1: it says none. After a kill the request may be
+ * for another target than the lot was meant for. */
+static int said_lot(struct sim_world *w, enum sim_target target)
+{
+    const struct sim_course *course = &w->plan.course;
+    uint32_t number = w->asked_count;
+    if (number == SIM_LOTS_MAX) {
+        return -1;
+    }
+    w->asked[w->asked_count++] = (uint8_t)target;
+    if (number >= course->lots_count) {
+        return -1;
+    }
+    enum sim_lot lot = (enum sim_lot)course->lots[number];
+    return sim_target_knows(target, lot) ? lot : SIM_LOT_OK;
+}
+
 static struct lot draw_lot(struct sim_world *w, enum sim_target target)
 {
     const struct sim_rates *rates = &w->plan.rates[target];
@@ -41,12 +58,15 @@ static struct lot draw_lot(struct sim_world *w, enum sim_target target)
                                        : (struct lot){SIM_LOT_FAIL, fast};
     }
     uint32_t low = (uint32_t)(draw & 0xffff);
-    if (low >= rates->sum) {
+    int lot = said_lot(w, target);
+    if (lot == SIM_LOT_OK || (lot < 0 && low >= rates->sum)) {
         return (struct lot){SIM_LOT_OK, fast};
     }
-    int lot = SIM_LOT_SLOW;
-    while (low >= rates->rate[lot]) {
-        low -= rates->rate[lot++];
+    if (lot < 0) {
+        lot = SIM_LOT_SLOW;
+        while (low >= rates->rate[lot]) {
+            low -= rates->rate[lot++];
+        }
     }
     int64_t answered = fast;
     if (lot == SIM_LOT_SLOW) {
@@ -92,6 +112,7 @@ static uint32_t touch_world(struct sim_world *w, struct request *q, const struct
                             uint32_t *kept, uint64_t *value)
 {
     int changes = q->target >= SIM_TARGET_STORE && q->target != SIM_TARGET_LOAD;
+    w->totals.paid_calls += q->target == SIM_TARGET_LLM && lot->lot == SIM_LOT_TWICE;
     if (!changes) {
         return 0;
     }

@@ -48,9 +48,9 @@ static const uint16_t known_lots[SIM_TARGET_COUNT] = {
 #define LOT(name) (1u << SIM_LOT_##name)
 #define USUAL     (LOT(SLOW) | LOT(FAIL) | LOT(NEVER))
 #define WRITES    (USUAL | LOT(TWICE) | LOT(ANSWER_LOST) | LOT(LATE))
-    [SIM_TARGET_LLM] = USUAL | LOT(ANSWER_LOST) | LOT(LIMITED) | LOT(BAD) | LOT(PERMANENT),
+    [SIM_TARGET_LLM] = WRITES | LOT(LIMITED) | LOT(BAD) | LOT(PERMANENT),
     [SIM_TARGET_FIND] = USUAL | LOT(BAD),
-    [SIM_TARGET_SERVICE] = USUAL | LOT(ANSWER_LOST) | LOT(LIMITED) | LOT(PERMANENT),
+    [SIM_TARGET_SERVICE] = WRITES | LOT(LIMITED) | LOT(PERMANENT),
     [SIM_TARGET_OFFLOAD] = LOT(SLOW) | LOT(PERMANENT),
     [SIM_TARGET_STORE] = WRITES | LOT(PERMANENT),
     [SIM_TARGET_PUBLISH] = WRITES | LOT(PERMANENT),
@@ -59,6 +59,11 @@ static const uint16_t known_lots[SIM_TARGET_COUNT] = {
     [SIM_TARGET_KEEP] = WRITES,
     [SIM_TARGET_RECORD] = USUAL | LOT(ANSWER_LOST) | LOT(LATE), /* nothing repeats a put */
 };
+
+int sim_target_knows(enum sim_target target, enum sim_lot lot)
+{
+    return lot == SIM_LOT_OK || ((known_lots[target] >> lot) & 1);
+}
 
 static void draw_rates(struct sim_plan *p, struct sluice_prng *r)
 {
@@ -73,7 +78,7 @@ static void draw_rates(struct sim_plan *p, struct sluice_prng *r)
         int is_spared = p->profile != SIM_PROFILE_OUTAGE && sim_chance(r, 400);
         for (int lot = SIM_LOT_SLOW; lot < SIM_LOT_COUNT; lot++) {
             uint32_t mille = sim_below(r, highest[lot] + 1u);
-            int is_known = (known_lots[target] >> lot) & 1;
+            int is_known = sim_target_knows((enum sim_target)target, (enum sim_lot)lot);
             rates->rate[lot] = is_known && !is_spared ? (uint16_t)(mille * 65) : 0;
             rates->sum += rates->rate[lot];
         }

@@ -11,6 +11,8 @@
 #define SIM_WORKERS_MAX   4u
 #define SIM_IN_FLIGHT_MAX 1024u
 #define SIM_FAULTS_MAX    96u
+#define SIM_LOTS_MAX      8u /* of a course: the first requests of a run */
+#define SIM_COURSE_KILLS  2u
 #define SIM_WALL_MS       INT64_C(1790000000000) /* Unix time at the world's time 0 */
 
 /* Where the draws lean. X(name, text, what it is for). */
@@ -116,6 +118,14 @@ struct sim_fault {
     uint8_t is_off; /* left out when a failing run is made smaller */
 };
 
+/* What is said instead of drawn: the lots of the first requests, and kills by number of effect
+ * (over all processes, from 1). Short pipelines are enumerated by it. */
+struct sim_course {
+    uint8_t lots[SIM_LOTS_MAX]; /* enum sim_lot */
+    uint32_t lots_count;
+    uint32_t kills[SIM_COURSE_KILLS]; /* 2 × effect: just before it; + 1: just after; 0: none */
+};
+
 struct sim_plan {
     uint64_t seed;
     uint32_t luck; /* another course of the same plan; 0 unless a run was made smaller */
@@ -145,11 +155,15 @@ struct sim_plan {
     uint8_t reports_lost_settles, hears_after_stop, misses_disconnects;
     struct sim_fault faults[SIM_FAULTS_MAX];
     uint32_t faults_count;
+    struct sim_course course;
     uint8_t is_skipped[SIM_INPUTS_MAX + 1]; /* messages that are never published */
 };
 
 /* Draw everything. The same (seed, profile) gives the same plan. */
 void sim_plan_draw(struct sim_plan *plan, uint64_t seed, enum sim_profile profile);
+
+/* Can this become of a request to that target? */
+int sim_target_knows(enum sim_target target, enum sim_lot lot);
 
 const char *sim_profile_name(enum sim_profile profile);
 const char *sim_target_name(enum sim_target target);

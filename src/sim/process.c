@@ -422,10 +422,30 @@ void sim_process_tick(struct sim_world *w, struct sim_process *p)
     sim_process_step(w, p, &ev);
 }
 
+/* Does the plan say a kill here? */
+static int is_said_kill(struct sim_world *w, int is_before)
+{
+    const struct sim_course *course = &w->plan.course;
+    uint32_t here = 2 * w->effects_count + (is_before ? 0 : 1);
+    for (uint32_t i = 0; i < SIM_COURSE_KILLS; i++) {
+        if (course->kills[i] == here) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* 1 when an armed fault strikes between two effects. */
 static int strikes(struct sim_world *w, struct sim_process *p, const struct sluice_effect *fx,
                    int is_before)
 {
+    if (!w->is_calm) {
+        w->effects_count += (uint32_t)is_before;
+        if (is_said_kill(w, is_before)) {
+            sim_process_kill(w, p);
+            return 1;
+        }
+    }
     if (p->kill_at == (uint8_t)fx->kind + 1u && p->kill_is_before == is_before) {
         p->kill_at = 0;
         sim_process_kill(w, p);

@@ -116,6 +116,19 @@ static void write_rates(FILE *out, const struct sim_plan *plan)
     }
 }
 
+static void write_course(FILE *out, const struct sim_course *course)
+{
+    for (uint32_t i = 0; i < course->lots_count; i++) {
+        fprintf(out, "request %u %s\n", i + 1, sim_lot_name((enum sim_lot)course->lots[i]));
+    }
+    for (uint32_t i = 0; i < SIM_COURSE_KILLS; i++) {
+        if (course->kills[i] != 0) {
+            fprintf(out, "kill %s effect %u\n", course->kills[i] % 2 == 0 ? "before" : "after",
+                    course->kills[i] / 2);
+        }
+    }
+}
+
 void sim_scenario_write(FILE *out, const struct sim_plan *plan, const char *note)
 {
     fprintf(out, "# %s\n# Run it with: sluice sim --scenario FILE [--trace]\n", note);
@@ -139,6 +152,7 @@ void sim_scenario_write(FILE *out, const struct sim_plan *plan, const char *note
                     (unsigned)f->worker, (unsigned)f->what, (unsigned)f->how);
         }
     }
+    write_course(out, &plan->course);
     for (uint32_t i = 1; i <= plan->inputs_count; i++) {
         uint32_t last = i;
         while (plan->is_skipped[i] && last < plan->inputs_count && plan->is_skipped[last + 1]) {
@@ -183,6 +197,48 @@ static int find_target(const char *name)
     return -1;
 }
 
+static int find_lot(const char *name)
+{
+    for (int i = 0; i < SIM_LOT_COUNT; i++) {
+        if (strcmp(name, sim_lot_name((enum sim_lot)i)) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* Requests in their order, from 1. */
+static int read_request(struct sim_course *course, const char *line)
+{
+    char name[32];
+    unsigned number;
+    int is_read = sscanf(line, "request %u %31s", &number, name) == 2;
+    int lot = is_read ? find_lot(name) : -1;
+    if (lot < 0 || number != course->lots_count + 1 || number > SIM_LOTS_MAX) {
+        return 0;
+    }
+    course->lots[course->lots_count++] = (uint8_t)lot;
+    return 1;
+}
+
+static int read_kill(struct sim_course *course, const char *line)
+{
+    char side[8];
+    unsigned effect;
+    if (sscanf(line, "kill %7s effect %u", side, &effect) != 2 || effect < 1 ||
+        effect > INT32_MAX / 2) {
+        return 0;
+    }
+    int is_after = strcmp(side, "after") == 0;
+    for (uint32_t i = 0; i < SIM_COURSE_KILLS; i++) {
+        if (course->kills[i] == 0 && (is_after || strcmp(side, "before") == 0)) {
+            course->kills[i] = 2 * effect + (uint32_t)is_after;
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int read_rate(struct sim_plan *plan, const char *line)
 {
     char target_name[32], lot_name[32];
@@ -202,14 +258,13 @@ static int read_rate(struct sim_plan *plan, const char *line)
         return 0;
     }
     int target = find_target(target_name);
-    for (int lot = SIM_LOT_SLOW; target >= 0 && lot < SIM_LOT_COUNT; lot++) {
-        if (strcmp(lot_name, sim_lot_name((enum sim_lot)lot)) == 0) {
-            plan->rates[target].rate[lot] = (uint16_t)rate;
-            plan->rates[target].sum += rate;
-            return 1;
-        }
+    int lot = find_lot(lot_name);
+    if (target < 0 || lot < SIM_LOT_SLOW) {
+        return 0;
     }
-    return 0;
+    plan->rates[target].rate[lot] = (uint16_t)rate;
+    plan->rates[target].sum += rate;
+    return 1;
 }
 
 static int read_fault(struct sim_plan *plan, const char *line)
@@ -267,6 +322,12 @@ static int read_line(struct sim_plan *plan, const char *line, uint32_t *breakers
     }
     if (strncmp(line, "breaker ", 8) == 0) {
         return read_breaker(plan, line, breakers);
+    }
+    if (strncmp(line, "request ", 8) == 0) {
+        return read_request(&plan->course, line);
+    }
+    if (strncmp(line, "kill ", 5) == 0) {
+        return read_kill(&plan->course, line);
     }
     if (sscanf(line, "without messages %u to %u", &first, &last) == 2) {
         if (first < 1 || first > last || last > SIM_INPUTS_MAX) {

@@ -330,6 +330,7 @@ static void begin(struct sim_world *w)
     w->now_ms = 0;
     w->is_calm = w->is_ending = 0;
     w->version = 0;
+    w->asked_count = w->effects_count = 0;
     memset(w->outage_until_ms, 0, sizeof w->outage_until_ms);
     memset(w->outage_hangs, 0, sizeof w->outage_hangs);
     memset(&w->totals, 0, sizeof w->totals);

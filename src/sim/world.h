@@ -99,6 +99,9 @@ struct sim_world {
     struct sim_totals totals;
     struct sim_input inputs[SIM_INPUTS_MAX + 1];
     struct sluice_effects effects;
+    /* Of a course, until the calm: whom the first requests were for, effects performed. */
+    uint8_t asked[SIM_LOTS_MAX]; /* enum sim_target */
+    uint32_t asked_count, effects_count;
 };
 
 /* The script that a worker of `version` follows for a message. */

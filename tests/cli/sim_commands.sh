@@ -53,6 +53,15 @@ expect 0 "small: passed" "$sluice" sim --scenario "$folder/small"
 expect 0 "passed" "$sluice" sim --scenario "$folder/small" --trace
 expect 1 "/absent/small" "$broken" sim --seeds 10000 --quiet --shrink /absent/small
 
+# ---- Short pipelines: found without any luck, and repeated from a file or from what is printed
+expect 1 "BROKEN INV-1" "$broken" sim --short --shrink "$folder/short"
+expect 1 "VIOLATION INV-1" "$broken" sim --scenario "$folder/short" --trace
+expect 0 "short: passed" "$sluice" sim --scenario "$folder/short"
+"$broken" sim --short | sed -n '/^# INV-1/,/^repeat/{/^repeat/!p}' >"$folder/printed"
+expect 1 "BROKEN INV-1" "$broken" sim --scenario "$folder/printed"
+printf 'kill before effect 9\nkill after effect 12\n' | cat "$folder/short" - >"$folder/killed"
+"$sluice" sim --scenario "$folder/killed" --trace | grep -c "w0 killed" | grep -qx 2 || fail "a kill was left out"
+
 # ---- Scenario files that say nonsense
 # scenario NAME: the small one with a line more, on stdin
 scenario() { cat "$folder/small" - >"$folder/$1"; }
@@ -64,7 +73,8 @@ expect 2 "No such file" "$sluice" sim --scenario "$folder/absent"
 for line in "workers_count 99" "workers_count" "no_such_number 1" "times nobody 1 1 1" "times llm 1 1 0" \
     "rate llm nothing 5" "rate nobody slow 5" "rate llm slow 70000" "rate llm" "fault drain 1 1 0 0" \
     "fault drain 1 1 99 0 0" "fault nothing 1 1 0 0 0" "fault outage 1 1 0 99 0" "breaker wrong 1 1 1 0 0 1" \
-    "without messages 3 to 1"; do
+    "without messages 3 to 1" "request 2 ok" "request 1 nothing" "request 1" "kill before effect 0" "kill beside effect 1" \
+    "kill after"; do
     wrong "$line"
 done
 grep -v '^breaker llm' "$folder/small" >"$folder/fewer"
