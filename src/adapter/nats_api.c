@@ -36,7 +36,7 @@ sluice_rc sluice_nats_api_open(const struct sluice_nats_options *options,
         return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
     }
     if ((rc = sluice_nats_settings_create(options, &api->settings, err)) != SLUICE_OK ||
-        (rc = sluice_nats_settings_connect(api->settings, on_closed, NULL, &api->nc, err)) !=
+        (rc = sluice_nats_settings_connect(api->settings, NULL, on_closed, NULL, &api->nc, err)) !=
             SLUICE_OK) {
         sluice_nats_api_close(api);
         return rc;

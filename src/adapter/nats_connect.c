@@ -270,6 +270,11 @@ const struct sluice_nats_options *sluice_nats_settings_options(const struct slui
     return &s->options;
 }
 
+int sluice_nats_settings_use_tls(const struct sluice_nats_settings *s)
+{
+    return s->use_tls;
+}
+
 const char *sluice_nats_settings_warning(const struct sluice_nats_settings *s)
 {
     if (s->use_tls && nats_GetVersionNumber() < 0x030b00u) {
@@ -325,7 +330,8 @@ static natsStatus set_tls(const struct sluice_nats_settings *s, natsOptions *opt
 }
 
 static natsStatus set_all(const struct sluice_nats_settings *s, const char *url,
-                          natsConnectionHandler closed, void *closure, natsOptions *opts)
+                          struct sluice_nats_socket *socket, natsConnectionHandler closed,
+                          void *closure, natsOptions *opts)
 {
     natsStatus status;
     if ((status = natsOptions_SetURL(opts, url)) != NATS_OK ||
@@ -339,7 +345,10 @@ static natsStatus set_all(const struct sluice_nats_settings *s, const char *url,
         (status = natsOptions_SetClosedCB(opts, closed, closure)) != NATS_OK) {
         return status;
     }
-    if (is_set(s->options.name)) {
+    if (socket != NULL) {
+        status = sluice_nats_socket_use(socket, opts);
+    }
+    if (status == NATS_OK && is_set(s->options.name)) {
         status = natsOptions_SetName(opts, s->options.name);
     }
     if (status == NATS_OK) {
@@ -349,14 +358,14 @@ static natsStatus set_all(const struct sluice_nats_settings *s, const char *url,
 }
 
 static sluice_rc connect_one(struct sluice_nats_settings *s, const char *url,
-                             natsConnectionHandler closed, void *closure, natsConnection **out,
-                             struct sluice_err *err)
+                             struct sluice_nats_socket *socket, natsConnectionHandler closed,
+                             void *closure, natsConnection **out, struct sluice_err *err)
 {
     natsOptions *opts = NULL;
     char server[URL_SIZE], text[SLUICE_ERR_TEXT_SIZE / 2];
     natsStatus status = natsOptions_Create(&opts);
     int is_set_up = 0;
-    if (status == NATS_OK && (status = set_all(s, url, closed, closure, opts)) == NATS_OK) {
+    if (status == NATS_OK && (status = set_all(s, url, socket, closed, closure, opts)) == NATS_OK) {
         is_set_up = 1;
         status = natsConnection_Connect(out, opts);
     }
@@ -382,8 +391,10 @@ static sluice_rc connect_one(struct sluice_nats_settings *s, const char *url,
                           "cannot connect to %s: %s", server, text);
 }
 
-sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *s, natsConnectionHandler closed,
-                                       void *closure, natsConnection **out, struct sluice_err *err)
+sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *s,
+                                       struct sluice_nats_socket *socket,
+                                       natsConnectionHandler closed, void *closure,
+                                       natsConnection **out, struct sluice_err *err)
 {
     sluice_rc rc = SLUICE_ERR_CONNECTION;
     sigset_t all, before;
@@ -391,7 +402,7 @@ sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *s, natsConne
     pthread_sigmask(SIG_BLOCK, &all, &before);
     for (uint32_t i = 0; i < s->servers_count; i++) {
         const char *url = s->servers[s->servers_next % s->servers_count];
-        rc = connect_one(s, url, closed, closure, out, err);
+        rc = connect_one(s, url, socket, closed, closure, out, err);
         if (rc == SLUICE_OK) {
             break; /* the next pass begins with the server that was good */
         }

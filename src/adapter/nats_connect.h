@@ -5,6 +5,7 @@
 #define SLUICE_ADAPTER_NATS_CONNECT_H
 
 #include "adapter/nats_options.h"
+#include "adapter/nats_pump.h"
 #include "core/err.h"
 #include <nats/nats.h>
 
@@ -20,10 +21,14 @@ sluice_nats_settings_options(const struct sluice_nats_settings *settings); /* de
 /* What the user should know about these settings and this library; NULL: nothing. */
 const char *sluice_nats_settings_warning(const struct sluice_nats_settings *settings);
 
+int sluice_nats_settings_use_tls(const struct sluice_nats_settings *settings);
+
 /* Try each server once, from where the last call stopped. Blocks. ERR_CONNECTION, ERR_AUTH,
  * ERR_CONFIG (files). The connection does not reconnect: `closed` is called once, on cnats'
- * callback thread, when it is over. cnats' threads are made with all signals blocked. */
+ * callback thread, when it is over. cnats' threads are made with all signals blocked; with a
+ * `socket` there is none that reads or writes, and no ping. */
 sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *settings,
+                                       struct sluice_nats_socket *socket,
                                        natsConnectionHandler closed, void *closure,
                                        natsConnection **out, struct sluice_err *err);
 

@@ -25,8 +25,16 @@
     2000 /* destroy waits so long for a connect in progress, then leaves the thread to itself */
 #define CONNECT_MARGIN_MS 5000 /* beyond the timeouts of all servers: then the connect hangs */
 #define LOGIN_TRIES       3    /* nats.c before 3.8 loses a signature now and then (#705) */
-#define SPENT_MAX         64u  /* messages given back to cnats at once */
-#define SPENT_BYTES_MAX   65536u
+#define PING_INTERVAL_MS                                                                           \
+    2000 /* with its timeout and misses: a frozen server is left within 6 s                        \
+          */
+#define PING_TIMEOUT_MS  2000
+#define PINGS_MISSED_MAX 2u
+#define STUCK_MAX_MS     5000 /* a server that takes nothing for so long is given up */
+#define STOP_POLL_MS     5
+#define SPENT_MAX        512u /* messages given back to cnats at once */
+#define SPENT_BYTES_MAX  524288u
+#define FRAME_BYTES      256u /* about what a message has beside its body */
 
 /* A change of state on its way to the loop thread; outlives its connection. */
 struct state_mail {
@@ -35,9 +43,10 @@ struct state_mail {
     struct conn *conn; /* valid unless the link was stopped */
 };
 
-/* Messages that nobody needs any more. cnats frees each on a thread of its own, which it wakes
- * whenever that thread is idle: given back one by one they cost a wake-up each, a tenth of the CPU
- * time of the worker. One thread fills a list. */
+/* Messages that nobody needs any more. cnats frees them on a thread of its own, which it wakes
+ * whenever that thread is idle, and which then fights for the lock with whoever gives back the
+ * next: one by one a tenth of the worker's CPU time, in lists of 64 still 8 %. One thread fills a
+ * list. */
 struct spent {
     natsMsg *messages[SPENT_MAX];
     uint32_t count;
@@ -48,10 +57,11 @@ struct spent {
 struct conn {
     struct sluice_nats_link *link;
     natsConnection *nc;
-    struct sluice_nats_tap *taps; /* loop thread; the link's thread once is_released */
-    struct state_mail *up, *down; /* not posted yet */
-    struct spent sent;            /* loop thread */
-    struct spent received;        /* delivery thread */
+    struct sluice_nats_socket *socket; /* NULL: cnats' threads read and write */
+    struct sluice_nats_tap *taps;      /* loop thread; the link's thread once is_released */
+    struct state_mail *up, *down;      /* not posted yet */
+    struct spent sent;                 /* loop thread */
+    struct spent received;             /* delivery thread */
     int64_t since_ms;
     char inbox[INBOX_SIZE];
     char server[TEXT_SIZE];
@@ -59,6 +69,7 @@ struct conn {
     char why[TEXT_SIZE];
     uint32_t taps_open; /* that may still call back */
     int is_closed;      /* cnats said so: no state callback follows */
+    int is_up;          /* the loop thread uses it */
     int must_close;     /* the link's thread shall close it */
     int is_released;    /* the loop thread has dropped it */
 };
@@ -79,7 +90,8 @@ struct sluice_nats_link {
     struct sluice_nats_box *box;
     struct sluice_nats_link_events events;
     void *ctx;
-    struct conn *conn; /* loop thread; NULL when down */
+    struct sluice_nats_pump *pump; /* NULL: see nats_pump.h */
+    struct conn *conn;             /* loop thread; NULL when down */
     int64_t payload_max;
     int64_t connect_limit_ms;
     int is_lost;    /* loop thread: on_lost was called */
@@ -93,8 +105,9 @@ struct sluice_nats_link {
     int64_t connecting_since_ms;
     enum thread_state state;
     int must_stop;
-    int is_leaked; /* cnats kept a connection: its memory and the link's stay */
-    uint32_t refs; /* owner, thread, kept connections */
+    int is_flushed; /* what was published before the stop has been taken */
+    int is_leaked;  /* cnats kept a connection: its memory and the link's stay */
+    uint32_t refs;  /* owner, thread, kept connections */
 };
 
 /* ---- Small things ---- */
@@ -194,6 +207,7 @@ static void link_unref(struct sluice_nats_link *link)
         pthread_cond_destroy(&link->changed);
         pthread_mutex_destroy(&link->lock);
         sluice_nats_settings_destroy(link->settings);
+        sluice_nats_pump_unref(link->pump);
         free(link);
     }
 }
@@ -202,14 +216,33 @@ static void deliver_up(struct sluice_mail *mail)
 {
     struct state_mail *up = (struct state_mail *)mail;
     struct sluice_nats_link *link = up->link;
-    if (!link->is_stopped) {
-        link->conn = up->conn;
-        link->payload_max = natsConnection_GetMaxPayload(up->conn->nc);
-    }
+    struct conn *conn = up->conn;
     free(up);
-    if (!link->is_stopped) {
-        link->events.on_up(link->ctx);
+    if (link->is_stopped) {
+        return;
     }
+    link->conn = conn;
+    link->payload_max = natsConnection_GetMaxPayload(conn->nc);
+    pthread_mutex_lock(&link->lock);
+    conn->is_up = 1;
+    pthread_mutex_unlock(&link->lock);
+    if (conn->socket != NULL && !sluice_nats_socket_start(conn->socket)) {
+        sluice_nats_link_reset(link, "out of memory");
+    }
+    link->events.on_up(link->ctx);
+}
+
+/* The loop has no part in the connection from here on. */
+static void let_go(struct conn *conn)
+{
+    struct sluice_nats_link *link = conn->link;
+    if (conn->socket != NULL) {
+        sluice_nats_socket_stop(conn->socket);
+    }
+    pthread_mutex_lock(&link->lock);
+    conn->is_released = 1;
+    pthread_cond_broadcast(&link->changed);
+    pthread_mutex_unlock(&link->lock);
 }
 
 static void deliver_down(struct sluice_mail *mail)
@@ -225,9 +258,8 @@ static void deliver_down(struct sluice_mail *mail)
     link->conn = NULL;
     pthread_mutex_lock(&link->lock);
     memcpy(why, conn->why, sizeof why);
-    conn->is_released = 1;
-    pthread_cond_broadcast(&link->changed);
     pthread_mutex_unlock(&link->lock);
+    let_go(conn);
     link->events.on_down(link->ctx, why);
 }
 
@@ -265,6 +297,7 @@ static void conn_free(struct conn *conn)
 {
     spent_free(&conn->sent);
     spent_free(&conn->received);
+    sluice_nats_socket_free(conn->socket);
     free(conn->up);
     free(conn->down);
     free(conn);
@@ -282,12 +315,14 @@ static sluice_rc conn_open(struct sluice_nats_link *link, struct conn **out, str
     conn->since_ms = sluice_nats_now_ms();
     conn->up = state_mail_create(conn, deliver_up);
     conn->down = state_mail_create(conn, deliver_down);
+    conn->socket = link->pump == NULL ? NULL : sluice_nats_socket_create(link->pump);
     random_token(token, sizeof token);
     (void)snprintf(conn->inbox, sizeof conn->inbox, "%s.%s", options->inbox_prefix, token);
     sluice_rc rc =
-        conn->up == NULL || conn->down == NULL
+        conn->up == NULL || conn->down == NULL || (link->pump != NULL && conn->socket == NULL)
             ? sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory")
-            : sluice_nats_settings_connect(link->settings, on_closed, conn, &conn->nc, err);
+            : sluice_nats_settings_connect(link->settings, conn->socket, on_closed, conn, &conn->nc,
+                                           err);
     if (rc != SLUICE_OK) {
         conn_free(conn);
         return rc;
@@ -369,21 +404,70 @@ static struct conn *connect_again(struct sluice_nats_link *link)
     return NULL;
 }
 
+/* A ping and its answer, which the loop reads. How many of them in a row have failed; one that
+ * failed while the loop stood still says nothing about the server. The lock is held. */
+static uint32_t ping(struct sluice_nats_link *link, struct conn *conn, uint32_t missed)
+{
+    pthread_mutex_unlock(&link->lock);
+    uint64_t turns = sluice_nats_pump_turns(link->pump);
+    natsStatus status = natsConnection_FlushTimeout(conn->nc, PING_TIMEOUT_MS);
+    int has_turned = sluice_nats_pump_turns(link->pump) > turns;
+    pthread_mutex_lock(&link->lock);
+    return status == NATS_OK ? 0 : missed + (has_turned ? 1 : 0);
+}
+
+static int is_over(const struct conn *conn)
+{
+    return conn->is_closed || conn->must_close || conn->link->must_stop;
+}
+
+/* cnats has no ping of its own when the loop reads (nats_pump.h). The lock is held. */
+static void watch_by_pings(struct sluice_nats_link *link, struct conn *conn)
+{
+    uint32_t missed = 0;
+    while (!is_over(conn)) {
+        int64_t next_ms = sluice_nats_now_ms() + (missed == 0 ? PING_INTERVAL_MS : 0);
+        while (!is_over(conn) && wait_until(link, next_ms)) {
+        }
+        missed = is_over(conn) || !conn->is_up ? 0 : ping(link, conn, missed);
+        if (missed == PINGS_MISSED_MAX && !is_over(conn)) {
+            (void)snprintf(conn->why, sizeof conn->why, "the server answers no ping");
+            conn->must_close = 1;
+        }
+    }
+}
+
+/* The lock is held. */
+static void flush(struct sluice_nats_link *link, struct conn *conn)
+{
+    if (conn->socket == NULL || conn->is_up) {
+        pthread_mutex_unlock(&link->lock);
+        (void)natsConnection_FlushTimeout(conn->nc, FLUSH_TIMEOUT_MS);
+        pthread_mutex_lock(&link->lock);
+    }
+    link->is_flushed = 1;
+    pthread_cond_broadcast(&link->changed);
+}
+
 /* Look after `link->current` until it is over and nobody uses it any more. The lock is held. */
 static void watch_current(struct sluice_nats_link *link)
 {
     struct conn *conn = link->current;
-    while (!conn->is_closed && !conn->must_close && !link->must_stop) {
+    if (conn->socket != NULL) {
+        watch_by_pings(link, conn);
+    }
+    while (!is_over(conn)) {
         pthread_cond_wait(&link->changed, &link->lock);
     }
-    if (link->must_stop) {
-        pthread_mutex_unlock(&link->lock);
-        (void)natsConnection_FlushTimeout(conn->nc, FLUSH_TIMEOUT_MS);
-        pthread_mutex_lock(&link->lock);
-        return;
+    if (!link->must_stop) {
+        post_state(conn, &conn->down);
+        while (!conn->is_released && !link->must_stop) {
+            pthread_cond_wait(&link->changed, &link->lock);
+        }
+    } else {
+        flush(link, conn);
     }
-    post_state(conn, &conn->down);
-    while (!conn->is_released && !link->must_stop) {
+    while (conn->socket != NULL && conn->is_up && !conn->is_released) {
         pthread_cond_wait(&link->changed, &link->lock);
     }
 }
@@ -475,7 +559,14 @@ static sluice_rc open_first(struct sluice_nats_link *link, struct sluice_err *er
     return rc;
 }
 
-sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options,
+static void close_pump(struct sluice_nats_link *link)
+{
+    if (link->pump != NULL) {
+        sluice_nats_pump_close(link->pump);
+    }
+}
+
+sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options, uv_loop_t *loop,
                                   struct sluice_nats_box *box,
                                   const struct sluice_nats_link_events *events, void *ctx,
                                   struct sluice_nats_link **out, struct sluice_err *err)
@@ -495,6 +586,11 @@ sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options,
     if ((rc = sluice_nats_settings_create(options, &link->settings, err)) != SLUICE_OK) {
         goto fail;
     }
+    if (loop != NULL && !sluice_nats_settings_use_tls(link->settings) &&
+        (link->pump = sluice_nats_pump_create(loop)) == NULL) {
+        rc = sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
+        goto fail;
+    }
     link->connect_limit_ms =
         sluice_nats_settings_options(link->settings)->connect_timeout_ms * SLUICE_NATS_SERVERS_MAX +
         CONNECT_MARGIN_MS;
@@ -505,13 +601,28 @@ sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options,
     if ((rc = start_thread(link, err)) != SLUICE_OK) {
         link->is_stopped = 1; /* the mail stays in the box */
         (void)conn_destroy(link->current);
+        close_pump(link);
         return rc;
     }
     *out = link;
     return SLUICE_OK;
 fail:
+    close_pump(link);
     link_unref(link);
     return rc;
+}
+
+/* The loop does not run meanwhile. */
+static void read_until_flushed(struct sluice_nats_link *link, struct conn *conn)
+{
+    int64_t deadline = sluice_nats_now_ms() + FLUSH_TIMEOUT_MS + PING_TIMEOUT_MS;
+    int is_flushed = conn->socket == NULL;
+    while (!is_flushed && sluice_nats_now_ms() < deadline) {
+        sluice_nats_socket_turn(conn->socket, STOP_POLL_MS);
+        pthread_mutex_lock(&link->lock);
+        is_flushed = link->is_flushed || conn->is_closed;
+        pthread_mutex_unlock(&link->lock);
+    }
 }
 
 int sluice_nats_link_stop(struct sluice_nats_link *link)
@@ -519,12 +630,20 @@ int sluice_nats_link_stop(struct sluice_nats_link *link)
     if (link == NULL) {
         return 1;
     }
+    struct conn *conn = link->conn;
+    int64_t now = sluice_nats_now_ms();
     link->conn = NULL;
     link->is_stopped = 1;
     pthread_mutex_lock(&link->lock);
     link->must_stop = 1;
     pthread_cond_broadcast(&link->changed);
-    int64_t now = sluice_nats_now_ms();
+    pthread_mutex_unlock(&link->lock);
+    if (conn != NULL) {
+        read_until_flushed(link, conn);
+        let_go(conn);
+    }
+    close_pump(link);
+    pthread_mutex_lock(&link->lock);
     int64_t short_deadline = now + GIVE_UP_CONNECT_MS;
     int64_t long_deadline = now + FLUSH_TIMEOUT_MS + LET_GO_TIMEOUT_MS;
     while (link->state != THREAD_ENDED &&
@@ -577,6 +696,10 @@ int64_t sluice_nats_link_payload_max(const struct sluice_nats_link *link)
 
 void sluice_nats_link_tick(struct sluice_nats_link *link)
 {
+    if (link->conn != NULL && link->conn->socket != NULL &&
+        sluice_nats_socket_stuck_ms(link->conn->socket, sluice_nats_now_ms()) > STUCK_MAX_MS) {
+        sluice_nats_link_reset(link, "the server takes nothing");
+    }
     if (link->conn != NULL || link->is_lost) {
         return;
     }
@@ -619,6 +742,9 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
                                           .body = natsMsg_GetData(msg),
                                           .body_len = len > 0 ? (size_t)len : 0,
                                           .raw = msg};
+    if (tap->conn->socket != NULL) {
+        sluice_nats_socket_await_read(tap->conn->socket);
+    }
     tap->fn(tap->ctx, &message);
     spent_add(&tap->conn->received, msg, message.body_len);
 }
@@ -736,6 +862,9 @@ enum sluice_nats_sent sluice_nats_link_publish(struct sluice_nats_link *link, co
     if (body_len > (size_t)link->payload_max) {
         return SLUICE_NATS_TOO_LARGE;
     }
+    if (conn->socket != NULL) {
+        sluice_nats_socket_begin();
+    }
     natsStatus status;
     if (headers_count > 0) {
         status = publish_with_headers(conn, subject, reply, headers, headers_count, body, body_len);
@@ -743,6 +872,9 @@ enum sluice_nats_sent sluice_nats_link_publish(struct sluice_nats_link *link, co
         status = natsConnection_PublishRequest(conn->nc, subject, reply, body, (int)body_len);
     } else {
         status = natsConnection_Publish(conn->nc, subject, body, (int)body_len);
+    }
+    if (conn->socket != NULL) {
+        sluice_nats_socket_end(conn->socket, body_len + FRAME_BYTES);
     }
     switch (status) {
     case NATS_OK:

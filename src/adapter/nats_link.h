@@ -10,8 +10,10 @@
  * with their closed connection (nats.c #637), and a refused login is tried again (cnats gives up
  * for good at the second).
  *
- * Threads: "loop" is the thread that the mailbox delivers on. Message callbacks come on cnats' one
- * delivery thread, in the order of arrival over all subscriptions of the process.
+ * Threads: "loop" is the thread that the mailbox delivers on. It also reads and writes the socket
+ * (nats_pump.h), but not with TLS: then threads of cnats do. Message callbacks come on cnats' one
+ * delivery thread, in the order of arrival over all subscriptions of the process. The link's thread
+ * connects and closes, and asks a server that is read by the loop for signs of life.
  */
 #ifndef SLUICE_ADAPTER_NATS_LINK_H
 #define SLUICE_ADAPTER_NATS_LINK_H
@@ -21,6 +23,7 @@
 #include "adapter/nats_options.h"
 #include "core/err.h"
 #include <stddef.h>
+#include <uv.h>
 
 struct sluice_nats_link;
 struct sluice_nats_tap; /* a subscription */
@@ -58,13 +61,15 @@ int64_t sluice_nats_now_ms(void);
 /* Connect (blocking: at most the connect timeout for each server, three times when the login is
  * refused) and start the link's thread. ERR_CONFIG, ERR_CONNECTION, ERR_AUTH, ERR_NOMEM, with a
  * text that names servers without credentials. `box` is borrowed until stop, `events` is copied;
- * on_up follows through the box. Boot thread, or the loop's thread before the loop runs. */
-sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options,
+ * on_up follows through the box. `loop` is the mailbox's; with NULL threads of cnats read and write
+ * without TLS, too. Boot thread, or the loop's thread before the loop runs. */
+sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options, uv_loop_t *loop,
                                   struct sluice_nats_box *box,
                                   const struct sluice_nats_link_events *events, void *ctx,
                                   struct sluice_nats_link **out, struct sluice_err *err);
 
-/* Flush (bounded, 2 s), close, end the thread; no event afterwards. Returns 1 when no message
+/* Flush (bounded, 2 s), close, end the thread; no event afterwards; the loop must turn once more
+ * for its handles. Returns 1 when no message
  * callback can come any more; 0 when cnats did not let go within 15 s: then what the callbacks use
  * must not be freed. Accepts NULL (1). Loop thread. The order is: stop the link, close the box,
  * free the link. */
@@ -102,8 +107,9 @@ void sluice_nats_tap_unsubscribe(struct sluice_nats_tap *tap);
  * the last message, within `timeout_ms`. */
 void sluice_nats_tap_drain(struct sluice_nats_tap *tap, int64_t timeout_ms);
 
-/* Put a message into the connection's buffer, which cnats' flusher empties within a millisecond.
- * Blocks only while the socket takes nothing (at most 5 s, then the connection is given up).
+/* Put a message into the connection's buffer, which leaves at the end of the loop's turn; a server
+ * that takes nothing for 5 s is given up. With TLS cnats' flusher empties it within a millisecond,
+ * and the call blocks while the socket takes nothing.
  * `reply` may be NULL. */
 enum sluice_nats_sent sluice_nats_link_publish(struct sluice_nats_link *link, const char *subject,
                                                const char *reply, const sluice_header *headers,

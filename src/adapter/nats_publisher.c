@@ -262,7 +262,7 @@ sluice_rc sluice_nats_publisher_create(const struct sluice_nats_publisher_config
     p->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_MS;
     p->on_link = config->on_link;
     p->ctx = config->ctx;
-    if ((rc = sluice_nats_link_create(&config->nats, p->box, &events, p, &p->link, err)) !=
+    if ((rc = sluice_nats_link_create(&config->nats, config->loop, p->box, &events, p, &p->link, err)) !=
         SLUICE_OK) {
         goto fail;
     }

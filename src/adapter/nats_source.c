@@ -697,7 +697,7 @@ sluice_rc sluice_nats_source_create(const struct sluice_nats_source_config *conf
     s->base.ops = &ops;
     s->events = config->events;
     s->ctx = config->ctx;
-    if ((rc = sluice_nats_link_create(&config->nats, s->box, &link_events, s, &s->link, err)) !=
+    if ((rc = sluice_nats_link_create(&config->nats, config->loop, s->box, &link_events, s, &s->link, err)) !=
         SLUICE_OK) {
         goto fail;
     }

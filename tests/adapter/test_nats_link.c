@@ -22,6 +22,19 @@ struct world {
     char last[256];
 };
 
+/* Each test runs with the socket on the loop and again with cnats' threads. */
+static int is_read_by_loop;
+
+static uv_loop_t *loop_of(struct test_loop *loop)
+{
+    return is_read_by_loop ? &loop->loop : NULL;
+}
+
+static void wait_until(struct world *w, int (*is_done)(void *), const char *what)
+{
+    test_loop_until(&w->loop, is_done, w, what);
+}
+
 static void on_up(void *ctx)
 {
     ((struct world *)ctx)->ups++;
@@ -60,7 +73,8 @@ static void open_link(struct world *w, struct sluice_nats_options options)
     struct sluice_err err = {0};
     options.url = options.url == NULL ? w->server.url : options.url;
     options.name = "sluice/test@here";
-    sluice_rc rc = sluice_nats_link_create(&options, w->box, &events, w, &w->link, &err);
+    sluice_rc rc =
+        sluice_nats_link_create(&options, loop_of(&w->loop), w->box, &events, w, &w->link, &err);
     if (rc != SLUICE_OK) {
         fail_msg("%s", err.text);
     }
@@ -101,11 +115,14 @@ static void on_message(void *ctx, const struct sluice_nats_message *message)
     (void)snprintf(w->last, sizeof w->last, "%s|%s|%.*s", message->subject, message->reply,
                    (int)message->body_len, (const char *)message->body);
     w->messages++;
+    (void)uv_async_send(&w->loop.wake); /* this is another thread */
 }
 
 static void on_released(void *ctx)
 {
-    ((struct world *)ctx)->released++;
+    struct world *w = ctx;
+    w->released++;
+    (void)uv_async_send(&w->loop.wake);
 }
 
 static int has_message(void *ctx)
@@ -134,7 +151,7 @@ static void publishes_and_receives(void **state)
     assert_int_equal(sluice_nats_link_publish(w.link, "a.b", "c", NULL, 0, "xyz", 3),
                      SLUICE_NATS_SENT);
     test_loop_for(&w.loop, 1);
-    test_wait_until(has_message, &w, "the message");
+    wait_until(&w, has_message, "the message");
     assert_string_equal(w.last, "a.b|c|xyz");
     close_world(&w);
     assert_int_equal(w.released, 1);
@@ -190,7 +207,7 @@ static void comes_back_after_the_server_was_killed(void **state)
     assert_non_null(sluice_nats_link_subscribe(w.link, "a.*", on_message, on_released, &w));
     assert_int_equal(sluice_nats_link_publish(w.link, "a.b", NULL, NULL, 0, "new", 3),
                      SLUICE_NATS_SENT);
-    test_wait_until(has_message, &w, "the message");
+    wait_until(&w, has_message, "the message");
     assert_string_equal(w.last, "a.b||new");
     close_world(&w);
     assert_int_equal(w.released, 2);
@@ -240,10 +257,80 @@ static void draining_hands_over_what_was_sent(void **state)
                          SLUICE_NATS_SENT);
     }
     sluice_nats_tap_drain(tap, 5000);
-    test_wait_until(is_released, &w, "the end of the drain");
+    wait_until(&w, is_released, "the end of the drain");
     assert_int_equal(w.messages, 500);
     close_world(&w);
     assert_int_equal(w.released, 1);
+}
+
+static void leaves_a_server_that_stands_still(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, NULL);
+    open_link(&w, (struct sluice_nats_options){0});
+    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    nats_server_signal(&w.server, SIGSTOP);
+    test_loop_until(&w.loop, is_down, &w, "the silence");
+    nats_server_signal(&w.server, SIGCONT);
+    test_loop_until(&w.loop, is_up_twice, &w, "the second connect");
+    close_world(&w);
+}
+
+#define LARGE_COUNT 200
+
+static int has_all_large(void *ctx)
+{
+    return ((struct world *)ctx)->messages == LARGE_COUNT;
+}
+
+static void what_the_socket_does_not_take_leaves_later(void **state)
+{
+    (void)state;
+    static char large[100000];
+    struct world w;
+    if (!is_read_by_loop) {
+        return; /* there the call waits for the server */
+    }
+    open_world(&w, NULL);
+    open_link(&w, (struct sluice_nats_options){0});
+    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    assert_non_null(sluice_nats_link_subscribe(w.link, "a.*", on_message, on_released, &w));
+    nats_server_signal(&w.server, SIGSTOP);
+    for (int i = 0; i < LARGE_COUNT; i++) {
+        assert_int_equal(
+            sluice_nats_link_publish(w.link, "a.b", NULL, NULL, 0, large, sizeof large),
+            SLUICE_NATS_SENT);
+    }
+    test_loop_for(&w.loop, 1);
+    assert_int_equal(w.messages, 0);
+    nats_server_signal(&w.server, SIGCONT);
+    wait_until(&w, has_all_large, "all messages");
+    assert_int_equal(w.downs, 0);
+    close_world(&w);
+}
+
+static void stopping_sends_what_was_published(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, NULL);
+    nats_make_stream(&w.server, 30000);
+    open_link(&w, (struct sluice_nats_options){0});
+    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    for (int i = 0; i < 500; i++) {
+        assert_int_equal(sluice_nats_link_publish(w.link, "s.a", NULL, NULL, 0, "x", 1),
+                         SLUICE_NATS_SENT);
+    }
+    assert_int_equal(sluice_nats_link_stop(w.link), 1);
+    char *info = nats_ask(&w.server, "$JS.API.STREAM.INFO.S", "");
+    assert_non_null(info);
+    assert_non_null(strstr(info, "\"messages\":500,"));
+    free(info);
+    sluice_nats_box_close(w.box);
+    sluice_nats_link_free(w.link);
+    test_loop_fini(&w.loop);
+    nats_server_stop(&w.server);
 }
 
 static void stopping_while_the_server_is_gone_is_quick(void **state)
@@ -269,8 +356,9 @@ static void a_first_connect_that_fails_names_the_server_and_no_password(void **s
     char url[128];
     (void)snprintf(url, sizeof url, "nats://u:wrongsecret@127.0.0.1:%d", w.server.port);
     struct sluice_nats_options options = {.url = url};
-    assert_int_equal(sluice_nats_link_create(&options, w.box, &events, &w, &w.link, &err),
-                     SLUICE_ERR_AUTH);
+    assert_int_equal(
+        sluice_nats_link_create(&options, loop_of(&w.loop), w.box, &events, &w, &w.link, &err),
+        SLUICE_ERR_AUTH);
     assert_non_null(strstr(err.text, "127.0.0.1"));
     assert_null(strstr(err.text, "wrongsecret"));
     options.url = w.server.url;
@@ -282,8 +370,9 @@ static void a_first_connect_that_fails_names_the_server_and_no_password(void **s
     open_world(&w, NULL);
     nats_server_kill(&w.server);
     options = (struct sluice_nats_options){.url = w.server.url};
-    assert_int_equal(sluice_nats_link_create(&options, w.box, &events, &w, &w.link, &err),
-                     SLUICE_ERR_CONNECTION);
+    assert_int_equal(
+        sluice_nats_link_create(&options, loop_of(&w.loop), w.box, &events, &w, &w.link, &err),
+        SLUICE_ERR_CONNECTION);
     assert_non_null(strstr(err.text, w.server.url));
     close_world(&w);
 }
@@ -313,8 +402,9 @@ static void settings_that_cannot_be_right_are_refused(void **state)
         struct sluice_nats_options options = rows[i].options;
         options.url = options.url == NULL ? "nats://127.0.0.1:1" : options.url;
         struct sluice_nats_box *box = sluice_nats_box_create(&loop.mailbox);
-        assert_int_not_equal(sluice_nats_link_create(&options, box, &events, NULL, &link, &err),
-                             SLUICE_OK);
+        assert_int_not_equal(
+            sluice_nats_link_create(&options, loop_of(&loop), box, &events, NULL, &link, &err),
+            SLUICE_OK);
         sluice_nats_box_close(box);
         if (strstr(err.text, rows[i].text) == NULL || strstr(err.text, "secret") != NULL) {
             fail_msg("row %d: %s", (int)i, err.text);
@@ -410,12 +500,14 @@ static void tls_in_both_directions(void **state)
     (void)snprintf(url, sizeof url, "tls://localhost:%d", w.server.port);
     struct sluice_nats_options options = {
         .url = url, .tls_ca = other, .tls_cert = cert, .tls_key = key};
-    assert_int_equal(sluice_nats_link_create(&options, w.box, &events, &w, &w.link, &err),
-                     SLUICE_ERR_CONNECTION);
+    assert_int_equal(
+        sluice_nats_link_create(&options, loop_of(&w.loop), w.box, &events, &w, &w.link, &err),
+        SLUICE_ERR_CONNECTION);
     options.tls_ca = ca;
     options.tls_cert = options.tls_key = NULL;
-    assert_int_not_equal(sluice_nats_link_create(&options, w.box, &events, &w, &w.link, &err),
-                         SLUICE_OK);
+    assert_int_not_equal(
+        sluice_nats_link_create(&options, loop_of(&w.loop), w.box, &events, &w, &w.link, &err),
+        SLUICE_OK);
     options.tls_cert = cert;
     options.tls_key = key;
     open_link(&w, options);
@@ -423,7 +515,7 @@ static void tls_in_both_directions(void **state)
     assert_non_null(sluice_nats_link_subscribe(w.link, "a.*", on_message, on_released, &w));
     assert_int_equal(sluice_nats_link_publish(w.link, "a.b", NULL, NULL, 0, "secret", 6),
                      SLUICE_NATS_SENT);
-    test_wait_until(has_message, &w, "the message");
+    wait_until(&w, has_message, "the message");
     assert_string_equal(w.last, "a.b||secret");
     close_world(&w);
     (void)snprintf(config, sizeof config, "rm -rf '%s'", folder);
@@ -456,6 +548,9 @@ int main(void)
         cmocka_unit_test(is_lost_when_the_attempts_are_used_up),
         cmocka_unit_test(a_reset_makes_a_new_connection),
         cmocka_unit_test(draining_hands_over_what_was_sent),
+        cmocka_unit_test(leaves_a_server_that_stands_still),
+        cmocka_unit_test(what_the_socket_does_not_take_leaves_later),
+        cmocka_unit_test(stopping_sends_what_was_published),
         cmocka_unit_test(stopping_while_the_server_is_gone_is_quick),
         cmocka_unit_test(a_first_connect_that_fails_names_the_server_and_no_password),
         cmocka_unit_test(settings_that_cannot_be_right_are_refused),
@@ -464,5 +559,10 @@ int main(void)
         cmocka_unit_test(tls_in_both_directions),
         cmocka_unit_test(a_broken_seed_is_refused_without_showing_it),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = 0;
+    for (is_read_by_loop = 0; is_read_by_loop <= 1; is_read_by_loop++) {
+        (void)printf("with %s\n", is_read_by_loop ? "the loop" : "threads of cnats");
+        failed += cmocka_run_group_tests(tests, NULL, NULL);
+    }
+    return failed;
 }
