@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-static _Atomic int armed, goes_on;
+static _Atomic int armed, held, goes_on;
 static _Atomic long nth, calls;
 static const char nothing[] = "";
 static _Atomic(const char *) first = nothing;
@@ -44,7 +44,18 @@ void failing_begin(enum failing_kind kinds, long number, int from_then_on)
     atomic_store(&calls, 0);
     atomic_store(&nth, number);
     atomic_store(&goes_on, from_then_on);
+    atomic_store(&held, 0);
     atomic_store(&armed, (int)kinds);
+}
+
+void failing_hold(void)
+{
+    atomic_store(&held, atomic_exchange(&armed, 0));
+}
+
+void failing_go_on(void)
+{
+    atomic_store(&armed, atomic_exchange(&held, 0));
 }
 
 long failing_end(void)
@@ -193,6 +204,16 @@ FAILING_CALL(int, natsConnection_RequestString,
 FAILING_CALL(int, natsMsg_Create,
              (void **message, const char *subject, const char *reply, const char *data, int len),
              (message, subject, reply, data, len), 24)
+FAILING_CALL(int, natsMsgHeader_Add, (void *message, const char *name, const char *value),
+             (message, name, value), 24)
+FAILING_CALL(int, natsConnection_PublishMsg, (void *connection, void *message),
+             (connection, message), 24)
+FAILING_CALL(int, natsConnection_PublishRequest,
+             (void *connection, const char *subject, const char *reply, const void *data, int len),
+             (connection, subject, reply, data, len), 24)
+FAILING_CALL(int, natsConnection_Publish,
+             (void *connection, const char *subject, const void *data, int len),
+             (connection, subject, data, len), 24)
 FAILING_CALL(int, natsOptions_SetURL, (void *options, const char *url), (options, url), 24)
 FAILING_CALL(int, natsOptions_SetName, (void *options, const char *name), (options, name), 24)
 
@@ -209,6 +230,12 @@ static void *hooked_malloc(size_t size)
 static void hooked_free(void *p)
 {
     free(p);
+}
+
+void failing_hook_cjson(int is_hooked)
+{
+    static cJSON_Hooks hooks = {.malloc_fn = hooked_malloc, .free_fn = hooked_free};
+    cJSON_InitHooks(is_hooked ? &hooks : NULL);
 }
 
 static int run_once(enum failing_kind kinds, failing_case *run, void *ctx, long number, int on,
@@ -228,7 +255,7 @@ static int run_once(enum failing_kind kinds, failing_case *run, void *ctx, long 
 long failing_sweep(enum failing_kind kinds, failing_case *run, void *ctx)
 {
     long count = 0;
-    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = hooked_malloc, .free_fn = hooked_free});
+    failing_hook_cjson(1);
     if (!run_once(kinds, run, ctx, 0, 0, &count)) {
         (void)fprintf(stderr, "failed undisturbed\n");
         abort();
@@ -243,6 +270,6 @@ long failing_sweep(enum failing_kind kinds, failing_case *run, void *ctx)
             seen = seen > number ? seen : number + 1;
         }
     }
-    cJSON_InitHooks(NULL);
+    failing_hook_cjson(0);
     return count;
 }

@@ -17,6 +17,11 @@ enum failing_kind {
 void failing_begin(enum failing_kind kinds, long nth, int goes_on);
 /* Nothing fails any more. How many calls of these kinds there were. */
 long failing_end(void);
+/* cJSON's memory is ours to fail, too; 0: not any more. A sweep does this itself. */
+void failing_hook_cjson(int is_hooked);
+/* Within a case: nothing fails and nothing is counted until failing_go_on(). */
+void failing_hold(void);
+void failing_go_on(void);
 /* Name of the call that failed first; "" when none did. */
 const char *failing_name(void);
 
