@@ -29,6 +29,7 @@
 #define PULL_OVER     1000000u /* AWAITED of a step that waits for the end of its pull */
 #define KEY_ANSWERS   1u       /* the message whose answers it journals */
 #define KEY_OUTPUT    1u       /* the message whose outputs the script publishes */
+#define UNREAD_MAX    16u
 
 static const char *const status_names[] = {
     [SLUICE_PULL_ALIVE] = "alive", [SLUICE_PULL_ENDED] = "ended",     [SLUICE_PULL_MOVED] = "moved",
@@ -48,7 +49,16 @@ struct play {
     unsigned heard, replies, is_pull_over;
     char pulls[PULLS_MAX][NAME_SIZE]; /* by id */
     uint32_t pulls_count;
+    uint8_t client; /* 0, which may be frozen; then 1 */
+    uint8_t is_frozen;
+    struct sim_item unread[UNREAD_MAX];
+    uint32_t unread_count;
 };
+
+static struct sim_process *client_of(struct play *p)
+{
+    return &p->w->processes[p->client];
+}
 
 static void answer(struct play *p, int is_reply, const char *text)
 {
@@ -85,9 +95,19 @@ static uint64_t hash_of(const char *text, size_t len)
 
 /* ---- What arrives */
 
+static int is_read_later(const struct play *p, const struct sim_item *item)
+{
+    return p->is_frozen && item->worker == 0 && p->unread_count < UNREAD_MAX &&
+           (item->kind == SIM_K_TO_CLIENT_MESSAGE || item->kind == SIM_K_TO_CLIENT_STATUS);
+}
+
 static void on_arrival(struct play *p, const struct sim_item *item)
 {
     char text[TEXT_SIZE];
+    if (is_read_later(p, item)) {
+        p->unread[p->unread_count++] = *item;
+        return;
+    }
     switch ((enum sim_kind)item->kind) {
     case SIM_K_TO_CLIENT_MESSAGE:
         snprintf(text, sizeof text, "%s: message %u delivery %lld", p->pulls[item->b],
@@ -154,7 +174,7 @@ static void set_up(struct play *p, uint64_t luck)
     w->plan.duplicate_window_ms = number(p->step, " duplicate_window=", 600000);
     w->plan.is_server_recent = luck % 2 == 0;
     w->plan.bad_answers = 0;
-    w->plan.workers_count = 1;
+    w->plan.workers_count = 2;
     w->plan.link_ms = 0;
     w->plan.ping_ms = INT32_MAX;
     w->rng = (struct sluice_prng){luck};
@@ -165,8 +185,12 @@ static void set_up(struct play *p, uint64_t luck)
     sim_kv_init(w);
     sim_sink_init(w);
     sim_judge_init(w);
-    sim_process_init(w, 0);
-    (void)sim_link_connect(w, &w->processes[0]);
+    p->client = p->is_frozen = 0;
+    p->unread_count = 0;
+    for (uint8_t i = 0; i < w->plan.workers_count; i++) {
+        sim_process_init(w, i);
+        (void)sim_link_connect(w, &w->processes[i]);
+    }
     for (uint32_t i = 1; i <= w->inputs_count; i++) {
         w->inputs[i] = (struct sim_input){.size = 100, .key = i};
         w->sink.sunk[i].dead_copies = 1; /* so that no judge minds a TERM or ACK here */
@@ -223,7 +247,7 @@ static void output(struct play *p)
 static void pull_once(struct play *p, const char *name)
 {
     uint32_t id = ++p->pulls_count;
-    struct sim_process *process = &p->w->processes[0];
+    struct sim_process *process = client_of(p);
     uint32_t max_bytes = (uint32_t)number(p->step, " max_bytes=", 0);
     long exactly = number(p->step, " max_bytes=exactly:", -1);
     if (exactly >= 0) {
@@ -236,7 +260,7 @@ static void pull_once(struct play *p, const char *name)
                                     .max_bytes = max_bytes,
                                     .expires_ms = (int32_t)number(p->step, " expires=", 30000),
                                     .heartbeat_ms = (int32_t)number(p->step, " heartbeat=", 0)}};
-    struct sim_item item = {.b = id, .life = process->link.epoch};
+    struct sim_item item = {.b = id, .worker = p->client, .life = process->link.epoch};
     sim_jetstream_on_pull(p->w, &item);
 }
 
@@ -289,7 +313,8 @@ static void settle(struct play *p)
         struct sim_item item = {.a = (uint32_t)verb,
                                 .b = (uint32_t)pair[0],
                                 .c = number(p->step, " delay=", 0),
-                                .life = p->w->processes[0].link.epoch};
+                                .worker = p->client,
+                                .life = client_of(p)->link.epoch};
         sim_jetstream_on_settle(p->w, &item);
         at += used;
     }
@@ -381,22 +406,38 @@ static void step_down(struct play *p)
 
 static void disconnect(struct play *p)
 {
-    struct sim_process *process = &p->w->processes[0];
-    sim_jetstream_forget_client(p->w, 0, process->link.epoch);
+    struct sim_process *process = client_of(p);
+    sim_jetstream_forget_client(p->w, p->client, process->link.epoch);
     process->link.is_up = 0;
     (void)sim_link_connect(p->w, process);
+}
+
+/* Steps that follow are another client's. */
+static void freeze(struct play *p)
+{
+    p->is_frozen = 1;
+    p->client = 1;
+}
+
+static void thaw(struct play *p)
+{
+    p->is_frozen = 0;
+    for (uint32_t i = 0; i < p->unread_count; i++) {
+        on_arrival(p, &p->unread[i]);
+    }
+    p->unread_count = 0;
 }
 
 static void kill_server(struct play *p)
 {
     sim_jetstream_kill(p->w, (uint8_t)sim_below(&p->w->rng, 256));
-    p->w->processes[0].link.is_up = 0;
+    client_of(p)->link.is_up = 0;
 }
 
 static void start_server(struct play *p)
 {
     sim_jetstream_up(p->w);
-    (void)sim_link_connect(p->w, &p->w->processes[0]);
+    (void)sim_link_connect(p->w, client_of(p));
 }
 
 static const struct {
@@ -409,7 +450,8 @@ static const struct {
     {"record", record},    {"read", read_key},      {"age", age},
     {"delete", drop},      {"create", create},      {"disconnect", disconnect},
     {"kill", kill_server}, {"start", start_server}, {"stepdown", step_down},
-    {"hear", NULL},        {"silence", NULL},
+    {"freeze", freeze},    {"thaw", thaw},          {"hear", NULL},
+    {"silence", NULL},
 };
 
 static void perform(struct play *p)

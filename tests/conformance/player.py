@@ -2,6 +2,7 @@
 """Plays a script on a real server. Each answer is kept with the time that has passed since its step began."""
 import json
 import queue
+import threading
 import time
 from collections import namedtuple
 
@@ -36,6 +37,9 @@ class Player:
         self.client = server.client()
         self.heard = queue.Queue()
         self.pulls = {}
+        self.reads = threading.Event()  # what the client's thread waits for before it reads on
+        self.reads.set()
+        self.frozen = None
         self.deliveries = {}  # (sequence, count): reply subject of the newest
         self.began = 0.0
         self.consumer = {}
@@ -56,6 +60,9 @@ class Player:
             self._settle_down(answers)
         finally:
             self.client.close()
+            if self.frozen:
+                self._thaw(None)
+                self.frozen.close()
         return answers
 
     def _settle_down(self, answers):
@@ -159,8 +166,9 @@ class Player:
         if "no_wait" in step.words:
             body["no_wait"] = True
         if name not in self.pulls:
+            reads = self.reads
             self.pulls[name] = self.client.subscribe(self.client._inbox + ".pull." + name,
-                                                     lambda message: self._on_message(name, message))
+                                                     lambda message: reads.wait() and self._on_message(name, message))
         subject = "$JS.API.CONSUMER.MSG.NEXT.%s.%s" % (self.stream, step.options.get("consumer", "c"))
         self.client.publish(subject, json.dumps(body), reply=self.pulls[name].subject)
 
@@ -273,6 +281,18 @@ class Player:
         self.client.close()
         self.client = self.server.client()
         self.pulls = {}
+
+    def _freeze(self, step):
+        """The client reads nothing more, as a stopped process; a second one goes on."""
+        self.frozen, self.thaws = self.client, self.reads
+        self.thaws.clear()
+        self.reads = threading.Event()
+        self.reads.set()
+        self.client = self.server.client()
+        self.pulls = {}
+
+    def _thaw(self, step):
+        self.thaws.set()
 
     def _kill(self, step):
         self.server.kill()
