@@ -181,11 +181,29 @@ const ProtobufCMessageDescriptor *sluice_pb_descriptor(const ProtobufCMessage *m
     return sluice_field_is_message(message) ? message->descriptor : NULL;
 }
 
+int sluice_pb_is_type(const ProtobufCMessageDescriptor *type)
+{
+    return type != NULL && type->magic == PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC;
+}
+
+static const ProtobufCFieldDescriptor *text_field(const ProtobufCMessageDescriptor *type,
+                                                  const char *name)
+{
+    const ProtobufCFieldDescriptor *field = sluice_field_by_name(type, name, strlen(name));
+    int is_text =
+        field != NULL && field->type == PROTOBUF_C_TYPE_STRING && !sluice_field_is_list(field);
+    return is_text ? field : NULL;
+}
+
+int sluice_pb_has_text(const ProtobufCMessageDescriptor *type, const char *name)
+{
+    return text_field(type, name) != NULL;
+}
+
 const char *sluice_pb_field_text(const ProtobufCMessage *message, const char *name)
 {
-    const ProtobufCFieldDescriptor *field =
-        sluice_field_by_name(message->descriptor, name, strlen(name));
-    if (field == NULL || field->type != PROTOBUF_C_TYPE_STRING || sluice_field_is_list(field)) {
+    const ProtobufCFieldDescriptor *field = text_field(message->descriptor, name);
+    if (field == NULL) {
         return NULL;
     }
     return sluice_field_is_set(message, field)

@@ -58,8 +58,13 @@ sluice_rc sluice_pb_encode_within(const ProtobufCMessage *message, size_t size_m
 const char *sluice_pb_type_name(const ProtobufCMessageDescriptor *type);
 const ProtobufCMessageDescriptor *sluice_pb_descriptor(const ProtobufCMessage *message);
 
-/* The text of an outermost field that is a string and no list, borrowed; NULL when the type has no
- * such field. A field that is not set is "". */
+/* 0 for a pointer that is no descriptor: what a plug-in hands over. NULL: 0. */
+int sluice_pb_is_type(const ProtobufCMessageDescriptor *type);
+
+/* Whether the type has an outermost field of this name that is a string and no list. */
+int sluice_pb_has_text(const ProtobufCMessageDescriptor *type, const char *name);
+/* The text of such a field, borrowed; NULL when the type has no such field. A field that is not set
+ * is "". */
 const char *sluice_pb_field_text(const ProtobufCMessage *message, const char *name);
 
 #endif

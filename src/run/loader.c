@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/loader.h"
 
+#include "run/description.h"
 #include "run/elf_file.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -12,9 +13,6 @@
 #include <unistd.h>
 
 #define MAJORS_LOOKED_FOR 16u
-#define OUTPUTS_MAX       16u
-#define SERVICES_MAX      13u /* as many as a configuration can have */
-#define PROMPTS_MAX       64u /* as many as a host loads */
 
 static sluice_rc path_find(const char *worker, const char *directory, char *path, size_t size,
                            struct sluice_err *err)
@@ -101,64 +99,6 @@ static sluice_rc abi_check(const sluice_worker *w, const char *path, struct slui
     return SLUICE_OK;
 }
 
-static int is_name(const char *name)
-{
-    size_t len = name == NULL ? 0 : strlen(name);
-    return len >= 1 && len <= SLUICE_NAME_MAX &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
-}
-
-/* A list of the description: names as outputs, services and prompts have them, none twice. */
-static sluice_rc list_check(const sluice_worker *w, const char *path, const char *what,
-                            const char *const *names, uint32_t max, struct sluice_err *err)
-{
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
-    for (uint32_t i = 0; names != NULL && names[i] != NULL; i++) {
-        size_t len = strlen(names[i]);
-        int is_good = len >= 1 && len <= SLUICE_NAME_MAX && strspn(names[i], allowed) == len;
-        for (uint32_t k = 0; k < i; k++) {
-            is_good = is_good && strcmp(names[k], names[i]) != 0;
-        }
-        if (!is_good || i == max) {
-            return sluice_err_set(err, SLUICE_ERR_VALIDATION,
-                                  "worker %s (%s): %s: \"%.64s\", expected at most %u different "
-                                  "names of [A-Za-z0-9_-]{1,64}",
-                                  path, w->name, what, names[i], max);
-        }
-    }
-    return SLUICE_OK;
-}
-
-static sluice_rc description_check(const sluice_worker *w, const char *path, struct sluice_err *err)
-{
-    if (!is_name(w->name)) {
-        return sluice_err_set(err, SLUICE_ERR_VALIDATION,
-                              "worker %s: name: \"%.64s\", expected [a-z0-9-]{1,64}", path,
-                              w->name == NULL ? "" : w->name);
-    }
-    if (w->version == NULL || w->version[0] == '\0') {
-        return sluice_err_set(err, SLUICE_ERR_VALIDATION,
-                              "worker %s (%s): version: empty, expected a text like \"1.0\"", path,
-                              w->name);
-    }
-    if ((w->on_message == NULL) == (w->routes == NULL)) {
-        return sluice_err_set(err, SLUICE_ERR_VALIDATION,
-                              "worker %s (%s): expected either on_message or routes", path,
-                              w->name);
-    }
-    if (w->kind != SLUICE_KIND_WORKER) {
-        return sluice_err_set(err, SLUICE_ERR_UNSUPPORTED,
-                              "worker %s (%s): kind %u, this host knows kind 0 (worker)", path,
-                              w->name, w->kind);
-    }
-    sluice_rc rc = list_check(w, path, "outputs", w->outputs, OUTPUTS_MAX, err);
-    if (rc == SLUICE_OK) {
-        rc = list_check(w, path, "services", w->services, SERVICES_MAX, err);
-    }
-    return rc != SLUICE_OK ? rc : list_check(w, path, "prompts", w->prompts, PROMPTS_MAX, err);
-}
-
 sluice_rc sluice_plugin_load(const char *worker, const char *directory, struct sluice_plugin *out,
                              struct sluice_err *err)
 {
@@ -185,5 +125,5 @@ sluice_rc sluice_plugin_load(const char *worker, const char *directory, struct s
         return rc;
     }
     memcpy(&out->worker, described, described->struct_size);
-    return description_check(&out->worker, out->path, err);
+    return sluice_description_check(&out->worker, out->path, err);
 }

@@ -146,6 +146,14 @@ static void a_worker_of_this_version_loads(void **state)
     assert_int_equal(plugin.path[0], '/');
 }
 
+static void a_worker_with_routes_loads(void **state)
+{
+    (void)state;
+    if (load("routes") != SLUICE_OK) {
+        fail_msg("%s", err.text);
+    }
+}
+
 /* Built against tests/abi/1.0/sluice/worker.h, which never changes again. */
 static void a_worker_of_an_older_minor_loads(void **state)
 {
@@ -184,7 +192,20 @@ static void each_refusal_tells_path_reason_and_remedy(void **state)
         {"output_twice", SLUICE_ERR_VALIDATION,
          "outputs: \"ready\", expected at most 16 different"},
         {"bad_service", SLUICE_ERR_VALIDATION, "services: \"\", expected at most 13"},
-        {"bad_prompt", SLUICE_ERR_VALIDATION, "prompts: \"a/b\", expected at most 64"}};
+        {"bad_prompt", SLUICE_ERR_VALIDATION, "prompts: \"a/b\", expected at most 64"},
+        {"bad_input", SLUICE_ERR_VALIDATION,
+         "(variant): input: no descriptor of a protobuf type, expected &PREFIX__descriptor"},
+        {"bad_key", SLUICE_ERR_VALIDATION,
+         "(variant): key_field: \"idd\", expected a text field of v.One, no list"},
+        {"list_key", SLUICE_ERR_VALIDATION, "key_field: \"ids\", expected a text field of v.Other"},
+        {"empty_key", SLUICE_ERR_VALIDATION, "key_field: \"\", expected a text field of v.One"},
+        {"route_key", SLUICE_ERR_VALIDATION,
+         "(variant): routes[1].key_field: \"ids\", expected a text field of v.One"},
+        {"worker_key", SLUICE_ERR_VALIDATION,
+         "routes[1].key_field: \"id\", expected a text field of v.Other"},
+        {"bad_subject", SLUICE_ERR_VALIDATION,
+         "routes[0].subject: \"a.>.b\", expected a subject, or a pattern of * and >"},
+        {"no_route", SLUICE_ERR_VALIDATION, "routes[1].on_message: NULL, expected a function"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char path[128];
         (void)snprintf(path, sizeof path, "abi_%s.so", cases[i].name);
@@ -281,6 +302,7 @@ static void a_file_of_another_kind_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_worker_of_this_version_loads),
+                                       cmocka_unit_test(a_worker_with_routes_loads),
                                        cmocka_unit_test(a_worker_of_an_older_minor_loads),
                                        cmocka_unit_test(each_refusal_tells_path_reason_and_remedy),
                                        cmocka_unit_test(names_and_paths_that_lead_nowhere_are_told),

@@ -415,6 +415,11 @@ static void gives_the_text_of_a_field(void **state)
     assert_null(sluice_pb_field_text(rich, "texts"));
     assert_null(sluice_pb_field_text(rich, "nothing"));
     assert_null(sluice_pb_field_text(rich, "trailing_2_digit"));
+    assert_true(sluice_pb_has_text(rich->descriptor, "trailing_2_digits"));
+    assert_false(sluice_pb_has_text(rich->descriptor, "texts"));
+    assert_true(sluice_pb_is_type(rich->descriptor));
+    assert_false(sluice_pb_is_type(NULL));
+    assert_false(sluice_pb_is_type(&(ProtobufCMessageDescriptor){.magic = 1}));
 }
 
 int main(void)
