@@ -129,7 +129,7 @@ static inline const char *sluice_status_name(sluice_rc rc)
 
 #define SLUICE_STEPS_MAX   256u /* steps a message */
 #define SLUICE_EFFECTS_MAX 64u  /* staged documents and outputs a message, together */
-#define SLUICE_KEY_MAX     256u /* bytes of a message's key or a document's own id */
+#define SLUICE_KEY_MAX     256u /* bytes of a message's key or a document's own id; see sluice_key */
 #define SLUICE_NAME_MAX    64u  /* bytes of a collection's, output's, prompt's or service's name */
 
 /* ---- Data ---- */
@@ -409,7 +409,9 @@ static inline void *sluice_self(sluice_turn *turn)
 }
 
 /* The message's key: identity of its documents and outputs. Never NULL; known after sluice_decode
- * at the latest. */
+ * at the latest. Header Sluice-Key, else the text of the worker's key_field, "sha256:" and its
+ * SHA-256 when it has more than SLUICE_KEY_MAX bytes; else where the message stands in its stream.
+ */
 static inline const char *sluice_key(sluice_turn *turn)
 {
     return turn->host->key(turn);
@@ -503,7 +505,8 @@ typedef struct sluice_worker {
     const char *name; /* [a-z0-9-]{1,64} */
     const char *version;
     const struct ProtobufCMessageDescriptor *input; /* default type of a body */
-    const char *key_field;         /* text field of the input that identifies a request */
+    const char *key_field;         /* text field of the input that identifies a request: the load is
+                                      refused when the input has none of this name */
     sluice_handler_fn *on_message; /* either this … */
     const sluice_route *routes;    /* … or these */
     uint32_t require;

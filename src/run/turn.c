@@ -2,6 +2,7 @@
 /* The small functions of the host's table: decode, key, memory, log. */
 #include "run/turn.h"
 
+#include "codec/hash.h"
 #include "codec/header.h"
 #include "codec/proto_json.h"
 #include "codec/protobuf.h"
@@ -132,26 +133,49 @@ sluice_rc turn_key_check(struct inflight *m)
     return SLUICE_REJECT;
 }
 
+/* A text that is too long for an id: the same for the same text, and anyone can compute it. */
+static const char *key_of_long(struct inflight *m, const char *value)
+{
+    static const char prefix[] = "sha256:";
+    char text[sizeof prefix + 2 * (size_t)SLUICE_SHA256_SIZE];
+    uint8_t digest[SLUICE_SHA256_SIZE];
+    struct sluice_hasher h;
+    sluice_hash_begin(&h);
+    sluice_hash_raw(&h, (sluice_bytes){value, strlen(value)});
+    sluice_hash_end_sha256(&h, digest);
+    memcpy(text, prefix, sizeof prefix);
+    for (size_t i = 0; i < sizeof digest; i++) {
+        (void)snprintf(text + sizeof prefix - 1 + 2 * i, 3, "%02x", digest[i]);
+    }
+    return sluice_arena_text(&m->arena, text);
+}
+
 /* ERR_DECODE for a key that no output's id could carry: nothing of the message may be paid for or
- * stored. One that is too long is none. */
+ * stored. ERR_VALIDATION, and a mistake of the worker's, when the type has no such field. */
 static sluice_rc key_take(struct turn *t, const struct ProtobufCMessage *message,
                           struct sluice_err *err)
 {
     struct inflight *m = t->m;
-    const char *own = key_header(m);
-    const char *value = own == NULL && message != NULL && t->key_field != NULL
-                            ? sluice_pb_field_text(message, t->key_field)
-                            : own;
-    if (value == NULL || value[0] == '\0' || strlen(value) > SLUICE_KEY_MAX) {
+    const char *value = key_header(m);
+    if (value == NULL && message != NULL && t->key_field != NULL) {
+        value = sluice_pb_field_text(message, t->key_field);
+        if (value == NULL && m->key == NULL) {
+            char text[160];
+            (void)snprintf(text, sizeof text, "\"%.64s\", expected a text field of %.64s",
+                           t->key_field, sluice_pb_type_name(sluice_pb_descriptor(message)));
+            return turn_mistake(t, SLUICE_ERR_VALIDATION, "key_field", text);
+        }
+    }
+    if (value == NULL || value[0] == '\0') {
         return SLUICE_OK;
     }
-    if (!sluice_header_text_is_valid(value, SLUICE_KEY_MAX)) {
+    if (!sluice_header_text_is_valid(value, SIZE_MAX)) {
         return sluice_err_set(err, SLUICE_ERR_DECODE,
                               "%s: a control character in what identifies the message",
                               t->key_field);
     }
-    m->key = value;
-    return SLUICE_OK;
+    m->key = strlen(value) > SLUICE_KEY_MAX ? key_of_long(m, value) : value;
+    return m->key == NULL ? SLUICE_ERR_NOMEM : SLUICE_OK;
 }
 
 const char *message_key(struct turn *t)
@@ -223,6 +247,9 @@ sluice_rc turn_decode(sluice_turn *base, const sluice_msg *msg,
     }
     if (rc == SLUICE_OK) {
         rc = key_take(t, message, &err);
+        if (rc == SLUICE_ERR_VALIDATION) {
+            return rc; /* the worker's mistake, not the message's */
+        }
     }
     if (rc == SLUICE_ERR_NOMEM) {
         return turn_out_of_memory(t);

@@ -535,6 +535,59 @@ static void a_key_field_that_no_output_could_carry_is_rejected(void **state)
     assert_string_equal(m->key, "id 1");
 }
 
+/* Each publish of such a request is the same request: its name is cut to a hash, not forgotten. */
+static void a_key_field_that_is_too_long_is_known_by_its_hash(void **state)
+{
+    (void)state;
+    static const char prefix[] = "{\"request_id\": \"";
+    char body[SLUICE_KEY_MAX + 64];
+    char id[SLUICE_KEY_MAX + 1];
+    fixture.plugin.worker.key_field = "request_id";
+    for (size_t len = SLUICE_KEY_MAX - 1; len <= SLUICE_KEY_MAX + 1; len++) {
+        memset(id, 'a', sizeof id);
+        (void)snprintf(body, sizeof body, "%s%.*s%s\"}", prefix, (int)len - 1, id, "b");
+        bring(&as_json, 1, body);
+        run(decodes);
+        expect_done();
+        if (len <= SLUICE_KEY_MAX) {
+            assert_int_equal(strlen(m->key), len);
+        } else { /* printf %s "$ID" | sha256sum */
+            assert_string_equal(m->key,
+                                "sha256:"
+                                "3dc0aae8fc4eda1fde368fbd878a01aa607b604737af868e7a44e5105bfe99cb");
+        }
+    }
+    (void)snprintf(body, sizeof body, "%s\\u0001%.*s\"}", prefix, (int)sizeof id, id);
+    bring(&as_json, 1, body);
+    run(decodes);
+    expect_failed(SLUICE_FAILURE_REJECTED, -1, "parse",
+                  "message 7 (281 bytes): request_id: a control character in what identifies the "
+                  "message");
+}
+
+/* Where any type may come, the load could not know. */
+static void a_key_field_that_the_type_lacks_is_a_mistake(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"requestid", "inputs"};
+    for (size_t i = 0; i < 2; i++) {
+        fixture.plugin.worker.key_field = wrong[i];
+        bring(&as_json, 1, "{\"request_id\": \"a\"}");
+        run(decodes);
+        char text[160];
+        (void)snprintf(text, sizeof text,
+                       "key_field: \"%s\", expected a text field of "
+                       "context.v1.ContextEnrichRequest",
+                       wrong[i]);
+        expect_failed(SLUICE_FAILURE_HANDLER, -1, "handler", text);
+    }
+    const sluice_header with_key[] = {as_json, {"Sluice-Key", "k"}};
+    bring(with_key, 2, "{\"request_id\": \"a\"}");
+    run(decodes);
+    expect_done();
+    assert_string_equal(m->key, "k");
+}
+
 static void json_is_what_its_media_type_says(void **state)
 {
     (void)state;
@@ -581,6 +634,8 @@ int main(void)
         TEST(a_trace_that_nobody_could_carry_on_is_ignored),
         TEST(a_key_header_that_no_output_could_carry_is_rejected_unread),
         TEST(a_key_field_that_no_output_could_carry_is_rejected),
+        TEST(a_key_field_that_is_too_long_is_known_by_its_hash),
+        TEST(a_key_field_that_the_type_lacks_is_a_mistake),
         TEST(json_is_what_its_media_type_says)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
