@@ -38,7 +38,7 @@ static sluice_rc enrich(sluice_turn *t, const sluice_msg *in)
     ready.request_id = req->request_id;
     ready.correlation_id = (char *)sluice_correlation_id(t);
     ready.pack = &pack;
-    ready.published_at = sluice_now(t);
+    ready.published_at = reply->created_unix_ms;
     for (int64_t i = 0; i < outputs; i++) {
         SLUICE_TRY(sluice_publish(t, "ready", &ready.base));
     }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input: each gets its clear error, is buried byte for byte, and the next message is done."""
 import inspect, json, os
+from lib import wire
 from stage import check, wait_for
 
 JSON = {"Content-Type": "application/json"}
@@ -158,6 +159,15 @@ def an_answer_that_never_comes_is_named_when_the_time_is_over(s):
     check(all("SLUICE_HANDLER_TIMEOUT" in e["text"] for e in ended), ended)
     check("SLUICE_HANDLER_TIMEOUT" in s.nats.messages("ENRICH_DEAD")[0].headers["Sluice-Dead-Error"], "the dead letter")
 
+
+def an_output_is_not_older_than_what_it_tells_of(s):
+    s.llm_http("/control", {"latency-ms": 50})
+    s.start_worker()
+    s.ready()
+    s.send(1)
+    s.expect_done(1)
+    ready = wire.decode("ContextEnrichReady", s.nats.messages(s.names.ready)[0].data)
+    check(ready["published_at"] >= ready["pack"]["created_at"] > 0, f"published {ready['published_at']}, created {ready['pack']['created_at']}")
 
 
 CASES = [f for f in list(globals().values())
