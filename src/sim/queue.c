@@ -40,7 +40,7 @@ static void grow(struct sim_queue *q)
     struct sim_item *items = realloc(q->items, 2u * q->capacity * sizeof *items);
     if (items == NULL) {
         fputs("sluice sim: out of memory for the queue of future events\n", stderr);
-        abort();
+        abort(); /* a tool at a terminal: a seed that it cannot go on with is run again elsewhere */
     }
     q->items = items;
     q->capacity *= 2u;
