@@ -11,6 +11,7 @@
 #include "adapter/nats_journal_codec.h"
 #include "adapter/nats_puback.h"
 #include "adapter/nats_publisher.h"
+#include "codec/fixed.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -616,7 +617,9 @@ static sluice_rc put_head(struct op *op)
         return SLUICE_ERR_NOMEM;
     }
     sluice_journal_answer_name(name, &op->id);
-    (void)snprintf(subject, sizeof subject, "%s%s", op->prefix, name);
+    struct sluice_fixed text = sluice_fixed_in(subject, sizeof subject);
+    sluice_fixed_text(&text, op->prefix);
+    sluice_fixed_text(&text, name);
     sluice_rc rc = ask(op, subject, &create, (sluice_bytes){head, len}, on_head_put, op);
     free(head);
     return rc;

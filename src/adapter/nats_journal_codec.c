@@ -3,6 +3,8 @@
 
 #include "adapter/nats_headers.h"
 #include "codec/base64.h"
+#include "codec/fixed.h"
+#include "codec/hash.h"
 #include "codec/json_text.h"
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -24,16 +26,30 @@ int sluice_journal_prefix(char out[SLUICE_JOURNAL_SUBJECT_SIZE], const char *buc
     if (strpbrk(key->stream, "\"\\ .*>\t\r\n") != NULL) {
         return 0; /* NATS allows no such name, but JSON is made of it here */
     }
-    int len = snprintf(out, SLUICE_JOURNAL_SUBJECT_SIZE, "$KV.%s.%s.%s.%" PRIu64 ".%" PRId64 ".",
-                       bucket, worker, key->stream, key->sequence, key->stored_unix_ns);
+    const char *const names[] = {"$KV.", bucket, ".", worker, ".", key->stream, "."};
+    struct sluice_fixed text = sluice_fixed_in(out, SLUICE_JOURNAL_SUBJECT_SIZE);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        sluice_fixed_text(&text, names[i]);
+    }
+    sluice_fixed_uint64(&text, key->sequence);
+    sluice_fixed_text(&text, ".");
+    sluice_fixed_int64(&text, key->stored_unix_ns);
+    sluice_fixed_text(&text, ".");
     /* Room for the longest name below it. */
-    return len > 0 && (size_t)len + 96 < SLUICE_JOURNAL_SUBJECT_SIZE;
+    return !text.is_cut && text.len + 96 < SLUICE_JOURNAL_SUBJECT_SIZE;
 }
 
 void sluice_journal_answer_name(char out[96], const struct sluice_journaled *id)
 {
-    (void)snprintf(out, 96, "a.%" PRIu32 ".%016" PRIx64 "%016" PRIx64 ".%" PRIu32, id->epoch,
-                   id->hash.high, id->hash.low, id->occurrence);
+    char hash[SLUICE_HASH_TEXT_SIZE];
+    struct sluice_fixed text = sluice_fixed_in(out, 96);
+    sluice_hash_hex(&id->hash, hash);
+    sluice_fixed_text(&text, "a.");
+    sluice_fixed_uint64(&text, id->epoch);
+    sluice_fixed_text(&text, ".");
+    sluice_fixed_text(&text, hash);
+    sluice_fixed_text(&text, ".");
+    sluice_fixed_uint64(&text, id->occurrence);
 }
 
 int sluice_journal_answer_id(const char *name, struct sluice_journaled *out)

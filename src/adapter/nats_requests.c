@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_requests.h"
 
+#include "codec/fixed.h"
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -226,7 +227,10 @@ static enum sluice_nats_sent transmit(struct sluice_nats_requests *r, uint32_t i
     if (r->inbox[0] == '\0' || r->is_closed) {
         return SLUICE_NATS_DOWN;
     }
-    (void)snprintf(reply, sizeof reply, "%s.%" PRIx64, r->inbox, token);
+    struct sluice_fixed to = sluice_fixed_in(reply, sizeof reply);
+    sluice_fixed_text(&to, r->inbox);
+    sluice_fixed_text(&to, ".");
+    sluice_fixed_hex(&to, token);
     return sluice_nats_link_publish(r->link, subject, reply, headers, headers_count, body.data,
                                     body.len);
 }

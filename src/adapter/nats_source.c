@@ -3,6 +3,7 @@
 
 #include "adapter/nats_delivery.h"
 #include "adapter/nats_status.h"
+#include "codec/fixed.h"
 #include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -613,19 +614,26 @@ static void source_settle(struct sluice_source *base, uint64_t op, const char *r
     static const char *const words[] = {"+ACK", "-NAK", "+WPI", "+TERM"};
     struct nats_source *s = (struct nats_source *)base;
     char inbox[SUBJECT_SIZE], body[64];
-    int len = snprintf(body, sizeof body, "%s", words[verb]);
+    struct sluice_fixed word = sluice_fixed_in(body, sizeof body);
+    struct sluice_fixed to = sluice_fixed_in(inbox, sizeof inbox);
+    sluice_fixed_text(&word, words[verb]);
     if (verb == SLUICE_VERB_NAK && delay_ms > 0) {
-        len = snprintf(body, sizeof body, "-NAK {\"delay\":%" PRId64 "}", delay_ms * 1000000);
+        sluice_fixed_text(&word, " {\"delay\":");
+        sluice_fixed_int64(&word, delay_ms * 1000000);
+        sluice_fixed_text(&word, "}");
     }
-    (void)snprintf(inbox, sizeof inbox, "%s.a.s.%" PRIx64 ".%" PRIx64,
-                   s->wire == NULL ? "" : s->wire->inbox, op, (uint64_t)sluice_nats_now_ms());
+    sluice_fixed_text(&to, s->wire == NULL ? "" : s->wire->inbox);
+    sluice_fixed_text(&to, ".a.s.");
+    sluice_fixed_hex(&to, op);
+    sluice_fixed_text(&to, ".");
+    sluice_fixed_hex(&to, (uint64_t)sluice_nats_now_ms());
     if (s->is_unconfirmed && s->wire != NULL) {
-        (void)sluice_nats_link_publish(s->link, reply, NULL, NULL, 0, body, (size_t)len);
+        (void)sluice_nats_link_publish(s->link, reply, NULL, NULL, 0, body, word.len);
         post_settled(s, op, 1);
         return;
     }
     if (s->wire == NULL || sluice_nats_link_publish(s->link, reply, inbox, NULL, 0, body,
-                                                    (size_t)len) != SLUICE_NATS_SENT) {
+                                                    word.len) != SLUICE_NATS_SENT) {
         post_settled(s, op, 0);
     }
 }

@@ -5,6 +5,7 @@
 
 #include "codec/bson.h"
 #include "codec/buffer.h"
+#include "codec/number.h"
 #include "codec/proto_json.h"
 #include <string.h>
 
@@ -37,14 +38,24 @@ static enum sluice_fate fate_of_replay(enum sluice_fate fate)
     return fate == SLUICE_FATE_OK || fate == SLUICE_FATE_NO_MEMORY ? fate : SLUICE_FATE_MISS;
 }
 
+static void add_number(struct sluice_buffer *b, int64_t number)
+{
+    char text[SLUICE_NUMBER_SIZE];
+    sluice_buffer_add(b, text, sluice_number_write_int64(number, text));
+}
+
 /* The answer as the journal keeps it: small JSON, readable with any NATS tool. */
 static sluice_bytes llm_journal_bytes(struct inflight *m, const sluice_llm_reply *r)
 {
     struct sluice_buffer b;
     sluice_buffer_init(&b, &m->arena, r->text.len + 256);
-    sluice_buffer_format(&b, "{\"v\":1,\"created_ms\":%lld,\"prompt_tokens\":%u,",
-                         (long long)r->created_unix_ms, r->prompt_tokens);
-    sluice_buffer_format(&b, "\"completion_tokens\":%u,\"model\":", r->completion_tokens);
+    sluice_buffer_text(&b, "{\"v\":1,\"created_ms\":");
+    add_number(&b, r->created_unix_ms);
+    sluice_buffer_text(&b, ",\"prompt_tokens\":");
+    add_number(&b, r->prompt_tokens);
+    sluice_buffer_text(&b, ",\"completion_tokens\":");
+    add_number(&b, r->completion_tokens);
+    sluice_buffer_text(&b, ",\"model\":");
     sluice_buffer_json(&b, r->model, strlen(r->model));
     sluice_buffer_text(&b, ",\"finish_reason\":");
     sluice_buffer_json(&b, r->finish_reason, strlen(r->finish_reason));

@@ -3,6 +3,7 @@
 #include "run/turn.h"
 
 #include "codec/bson.h"
+#include "codec/fixed.h"
 #include "codec/proto_json.h"
 #include "codec/protobuf.h"
 #include <stdio.h>
@@ -122,8 +123,14 @@ sluice_rc turn_publish(sluice_turn *base, const char *output,
         n += t->outputs[i].output == index;
     }
     char id[SLUICE_KEY_MAX + 2 * SLUICE_NAME_MAX + 32];
-    (void)snprintf(id, sizeof id, "%s:%s:%s:%u", t->host->plugin->worker.name, message_key(t),
-                   output, n);
+    struct sluice_fixed text = sluice_fixed_in(id, sizeof id);
+    sluice_fixed_text(&text, t->host->plugin->worker.name);
+    sluice_fixed_text(&text, ":");
+    sluice_fixed_text(&text, message_key(t));
+    sluice_fixed_text(&text, ":");
+    sluice_fixed_text(&text, output);
+    sluice_fixed_text(&text, ":");
+    sluice_fixed_uint64(&text, n);
     out.message_id = sluice_arena_text(&t->host->scratch, id);
     if (out.message_id == NULL) {
         return turn_out_of_memory(t);

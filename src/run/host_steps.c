@@ -2,9 +2,9 @@
 /* Memoised steps, and asking the LLM. */
 #include "run/turn.h"
 
+#include "codec/fixed.h"
 #include "codec/hash.h"
 #include "codec/schema.h"
-#include <stdio.h>
 #include <string.h>
 
 /* ---- Steps ---- */
@@ -52,16 +52,19 @@ void turn_idempotency_key(const struct turn *t, struct host_step *step)
     char numbers[96];
     struct sluice_hasher h;
     struct sluice_hash hash;
-    (void)snprintf(numbers, sizeof numbers, "%llu:%lld:%u", (unsigned long long)d->sequence,
-                   (long long)d->stored_unix_ns, t->steps_seen);
+    struct sluice_fixed text = sluice_fixed_in(numbers, sizeof numbers);
+    sluice_fixed_uint64(&text, d->sequence);
+    sluice_fixed_text(&text, ":");
+    sluice_fixed_int64(&text, d->stored_unix_ns);
+    sluice_fixed_text(&text, ":");
+    sluice_fixed_uint64(&text, t->steps_seen);
     sluice_hash_begin(&h);
     sluice_hash_text(&h, t->host->plugin->worker.name);
     sluice_hash_text(&h, d->stream);
     sluice_hash_text(&h, numbers);
     sluice_hash_bytes(&h, (sluice_bytes){&step->hash, sizeof step->hash});
     sluice_hash_end(&h, &hash);
-    (void)snprintf(step->idempotency_key, sizeof step->idempotency_key, "%016llx%016llx",
-                   (unsigned long long)hash.high, (unsigned long long)hash.low);
+    sluice_hash_hex(&hash, step->idempotency_key);
 }
 
 /* Remember a new step; returns its index or a negative code. */
@@ -238,7 +241,11 @@ static void llm_hash(const struct host_step *step, struct sluice_hash *hash)
     struct sluice_hasher h;
     sluice_hash_begin(&h);
     char numbers[96];
-    (void)snprintf(numbers, sizeof numbers, "llm %u %.6f", step->max_tokens, step->temperature);
+    struct sluice_fixed text = sluice_fixed_in(numbers, sizeof numbers);
+    sluice_fixed_text(&text, "llm ");
+    sluice_fixed_uint64(&text, step->max_tokens);
+    sluice_fixed_text(&text, " ");
+    sluice_fixed_millionths(&text, step->temperature);
     sluice_hash_text(&h, numbers);
     sluice_hash_text(&h, step->model);
     sluice_hash_text(&h, step->system == NULL ? "" : step->system);

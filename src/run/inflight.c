@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/inflight.h"
 
+#include "codec/fixed.h"
 #include "codec/header.h"
 #include "codec/protobuf.h"
 #include "run/host.h"
@@ -42,9 +43,12 @@ static const char *correlation_of(struct inflight *m)
         return given;
     }
     char made[96];
-    (void)snprintf(made, sizeof made, "%.40s-%llu-%llx", m->delivery->stream,
-                   (unsigned long long)m->delivery->sequence,
-                   (unsigned long long)m->delivery->stored_unix_ns);
+    struct sluice_fixed made_text = sluice_fixed_in(made, sizeof made);
+    sluice_fixed_add(&made_text, m->delivery->stream, strnlen(m->delivery->stream, 40));
+    sluice_fixed_text(&made_text, "-");
+    sluice_fixed_uint64(&made_text, m->delivery->sequence);
+    sluice_fixed_text(&made_text, "-");
+    sluice_fixed_hex(&made_text, (uint64_t)m->delivery->stored_unix_ns);
     const char *text = sluice_arena_text(&m->arena, made);
     return text == NULL ? "" : text;
 }
