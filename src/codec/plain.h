@@ -23,10 +23,18 @@ static inline size_t sluice_plain_span(const char *text, size_t len)
         memcpy(&word, text + at, sizeof word);
         uint64_t quotes = word ^ ones * '"', slashes = word ^ ones * '\\';
         /* Each term has a high bit where, and only if, some byte is 0 or below 0x20. */
-        if ((((quotes - ones) & ~quotes) | ((slashes - ones) & ~slashes) |
-             ((word - ones * 0x20) & ~word) | word) &
-            highs) {
+        uint64_t others = (((quotes - ones) & ~quotes) | ((slashes - ones) & ~slashes) |
+                           ((word - ones * 0x20) & ~word) | word) &
+                          highs;
+        if (others != 0) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+            /* The lowest high bit is always true, a borrow only goes upwards: count the bytes below
+             * it. JSON in JSON has a quote in each second word. */
+            uint64_t lowest = others & (0 - others);
+            return at + (size_t)(((lowest - 1) & ones) * ones >> 56) - 1;
+#else
             break;
+#endif
         }
     }
     while (at < len && sluice_is_plain((unsigned char)text[at])) {
