@@ -7,11 +7,26 @@
  * died, and never a neighbour. */
 #include "core/engine_state.h"
 
+static void push_first(struct sluice_engine *e, struct message *m)
+{
+    m->next_ready = e->ready_head;
+    e->ready_head = msg_slot(e, m);
+    if (e->ready_tail == NO_SLOT) {
+        e->ready_tail = e->ready_head;
+    }
+}
+
 void ready_push(struct sluice_engine *e, struct message *m)
 {
     SLUICE_ASSERT(!m->is_ready_queued);
     uint32_t slot = msg_slot(e, m);
     m->is_ready_queued = 1;
+    /* Each run of a suspect waits for two writes of the journal, all others meanwhile for it. Were
+     * they served in turn, none of many would be done within its deadline, for ever. */
+    if (m->is_suspect && m->has_run) {
+        push_first(e, m);
+        return;
+    }
     m->next_ready = NO_SLOT;
     if (e->ready_tail == NO_SLOT) {
         e->ready_head = slot;

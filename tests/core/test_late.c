@@ -424,6 +424,54 @@ static void suspect_being_marked(void)
                         "record failures=0 marked=1");
 }
 
+static const char *recorded(struct sluice_ticket t)
+{
+    return fixture_answer(&f, t, SLUICE_EV_RECORDED, SLUICE_FATE_OK);
+}
+
+static void a_suspect_that_has_begun_goes_before_others_begin(void **state)
+{
+    struct sluice_ticket suspects[3];
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    for (uint32_t i = 0; i < 3; i++) {
+        (void)fixture_deliver(&f, 7 + i, 9);
+        suspects[i] = f.ticket;
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        (void)fixture_loaded(&f, suspects[i], NULL, NULL, 0);
+    }
+    assert_string_equal(recorded(suspects[0]), "run");
+    (void)fixture_suspend(&f, suspects[0], 1, 0);
+    assert_string_equal(recorded(suspects[0]), "record failures=0 marked=1"); /* the next one's */
+    assert_int_equal(f.effects.items[0].ticket.slot, suspects[1].slot);
+    assert_string_equal(fixture_step_ended(&f, suspects[0], 0, SLUICE_FATE_OK, 0), "keep 0");
+    assert_string_equal(recorded(suspects[1]), "run");
+    (void)fixture_suspend(&f, suspects[1], 1, 0);
+    assert_string_equal(recorded(suspects[1]), "record failures=0 marked=1");
+    assert_int_equal(f.effects.items[0].ticket.slot, suspects[0].slot);
+    fixture_close(&f);
+}
+
+static void a_journal_that_is_read_after_the_lease_and_finds_no_memory_ends_it(void **state)
+{
+    const struct sluice_record record = {.failures = 1};
+    struct sluice_engine_config c = fixture_config();
+    (void)state;
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    assert_string_equal(fixture_deliver(&f, 7, 2), "admit; load");
+    (void)fixture_tick(&f, 40000);
+    assert_int_equal(state_now(), SLUICE_MSG_LOST);
+    fixture_starves_after = 0;
+    const char *effects = fixture_loaded(&f, f.ticket, &record, NULL, 0);
+    fixture_starves_after = -1;
+    assert_string_equal(effects, "release lease_lost; pull 1");
+    fixture_close(&f);
+}
+
 static void a_mark_that_outran_the_lease_is_cleared_without_a_run(void **state)
 {
     (void)state;
@@ -586,6 +634,8 @@ int main(void)
         cmocka_unit_test(a_handler_that_outran_its_deadline_starts_no_call),
         cmocka_unit_test(a_delivery_read_after_its_lease_takes_nothing_over),
         cmocka_unit_test(a_delivery_read_late_renews_and_reads_its_journal_first),
+        cmocka_unit_test(a_suspect_that_has_begun_goes_before_others_begin),
+        cmocka_unit_test(a_journal_that_is_read_after_the_lease_and_finds_no_memory_ends_it),
         cmocka_unit_test(a_mark_that_outran_the_lease_is_cleared_without_a_run),
         cmocka_unit_test(a_mark_that_outran_the_drain_is_cleared_and_naked),
         cmocka_unit_test(what_parks_later_may_go_earlier),
