@@ -112,7 +112,7 @@ int arguments_refuse(const char *command, const struct sluice_settings_box *box,
     if (s != NULL && strcmp(s->log_format, "json") == 0 && !isatty(STDERR_FILENO)) {
         sluice_log_open(SLUICE_LOG_WARN, 1, s->log_emoji);
         sluice_report_log(report);
-        sluice_report_log_unknown(&warnings);
+        sluice_report_log_warnings(&warnings, "config.unknown_variable");
     } else {
         fprintf(stderr, "sluice %s: configuration: %u error%s\n%s", command, report->count,
                 report->count == 1 ? "" : "s", report->text);

@@ -38,7 +38,8 @@ static int32_t level_of(const char *name)
  * report, which has the
  * other errors already. NULL without a worker, or when it cannot be loaded: `err` says why. */
 static struct sluice_config *worker_look(const struct sluice_settings *s,
-                                         struct sluice_report *report, struct sluice_err *err)
+                                         struct sluice_report *report,
+                                         struct sluice_report *warnings, struct sluice_err *err)
 {
     static struct sluice_plugin plugin;
     if (s->worker[0] == '\0') {
@@ -50,7 +51,7 @@ static struct sluice_config *worker_look(const struct sluice_settings *s,
     if (sluice_plugin_load(s->worker, s->worker_dir, &plugin, err) != SLUICE_OK) {
         return NULL;
     }
-    sluice_prompts_check(s, &plugin, report);
+    sluice_prompts_check(s, &plugin, report, warnings);
     return sluice_worker_config_create(s, &plugin.worker, report);
 }
 
@@ -78,7 +79,7 @@ static int run(int argc, char **argv)
     }
     const char *file = arguments_value(&argc, argv, "--config");
     struct sluice_settings_box *box = NULL;
-    static struct sluice_report report;
+    static struct sluice_report report, prompts;
     if (!arguments_are_whole("run")) {
         return SLUICE_EXIT_CONFIG;
     }
@@ -89,7 +90,8 @@ static int run(int argc, char **argv)
             sluice_report_add(&report, &(struct sluice_place){.option = "SLUICE_WORKER"},
                               "not set, expected a plug-in");
         }
-        sluice_worker_config_free(worker_look(sluice_settings_of(box), &report, &unloadable));
+        sluice_worker_config_free(
+            worker_look(sluice_settings_of(box), &report, &prompts, &unloadable));
     }
     int code;
     if (report.count > 0 && unloadable.rc != SLUICE_OK) {
@@ -100,7 +102,8 @@ static int run(int argc, char **argv)
     } else {
         log_prepare(sluice_settings_of(box));
         sluice_settings_variables_check(&report);
-        sluice_report_log_unknown(&report);
+        sluice_report_log_warnings(&report, "config.unknown_variable");
+        sluice_report_log_warnings(&prompts, "config.prompt_field");
         code = sluice_worker_run(sluice_settings_of(box));
     }
     sluice_settings_free(box);
@@ -134,13 +137,13 @@ static int check(int argc, char **argv)
     const char *file = arguments_value(&argc, argv, "--config");
     struct sluice_settings_box *box = NULL;
     struct sluice_config *own = NULL;
-    static struct sluice_report report;
+    static struct sluice_report report, warnings;
     struct sluice_err err = {.rc = SLUICE_OK};
     if (!arguments_are_whole("check")) {
         return SLUICE_EXIT_CONFIG;
     }
     if (sluice_settings_load(argc - 1, argv + 1, file, &box, &report) != SLUICE_ERR_NOMEM) {
-        own = worker_look(sluice_settings_of(box), &report, &err);
+        own = worker_look(sluice_settings_of(box), &report, &warnings, &err);
     }
     if (err.rc != SLUICE_OK) {
         sluice_report_add(&report, NULL, "%s", err.text);
@@ -149,10 +152,10 @@ static int check(int argc, char **argv)
     if (report.count > 0) {
         code = arguments_refuse("check", box, &report);
     } else {
-        sluice_settings_variables_check(&report);
-        sluice_settings_print(box, own, &report, stdout, as_json);
+        sluice_settings_variables_check(&warnings);
+        sluice_settings_print(box, own, &warnings, stdout, as_json);
         if (!as_json) {
-            arguments_warn("check", &report);
+            arguments_warn("check", &warnings);
         }
     }
     sluice_worker_config_free(own);

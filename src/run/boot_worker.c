@@ -34,7 +34,7 @@ static sluice_rc worker_config_step(struct boot *b)
     report = (struct sluice_report){.count = 0};
     b->worker_config = sluice_worker_config_create(b->settings, &b->plugin.worker, &report);
     sluice_worker_config_secrets(b->worker_config, sluice_log_redact);
-    sluice_prompts_load(&b->host, b->settings, &report);
+    sluice_prompts_load(&b->host, b->settings, &report, NULL); /* the command has warned */
     if (report.count == 0) {
         return SLUICE_OK;
     }

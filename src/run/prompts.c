@@ -83,8 +83,23 @@ static void folder_load(struct worker_host *host, const char *folder, struct slu
     (void)closedir(dir);
 }
 
+static void fields_look(const struct worker_host *host, const char *name,
+                        struct sluice_report *warnings)
+{
+    const sluice_worker *w = &host->plugin->worker;
+    struct sluice_err err = {.rc = SLUICE_OK};
+    for (uint32_t i = 0; warnings != NULL && w->input != NULL && i < host->prompts_count; i++) {
+        const struct host_prompt *p = &host->prompts[i];
+        if (strcmp(p->name, name) == 0 &&
+            sluice_prompt_check(p->prompt, w->input, NULL, 0, &err) != SLUICE_OK) {
+            sluice_report_add(warnings, NULL, "%s, in a prompt filled from %s", err.text,
+                              w->input->name);
+        }
+    }
+}
+
 void sluice_prompts_load(struct worker_host *host, const struct sluice_settings *settings,
-                         struct sluice_report *report)
+                         struct sluice_report *report, struct sluice_report *warnings)
 {
     const sluice_worker *w = &host->plugin->worker;
     char folder[4096];
@@ -99,13 +114,15 @@ void sluice_prompts_load(struct worker_host *host, const struct sluice_settings 
                               "or in the folder that SLUICE_PROMPT_DIR names",
                               w->name, *name, *name, folder);
         }
+        fields_look(host, *name, warnings);
     }
 }
 
 void sluice_prompts_check(const struct sluice_settings *settings,
-                          const struct sluice_plugin *plugin, struct sluice_report *report)
+                          const struct sluice_plugin *plugin, struct sluice_report *report,
+                          struct sluice_report *warnings)
 {
     struct worker_host host = {.plugin = plugin, .allocator = &sluice_heap};
-    sluice_prompts_load(&host, settings, report);
+    sluice_prompts_load(&host, settings, report, warnings);
     host_fini(&host);
 }

@@ -86,9 +86,9 @@ void sluice_report_log(const struct sluice_report *report)
     records_log(report, SLUICE_LOG_ERROR, SLUICE_ICON_FAILED, "config.invalid");
 }
 
-void sluice_report_log_unknown(const struct sluice_report *warnings)
+void sluice_report_log_warnings(const struct sluice_report *warnings, const char *event)
 {
     if (sluice_log_is_on(SLUICE_LOG_WARN)) {
-        records_log(warnings, SLUICE_LOG_WARN, SLUICE_ICON_WARN, "config.unknown_variable");
+        records_log(warnings, SLUICE_LOG_WARN, SLUICE_ICON_WARN, event);
     }
 }

@@ -38,8 +38,8 @@ void sluice_report_add(struct sluice_report *report, const struct sluice_place *
                        const char *format, ...);
 /* One log record config.invalid for each error, with option, file, line and column where known. */
 void sluice_report_log(const struct sluice_report *report);
-/* The same of a report of unknown variables: config.unknown_variable, a warning. */
-void sluice_report_log_unknown(const struct sluice_report *warnings);
+/* The same of a report of what is no error: warnings with the name `event`. */
+void sluice_report_log_warnings(const struct sluice_report *warnings, const char *event);
 /* The line of errors[i], without its end. */
 void sluice_report_line(const struct sluice_report *report, uint32_t i, char *text, size_t size);
 

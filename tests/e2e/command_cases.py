@@ -204,6 +204,21 @@ def a_missing_prompt_ends_the_boot_with_exit_2(s):
         check(f'worker context-enricher: prompt "context": no file context.prompt in {empty}, expected' in out, out)
 
 
+def a_prompt_field_that_the_input_lacks_is_told(s):
+    """By `check` and in the log of `run`: a warning, for a handler may fill a prompt with another message."""
+    folder = os.path.join(s.dir, "prompts")
+    os.mkdir(folder)
+    with open(os.path.join(folder, "context.prompt"), "w") as f:
+        f.write("{{quary}}\n")
+    line = f'{folder}/context.prompt:1:1: unknown field "quary", in a prompt filled from context.v1.ContextEnrichRequest'
+    plugin = {"SLUICE_WORKER": os.path.join(s.build, "workers/context-enricher.so"), "LLM_MODEL": "m"}
+    sluice(s, "check", says=f"sluice check: warning: {line}\n", SLUICE_PROMPT_DIR=folder, **plugin)
+    s.start_worker(SLUICE_PROMPT_DIR=folder)
+    s.ready()
+    told = [(e["level"], e["text"]) for e in s.events() if e["event"] == "config.prompt_field"]
+    check(told == [("warn", line)], told)
+
+
 def the_prompts_beside_the_plugin_are_found(s):
     s.start_worker(SLUICE_PROMPT_DIR=None)
     s.ready()

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "rich.pb-c.h"
 #include "run/heap.h"
 #include "run/prompts.h"
 #include <stdio.h>
@@ -17,7 +18,7 @@
 #include <unistd.h>
 
 static char root[] = "/tmp/sluice-prompts-XXXXXX";
-static struct sluice_report report;
+static struct sluice_report report, warnings;
 static struct sluice_plugin plugin;
 static struct sluice_settings settings;
 
@@ -56,7 +57,7 @@ static int setup(void **state)
     (void)state;
     (void)strcpy(root, "/tmp/sluice-prompts-XXXXXX");
     assert_non_null(mkdtemp(root));
-    report = (struct sluice_report){.count = 0};
+    report = warnings = (struct sluice_report){.count = 0};
     settings = (struct sluice_settings){.prompt_dir = ""};
     plugin = (struct sluice_plugin){.worker = {.name = "w"}};
     folder_make("lib");
@@ -98,7 +99,7 @@ static void prompts_are_loaded_by_their_names(void **state)
     put("lib/prompts/b.prompt", "Say {{query}}.");
     put("lib/prompts/notes.txt", "{{");
     put("lib/prompts/.prompt", "{{");
-    sluice_prompts_load(&host, &settings, &report);
+    sluice_prompts_load(&host, &settings, &report, &warnings);
     assert_int_equal(report.count, 0);
     assert_int_equal(host.prompts_count, 1);
     assert_string_equal(host.prompts[0].name, "b");
@@ -108,7 +109,7 @@ static void prompts_are_loaded_by_their_names(void **state)
 static void a_worker_without_prompts_needs_no_folder(void **state)
 {
     (void)state;
-    sluice_prompts_check(&settings, &plugin, &report);
+    sluice_prompts_check(&settings, &plugin, &report, &warnings);
     assert_int_equal(report.count, 0);
 }
 
@@ -120,7 +121,7 @@ static void each_missing_or_broken_prompt_is_told_once(void **state)
     folder_make("lib/prompts");
     put("lib/prompts/broken.prompt", "x\n {{query");
     put("lib/prompts/good.prompt", "x");
-    sluice_prompts_check(&settings, &plugin, &report);
+    sluice_prompts_check(&settings, &plugin, &report, &warnings);
     char expected[1024];
     (void)snprintf(expected, sizeof expected,
                    "%s/broken.prompt:2:2: {{ without }} on the same line\n"
@@ -132,11 +133,29 @@ static void each_missing_or_broken_prompt_is_told_once(void **state)
     assert_string_equal(report.text, expected);
 }
 
+static void what_the_input_has_no_field_for_is_told(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"right", "typo", NULL};
+    plugin.worker.prompts = names;
+    plugin.worker.input = &rich__v1__rich__descriptor;
+    folder_make("lib/prompts");
+    put("lib/prompts/right.prompt", "{{text}}");
+    put("lib/prompts/typo.prompt", "x\n{{txet}}");
+    put("lib/prompts/unlisted.prompt", "{{of_another_message}}");
+    sluice_prompts_check(&settings, &plugin, &report, &warnings);
+    assert_int_equal(report.count, 0);
+    assert_int_equal(warnings.count, 1);
+    assert_non_null(strstr(warnings.text, "typo.prompt:2:1: "));
+    assert_non_null(strstr(warnings.text, "txet"));
+    assert_non_null(strstr(warnings.text, "rich.v1.Rich"));
+}
+
 static void a_folder_that_cannot_be_read_is_told(void **state)
 {
     (void)state;
     put("lib/prompts", "a file");
-    sluice_prompts_check(&settings, &plugin, &report);
+    sluice_prompts_check(&settings, &plugin, &report, &warnings);
     assert_int_equal(report.count, 1);
     assert_non_null(strstr(report.text, "lib/prompts: Not a directory"));
 }
@@ -150,10 +169,10 @@ static void there_is_room_for_as_many_as_the_host_says(void **state)
         (void)snprintf(name, sizeof name, "lib/prompts/p%u.prompt", i);
         put(name, "x");
     }
-    sluice_prompts_check(&settings, &plugin, &report);
+    sluice_prompts_check(&settings, &plugin, &report, &warnings);
     assert_int_equal(report.count, 0);
     put("lib/prompts/one_more.prompt", "x");
-    sluice_prompts_check(&settings, &plugin, &report);
+    sluice_prompts_check(&settings, &plugin, &report, &warnings);
     assert_int_equal(report.count, 1);
     assert_non_null(strstr(report.text, "expected at most 64 prompts"));
 }
@@ -165,6 +184,7 @@ int main(void)
                                        TEST(prompts_are_loaded_by_their_names),
                                        TEST(a_worker_without_prompts_needs_no_folder),
                                        TEST(each_missing_or_broken_prompt_is_told_once),
+                                       TEST(what_the_input_has_no_field_for_is_told),
                                        TEST(a_folder_that_cannot_be_read_is_told),
                                        TEST(there_is_room_for_as_many_as_the_host_says)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,7 +111,7 @@ static int prompting(void *ctx)
     (void)snprintf(path, sizeof path, "%s/prompts", folder);
     sluice_arena_init(&host.scratch, &allocator, 64, 0);
     report = (struct sluice_report){.count = 0};
-    sluice_prompts_load(&host, &settings, &report);
+    sluice_prompts_load(&host, &settings, &report, &report);
     assert_true(report.count > 0 || host.prompts_count == 2);
     host_fini(&host);
     return report.count == 0;
