@@ -12,8 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TICK_MS        100  /* how often the supervising thread looks */
-#define ABORT_LIMIT_MS 3000 /* for the NAKs at the end of the grace */
+#define TICK_MS 100 /* how often the supervising thread looks */
+/* After the grace; together below the 5 s that a grace of 25 s leaves of the 30 s that Kubernetes
+ * waits. */
+#define ABORT_LIMIT_MS 3000 /* for the NAKs */
+#define CLOSE_LIMIT_MS 1500 /* for closing what is open */
 
 void boot_state_enter(struct boot *b, enum sluice_run_state state)
 {
@@ -48,7 +51,7 @@ enum { ORDER_DRAIN = 1, ORDER_ABORT, ORDER_STOP };
 static void on_order(struct sluice_mail *mail)
 {
     struct boot *b = (struct boot *)((char *)mail - offsetof(struct boot, order));
-    switch (atomic_load(&b->order_kind)) {
+    switch (atomic_exchange(&b->order_kind, 0)) {
     case ORDER_DRAIN:
         runtime_drain(b->runtime);
         break;
@@ -59,16 +62,17 @@ static void on_order(struct sluice_mail *mail)
         uv_stop(&b->loop);
         break;
     }
-    atomic_store(&b->order_kind, 0);
 }
 
-/* One order at a time; waits until it was taken, at most so long. */
+/* Waits until the loop has taken it, at most so long. It takes the place of one that was not taken:
+ * the mail lies in the box then, and in a list only once. */
 static void order_give(struct boot *b, int kind, int64_t limit_ms)
 {
-    atomic_store(&b->order_kind, kind);
-    b->order.deliver = on_order;
-    struct sluice_mailbox *port = sluice_loop_mailbox_port(b->mailbox);
-    port->post(port, &b->order);
+    if (atomic_exchange(&b->order_kind, kind) == 0) {
+        b->order.deliver = on_order;
+        struct sluice_mailbox *port = sluice_loop_mailbox_port(b->mailbox);
+        port->post(port, &b->order);
+    }
     int64_t end = sluice_mono_ms() + limit_ms;
     while (atomic_load(&b->order_kind) != 0 && sluice_mono_ms() < end) {
         struct timespec pause = {0, 1000000};
@@ -85,6 +89,7 @@ static void *loop_run(void *arg)
 
 static sluice_rc loop_step(struct boot *b)
 {
+    sluice_watch_run(&b->watch, b->probe, &b->host, b->settings->stall_limit_ms);
     if (pthread_create(&b->thread, NULL, loop_run, b) != 0) {
         return sluice_err_set(&b->err, SLUICE_ERR_INTERNAL, "cannot start the loop's thread");
     }
@@ -112,52 +117,57 @@ static int has_failed(const struct boot *b)
 }
 
 /* Until a signal (0) or a failure (exit code). */
-static int keep_alive(struct boot *b, struct sluice_watch *watch)
+static int keep_alive(struct boot *b)
 {
     int64_t next_tick = sluice_mono_ms() + b->settings->keepalive_ms;
     for (;;) {
         if (signal_wait(TICK_MS) > 0) {
             return SLUICE_EXIT_OK;
         }
-        sluice_watch_look(watch);
         if (has_failed(b)) {
             return SLUICE_EXIT_RUNTIME;
         }
         int64_t now = sluice_mono_ms();
         if (now >= next_tick) {
             next_tick = now + b->settings->keepalive_ms;
-            if (runtime_is_connected(b->runtime) && sluice_watch_is_moving(watch)) {
+            if (runtime_is_connected(b->runtime) &&
+                sluice_probe_loop_age_ms(b->probe) < b->settings->stall_limit_ms) {
                 sluice_probe_update_last_seen(b->probe, now);
             }
         }
     }
 }
 
-static int drain(struct boot *b, struct sluice_watch *watch)
+static void end_begin(struct boot *b, int code)
 {
+    sluice_watch_end(&b->watch, b->settings->shutdown_grace_ms + ABORT_LIMIT_MS + CLOSE_LIMIT_MS,
+                     code);
+}
+
+static int has_ended(struct boot *b, int64_t until_ms)
+{
+    while (runtime_end(b->runtime) == RUNTIME_GOES_ON && sluice_mono_ms() < until_ms) {
+        struct timespec pause = {0, 10000000};
+        (void)nanosleep(&pause, NULL);
+    }
+    return runtime_end(b->runtime) != RUNTIME_GOES_ON;
+}
+
+static int drain(struct boot *b)
+{
+    int64_t end = sluice_mono_ms() + b->settings->shutdown_grace_ms;
+    end_begin(b, SLUICE_EXIT_GRACE);
     SLUICE_LOG(SLUICE_LOG_INFO, STOP, "shutdown", "draining",
                SLUICE_F_NUMBER("grace_ms", b->settings->shutdown_grace_ms));
     sluice_probe_set_state(b->probe, SLUICE_RUN_DRAINING);
-    order_give(b, ORDER_DRAIN, b->settings->stall_limit_ms);
-    int64_t end = sluice_mono_ms() + b->settings->shutdown_grace_ms;
-    while (runtime_end(b->runtime) == RUNTIME_GOES_ON && sluice_mono_ms() < end) {
-        if (signal_wait(10) > 0) {
-            SLUICE_LOG(SLUICE_LOG_WARN, STOP, "shutdown.now", "second signal",
-                       SLUICE_F_NUMBER("code", SLUICE_EXIT_GRACE));
-            _exit(SLUICE_EXIT_GRACE);
-        }
-        sluice_watch_look(watch);
-    }
-    if (runtime_end(b->runtime) != RUNTIME_GOES_ON) {
+    order_give(b, ORDER_DRAIN, b->settings->shutdown_grace_ms);
+    if (has_ended(b, end)) {
         return SLUICE_EXIT_OK;
     }
     SLUICE_LOG(SLUICE_LOG_WARN, WARN, "shutdown.grace_exceeded", "giving the rest back",
                SLUICE_F_END);
-    order_give(b, ORDER_ABORT, b->settings->stall_limit_ms);
-    end = sluice_mono_ms() + ABORT_LIMIT_MS;
-    while (runtime_end(b->runtime) == RUNTIME_GOES_ON && sluice_mono_ms() < end) {
-        (void)signal_wait(10);
-    }
+    order_give(b, ORDER_ABORT, ABORT_LIMIT_MS);
+    (void)has_ended(b, end + ABORT_LIMIT_MS);
     return SLUICE_EXIT_GRACE;
 }
 
@@ -175,6 +185,7 @@ static void clean_up(struct boot *b)
         order_give(b, ORDER_STOP, 1000);
         (void)pthread_join(b->thread, NULL);
     }
+    sluice_watch_close(&b->watch);
     if (b->source != NULL) {
         b->source->ops->destroy(b->source);
         closed_log("subscriber");
@@ -225,40 +236,9 @@ static int init_failed(struct boot *b, const char *step)
     if (b->probe != NULL) {
         sluice_probe_set_state(b->probe, SLUICE_RUN_FAILED);
     }
-    return b->is_misconfigured ? SLUICE_EXIT_CONFIG : SLUICE_EXIT_INIT;
-}
-
-/* ---- A signal during boot ---- */
-
-/* A client that is being opened may block for its whole time limit and cannot be interrupted. No
- * message has been taken yet, so there is nothing to give back and the process may simply end. */
-static void *boot_signals_run(void *arg)
-{
-    (void)arg;
-    sigset_t set;
-    int number = 0;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGUSR1); /* from boot_signals_end */
-    while (sigwait(&set, &number) != 0) {
-    }
-    if (number != SIGUSR1) {
-        SLUICE_LOG(SLUICE_LOG_INFO, STOP, "shutdown", "during boot: nothing to drain",
-                   SLUICE_F_NUMBER("exit_code", SLUICE_EXIT_OK));
-        _exit(SLUICE_EXIT_OK);
-    }
-    return NULL;
-}
-
-/* Until the loop runs; without the thread a signal waits for the end of the boot. */
-static void boot_signals_end(pthread_t thread, int *has_thread)
-{
-    if (*has_thread) {
-        (void)pthread_kill(thread, SIGUSR1);
-        (void)pthread_join(thread, NULL);
-        *has_thread = 0;
-    }
+    int code = b->is_misconfigured ? SLUICE_EXIT_CONFIG : SLUICE_EXIT_INIT;
+    end_begin(b, code);
+    return code;
 }
 
 static int boot_run(struct boot *b)
@@ -269,25 +249,18 @@ static int boot_run(struct boot *b)
     } steps[] = {{"probe", probe_step},         {"clients", boot_clients},
                  {"publisher", boot_publisher}, {"worker", boot_worker},
                  {"subscribe", boot_subscribe}, {"run", loop_step}};
-    pthread_t signals;
-    int has_signals = pthread_create(&signals, NULL, boot_signals_run, NULL) == 0;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         SLUICE_LOG(SLUICE_LOG_INFO, START, "boot", "", SLUICE_F_TEXT("step", steps[i].name));
-        if (steps[i].run == loop_step) {
-            boot_signals_end(signals, &has_signals);
-        }
         if (steps[i].run(b) != SLUICE_OK) {
-            boot_signals_end(signals, &has_signals);
             return init_failed(b, steps[i].name);
         }
     }
-    struct sluice_watch watch;
-    sluice_watch_open(&watch, b->probe, &b->host, b->settings->stall_limit_ms);
-    int code = keep_alive(b, &watch);
+    int code = keep_alive(b);
     if (code == SLUICE_EXIT_OK) {
-        code = drain(b, &watch);
+        code = drain(b);
         sluice_probe_set_state(b->probe, SLUICE_RUN_STOPPED);
     } else {
+        end_begin(b, code);
         sluice_probe_set_state(b->probe, SLUICE_RUN_FAILED);
         SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "runtime.failed", "", SLUICE_F_NUMBER("code", code));
     }
@@ -322,6 +295,10 @@ int sluice_worker_run(const struct sluice_settings *settings)
     if (!sluice_watch_guard()) {
         (void)sluice_err_set(&b.err, SLUICE_ERR_NOMEM, "no memory");
         return init_failed(&b, "guard");
+    }
+    if (!sluice_watch_start(&b.watch)) {
+        (void)sluice_err_set(&b.err, SLUICE_ERR_INTERNAL, "cannot start the watchdog's thread");
+        return init_failed(&b, "watch");
     }
     int code = sluice_loop_mailbox_create(&b.loop, &b.allocator, &b.mailbox, &b.err) == SLUICE_OK
                    ? boot_run(&b)

@@ -10,6 +10,7 @@
 #include "run/mailbox.h"
 #include "run/nats_target.h"
 #include "run/runtime.h"
+#include "run/watch.h"
 #include "run/worker_config.h"
 #include <pthread.h>
 
@@ -41,6 +42,7 @@ struct boot {
     char durable[80];
     pthread_t thread;
     int has_thread;
+    struct sluice_watch watch;
     uv_work_t mending; /* after a reconnect: see nats_provision.h */
     int is_mending;
     struct sluice_mail order; /* to the loop thread */

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/watch.h"
 
+#include "run/log.h"
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
-#define GAP_MS 1000 /* between two looks: the process was frozen */
+#define LOOK_MS 100  /* how often the thread looks */
+#define GAP_MS  1000 /* between two looks: the process was frozen */
 
 static _Atomic(const struct worker_host *) watched; /* for the signal handler */
 
@@ -93,10 +97,114 @@ void sluice_watch_unguard(void)
 
 /* ---- The watchdog ---- */
 
-void sluice_watch_open(struct sluice_watch *w, struct sluice_probe *probe,
-                       const struct worker_host *host, int64_t limit_ms)
+/* A full pipe that nobody reads must not keep the process. */
+static int can_say(void)
 {
-    *w = (struct sluice_watch){.probe = probe, .host = host, .limit_ms = limit_ms};
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&out, 1, LOOK_MS) > 0;
+}
+
+static void look(struct sluice_watch *w, int64_t now)
+{
+    if (now - w->looked_ms > GAP_MS) {
+        w->awake_ms = now;
+    }
+    w->looked_ms = now;
+    if (sluice_probe_loop_age_ms(w->probe) < w->limit_ms || now - w->awake_ms < w->limit_ms) {
+        return;
+    }
+    if (can_say()) {
+        say("sluice: watchdog: the loop has stood still for longer than SLUICE_STALL_LIMIT;");
+        say_where(w->host);
+    }
+    _exit(SLUICE_EXIT_WATCHDOG);
+}
+
+/* Probe and host live at least until the phase is CLOSE. */
+static void end_unfinished(const struct sluice_watch *w)
+{
+    int is_in_handler = w->phase == SLUICE_WATCH_END && w->host != NULL;
+    uint64_t sequence = is_in_handler ? w->host->running_sequence : 0;
+    if (can_say()) {
+        SLUICE_LOG(SLUICE_LOG_WARN, STOP, "shutdown.unfinished",
+                   sequence == 0 ? "closing takes too long" : "the handler does not return",
+                   SLUICE_F_KNOWN("worker", sequence == 0 ? NULL : w->host->plugin->worker.name),
+                   SLUICE_F_COUNTED("seq", sequence),
+                   SLUICE_F_KNOWN("step", sequence == 0 ? NULL : w->host->running_step),
+                   SLUICE_F_NUMBER("exit_code", w->code));
+    }
+    _exit(w->code);
+}
+
+static void on_signal(const struct sluice_watch *w, int number)
+{
+    if (w->phase == SLUICE_WATCH_RUN) { /* came while the phase changed */
+        (void)kill(getpid(), number);
+        return;
+    }
+    int is_boot = w->phase == SLUICE_WATCH_BOOT;
+    int code = is_boot ? SLUICE_EXIT_OK : w->code;
+    if (can_say()) {
+        SLUICE_LOG(is_boot ? SLUICE_LOG_INFO : SLUICE_LOG_WARN, STOP,
+                   is_boot ? "shutdown" : "shutdown.now",
+                   is_boot ? "during boot: nothing to drain" : "second signal",
+                   SLUICE_F_NUMBER("exit_code", code));
+    }
+    _exit(code);
+}
+
+static int signal_wait(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    struct timespec limit = {0, LOOK_MS * 1000000};
+    return sigtimedwait(&set, NULL, &limit);
+}
+
+static void *watch_thread(void *arg)
+{
+    struct sluice_watch *w = arg;
+    for (;;) {
+        int number = 0;
+        if (w->phase == SLUICE_WATCH_RUN) {
+            struct timespec pause = {0, LOOK_MS * 1000000};
+            (void)nanosleep(&pause, NULL);
+        } else {
+            number = signal_wait();
+        }
+        (void)pthread_mutex_lock(&w->lock);
+        int64_t now = sluice_mono_ms();
+        if (number > 0) {
+            on_signal(w, number);
+        }
+        if (w->probe != NULL && w->phase != SLUICE_WATCH_CLOSE) {
+            look(w, now);
+        }
+        if (w->phase >= SLUICE_WATCH_END && now >= w->end_ms) {
+            end_unfinished(w);
+        }
+        (void)pthread_mutex_unlock(&w->lock);
+    }
+    return NULL;
+}
+
+int sluice_watch_start(struct sluice_watch *w)
+{
+    pthread_t thread;
+    *w = (struct sluice_watch){.phase = SLUICE_WATCH_BOOT};
+    int is_started = pthread_mutex_init(&w->lock, NULL) == 0 &&
+                     pthread_create(&thread, NULL, watch_thread, w) == 0;
+    if (is_started) {
+        (void)pthread_detach(thread);
+    }
+    return is_started;
+}
+
+void sluice_watch_run(struct sluice_watch *w, struct sluice_probe *probe,
+                      const struct worker_host *host, int64_t limit_ms)
+{
     watched = host;
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -105,24 +213,26 @@ void sluice_watch_open(struct sluice_watch *w, struct sluice_probe *probe,
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         (void)sigaction(signals[i], &action, NULL);
     }
+    (void)pthread_mutex_lock(&w->lock);
+    w->probe = probe;
+    w->host = host;
+    w->limit_ms = limit_ms;
+    w->phase = SLUICE_WATCH_RUN;
+    (void)pthread_mutex_unlock(&w->lock);
 }
 
-int sluice_watch_is_moving(const struct sluice_watch *w)
+void sluice_watch_end(struct sluice_watch *w, int64_t within_ms, int code)
 {
-    return sluice_probe_loop_age_ms(w->probe) < w->limit_ms;
+    (void)pthread_mutex_lock(&w->lock);
+    w->end_ms = sluice_mono_ms() + within_ms;
+    w->code = code;
+    w->phase = SLUICE_WATCH_END;
+    (void)pthread_mutex_unlock(&w->lock);
 }
 
-void sluice_watch_look(struct sluice_watch *w)
+void sluice_watch_close(struct sluice_watch *w)
 {
-    int64_t now = sluice_mono_ms();
-    if (now - w->looked_ms > GAP_MS) {
-        w->awake_ms = now;
-    }
-    w->looked_ms = now;
-    if (sluice_watch_is_moving(w) || now - w->awake_ms < w->limit_ms) {
-        return;
-    }
-    say("sluice: watchdog: the loop has stood still for longer than SLUICE_STALL_LIMIT;");
-    say_where(w->host);
-    _exit(SLUICE_EXIT_WATCHDOG);
+    (void)pthread_mutex_lock(&w->lock);
+    w->phase = SLUICE_WATCH_CLOSE;
+    (void)pthread_mutex_unlock(&w->lock);
 }

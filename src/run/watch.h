@@ -1,26 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The watchdog on the loop, and the last words of a process that crashes or exits in a handler. */
+/* A thread that ends the process when nobody else can: the watchdog on the loop, and the limit of a
+ * shutdown. Also the last words of a process that crashes or exits in a handler. */
 #ifndef SLUICE_RUN_WATCH_H
 #define SLUICE_RUN_WATCH_H
 
 #include "run/host.h"
 #include "run/probe.h"
+#include <pthread.h>
+
+enum sluice_watch_phase {
+    SLUICE_WATCH_BOOT,  /* a signal ends the process: no message has been taken yet */
+    SLUICE_WATCH_RUN,   /* signals are the main thread's */
+    SLUICE_WATCH_END,   /* a signal, or the end of the time, ends the process */
+    SLUICE_WATCH_CLOSE, /* the same, and there is no loop any more */
+};
 
 struct sluice_watch {
     struct sluice_probe *probe;
     const struct worker_host *host;
     int64_t limit_ms;
+    pthread_mutex_t lock;
+    _Atomic int phase;           /* changed under the lock */
     int64_t looked_ms, awake_ms; /* the last look; since when there were no gaps between looks */
+    int64_t end_ms;
+    int code;
 };
 
-/* Installs the crash report too. Main thread. */
-void sluice_watch_open(struct sluice_watch *w, struct sluice_probe *probe,
-                       const struct worker_host *host, int64_t limit_ms);
-/* To be called several times a second. Ends the process with exit code 5 when a handler has blocked
- * the loop for longer than the limit. Time in which the watchdog itself did not run, because the
- * whole process was frozen, does not count. */
-void sluice_watch_look(struct sluice_watch *w);
-int sluice_watch_is_moving(const struct sluice_watch *w);
+/* Start the thread, which lives as long as the process. Until sluice_watch_run() SIGTERM and SIGINT
+ * end the process with exit code 0. Main thread, with these signals blocked. */
+SLUICE_MUST_CHECK
+int sluice_watch_start(struct sluice_watch *w);
+/* The loop runs: from now on the process ends with exit code 5 when a handler has blocked it for
+ * longer than the limit. Time in which the watchdog itself did not run, because the whole process
+ * was frozen, does not count. Installs the crash report too. */
+void sluice_watch_run(struct sluice_watch *w, struct sluice_probe *probe,
+                      const struct worker_host *host, int64_t limit_ms);
+/* The process ends: with this exit code at the next signal, or when it still lives after so long.
+ */
+void sluice_watch_end(struct sluice_watch *w, int64_t within_ms, int code);
+/* The loop's thread has been joined; probe and host may be destroyed. */
+void sluice_watch_close(struct sluice_watch *w);
 /* Until unguard, exit() ends the process with exit code 6 and a line that says where; _exit() is
  * beyond it. 0: no memory. Once a process. */
 SLUICE_MUST_CHECK

@@ -146,6 +146,55 @@ def a_second_signal_ends_at_once(s):
     check(w.p.wait(30) == 4, f"exit {w.p.returncode}, expected 4")
 
 
+def hanging(s, **env):
+    """A worker in whose loop a handler hangs."""
+    w = s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/hang.so"), SLUICE_ACK_WAIT=30, **env)
+    s.ready()
+    s.send(1)
+    wait_for("the handler hangs", lambda: any(e["event"] == "hang.begins" for e in s.events()))
+    return w
+
+
+def a_handler_that_hangs_does_not_outlive_the_grace(s):
+    w = hanging(s, SLUICE_STALL_LIMIT=9, SLUICE_SHUTDOWN_GRACE=1)
+    w.p.send_signal(signal.SIGTERM)
+    check(w.p.wait(30) == 4, f"exit {w.p.returncode}, expected 4")
+    said = [e for e in s.events() if e["event"] == "shutdown.unfinished"]
+    check(len(said) == 1 and (said[0]["worker"], said[0]["seq"]) == ("hang", 1), f"the log does not say what hangs: {said}")
+    check(s.left() == 1, "the request is gone")
+
+
+def the_watchdog_looks_during_a_shutdown(s):
+    w = hanging(s, SLUICE_STALL_LIMIT=4, SLUICE_SHUTDOWN_GRACE=60)
+    w.p.send_signal(signal.SIGTERM)
+    check(w.p.wait(30) == 5, f"exit {w.p.returncode}, expected 5")
+    check("watchdog" in s.log_text() and s.left() == 1, s.log_text()[-500:])
+
+
+def a_second_signal_ends_a_handler_that_hangs(s):
+    w = hanging(s, SLUICE_STALL_LIMIT=9, SLUICE_SHUTDOWN_GRACE=3600)
+    w.p.send_signal(signal.SIGTERM)
+    wait_for("draining", lambda: s.probe("/readyz")[0] == 503)
+    w.p.send_signal(signal.SIGTERM)
+    check(w.p.wait(5) == 4, f"exit {w.p.returncode}, expected 4")
+
+
+def a_handler_that_returns_after_the_grace_gives_back(s):
+    w = hanging(s, SLUICE_STALL_LIMIT=9, SLUICE_SHUTDOWN_GRACE=0, HANG_MS=2000)
+    s.send(1, first=2)
+    w.p.send_signal(signal.SIGTERM)
+    check(w.p.wait(30) == 4, f"exit {w.p.returncode}, expected 4")
+    check(any(e["event"] == "connections.closed" for e in s.events()), f"the end of the log: {s.log_text()[-500:]}")
+
+
+def a_worker_whose_end_hangs_is_ended(s):
+    w = s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/hang.so"), SLUICE_SHUTDOWN_GRACE=1, HANG_IN_DESTROY=1)
+    s.ready()
+    w.p.send_signal(signal.SIGTERM)
+    check(w.p.wait(30) == 4, f"exit {w.p.returncode}, expected 4")
+    check(any(e["event"] == "shutdown.unfinished" for e in s.events()), s.log_text()[-500:])
+
+
 def a_frozen_process_is_not_taken_for_a_stalled_loop(s):
     w = s.start_worker(SLUICE_STALL_LIMIT=0.5)
     s.ready()
@@ -161,7 +210,9 @@ def a_frozen_process_is_not_taken_for_a_stalled_loop(s):
 
 for case in (exit_in_a_handler_is_told, a_signal_during_boot_ends_it_at_once, a_journal_that_is_away_is_told,
              a_connection_lost_for_good_ends_with_exit_1, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
-             a_frozen_process_is_not_taken_for_a_stalled_loop):
+             a_handler_that_hangs_does_not_outlive_the_grace, the_watchdog_looks_during_a_shutdown,
+             a_second_signal_ends_a_handler_that_hangs, a_handler_that_returns_after_the_grace_gives_back,
+             a_worker_whose_end_hangs_is_ended, a_frozen_process_is_not_taken_for_a_stalled_loop):
     case.once = "no store takes part"
 del case  # it would be a case of its own
 CASES = [f for f in list(globals().values())
