@@ -8,10 +8,11 @@
 #include "core/err.h"
 #include "port/llm.h"
 
-#define SLUICE_OPENAI_DEPTH_MAX 64u  /* nesting of an answer's JSON */
-#define SLUICE_OPENAI_WORD_SIZE 64u  /* finish reasons, error codes; longer ones are cut */
-#define SLUICE_OPENAI_NAME_SIZE 128u /* models; longer ones are cut */
-#define SLUICE_OPENAI_TEXT_SIZE 512u /* what people read */
+#define SLUICE_OPENAI_DEPTH_MAX    64u  /* nesting of an answer's JSON */
+#define SLUICE_OPENAI_WORD_SIZE    64u  /* finish reasons, error codes; longer ones are cut */
+#define SLUICE_OPENAI_NAME_SIZE    128u /* models; longer ones are cut */
+#define SLUICE_OPENAI_MESSAGE_SIZE 200u /* why a request was refused; longer ones are cut */
+#define SLUICE_OPENAI_TEXT_SIZE    512u /* what people read */
 
 /* What a server wants to be asked differently. */
 struct sluice_openai_quirks {
@@ -58,11 +59,16 @@ sluice_rc sluice_openai_answer_read(struct sluice_openai_answer *a, sluice_bytes
 /* One event of a stream: a chunk, an error or [DONE]. The same rules. */
 sluice_rc sluice_openai_answer_chunk(struct sluice_openai_answer *a, sluice_bytes data);
 
+/* Why the endpoint refused, from the body of a 4xx (JSON or plain text): a line of printable ASCII;
+ * "" when it says nothing, or when any part of the secret is in it. */
+void sluice_openai_message(sluice_bytes body, const char *secret,
+                           char out[SLUICE_OPENAI_MESSAGE_SIZE]);
+
 /* How a call ended. */
 struct sluice_openai_verdict {
     enum sluice_fate fate;
     sluice_rc rc;
-    char text[SLUICE_OPENAI_TEXT_SIZE]; /* "" when OK; never a body, only words from it */
+    char text[SLUICE_OPENAI_TEXT_SIZE]; /* "" when OK; of a body only words, and why it refused */
 };
 
 /* The answer had status 200 and ended. `is_cut`: it came as a stream, or with a length, whose end
@@ -72,7 +78,8 @@ void sluice_openai_judge_answer(const struct sluice_openai_answer *a, int is_cut
 /* Any other status. `body` (a NUL behind it) may be JSON, plain text, HTML or nothing:
  *   429 RATE_LIMITED, but without money left (insufficient_quota, 402) RETRY
  *   401, 403 RETRY with ERR_AUTH; 408, 409, 425, 5xx and 1xx…3xx RETRY; 502…504, 529
- *   ERR_UNAVAILABLE; 400 whose code is content_filter BAD_ANSWER; other 4xx PERMANENT. */
+ *   ERR_UNAVAILABLE; 400 whose code is content_filter BAD_ANSWER; other 4xx PERMANENT.
+ * The text of a 4xx says why, but for 401 and 403, whose message is about the key. */
 void sluice_openai_judge_status(int32_t http_status, sluice_bytes body, const char *secret,
                                 struct sluice_openai_verdict *verdict);
 

@@ -65,13 +65,14 @@ static const char *word_of(const struct sluice_openai_error *e)
     return e->code[0] != '\0' ? e->code : e->type;
 }
 
-static void judge(int32_t status, const struct sluice_openai_error *e,
+static void judge(int32_t status, const struct sluice_openai_error *e, const char *message,
                   struct sluice_openai_verdict *verdict)
 {
     enum sluice_fate fate = status_fate(status, e);
     const char *word = word_of(e);
-    rule(verdict, fate, status_rc(status, fate), "chat completion: HTTP %d%s%s%s", (int)status,
-         word[0] == '\0' ? "" : " (", word, word[0] == '\0' ? "" : ")");
+    rule(verdict, fate, status_rc(status, fate), "chat completion: HTTP %d%s%s%s%s%s", (int)status,
+         word[0] == '\0' ? "" : " (", word, word[0] == '\0' ? "" : ")",
+         message[0] == '\0' ? "" : ": ", message);
 }
 
 void sluice_openai_judge_status(int32_t http_status, sluice_bytes body, const char *secret,
@@ -83,7 +84,11 @@ void sluice_openai_judge_status(int32_t http_status, sluice_bytes body, const ch
     if (body.len != 0) {
         (void)sluice_openai_answer_read(&a, body);
     }
-    judge(http_status, &a.error, verdict);
+    char message[SLUICE_OPENAI_MESSAGE_SIZE] = "";
+    if (http_status >= 400 && http_status < 500 && http_status != 401 && http_status != 403) {
+        sluice_openai_message(body, secret, message);
+    }
+    judge(http_status, &a.error, message, verdict);
     sluice_openai_answer_fini(&a);
 }
 

@@ -432,7 +432,7 @@ static void judges_statuses(void **state)
     } cases[] = {
         {429, "{\"error\":{\"message\":\"canary\",\"code\":\"rate_limit_exceeded\"}}",
          SLUICE_FATE_RATE_LIMITED, SLUICE_ERR_RATE_LIMITED,
-         "chat completion: HTTP 429 (rate_limit_exceeded)"},
+         "chat completion: HTTP 429 (rate_limit_exceeded): canary"},
         {429, "", SLUICE_FATE_RATE_LIMITED, SLUICE_ERR_RATE_LIMITED, "chat completion: HTTP 429"},
         {429, "{\"error\":{\"type\":\"insufficient_quota\",\"code\":null}}", SLUICE_FATE_RETRY,
          SLUICE_ERR_LLM, "chat completion: HTTP 429 (insufficient_quota)"},
@@ -449,7 +449,10 @@ static void judges_statuses(void **state)
          "chat completion: HTTP 400 (invalid_request_error)"},
         {404, "{\"error\":{\"code\":\"model_not_found\"}}", SLUICE_FATE_RETRY, SLUICE_ERR_LLM,
          "chat completion: HTTP 404 (model_not_found)"},
-        {404, "404 page not found", SLUICE_FATE_RETRY, SLUICE_ERR_LLM, "chat completion: HTTP 404"},
+        {404, "404 page not found\n", SLUICE_FATE_RETRY, SLUICE_ERR_LLM,
+         "chat completion: HTTP 404: 404 page not found"},
+        {403, "{\"error\":{\"message\":\"the key sk-c***\"}}", SLUICE_FATE_RETRY, SLUICE_ERR_AUTH,
+         "chat completion: HTTP 403"},
         {405, "", SLUICE_FATE_RETRY, SLUICE_ERR_LLM, "chat completion: HTTP 405"},
         {407, "", SLUICE_FATE_RETRY, SLUICE_ERR_LLM, "chat completion: HTTP 407"},
         {410, "", SLUICE_FATE_RETRY, SLUICE_ERR_LLM, "chat completion: HTTP 410"},
@@ -490,6 +493,54 @@ static void judges_statuses(void **state)
     }
 }
 
+static void tells_why_a_request_was_refused(void **state)
+{
+#define X64 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    static const struct {
+        const char *body, *text;
+    } cases[] = {
+        {"{\"error\":{\"type\":\"t\",\"message\":\"schema \\u0027a\\u0027:\\r\\n not supported\"}}",
+         "schema 'a': not supported"},
+        {"{\"error\":\"model \\\"m\\\" not found\"}", "model \"m\" not found"},
+        {"{\"object\":\"error\",\"message\":\"too long\",\"code\":400}", "too long"},
+        {"{\"detail\":\"Not Found\"}", "Not Found"},
+        {"\xef\xbb\xbf{\"detail\":\"marked\"}", "marked"},
+        {"{\"detail\":[{\"input\":\"what was asked\"}]}", ""},
+        {"{\"error\":{\"message\":7}}", ""},
+        {"{\"error\":{\"message\":\"cut", ""},
+        {"[\"a list\"]", ""},
+        {"<html>a page</html>", ""},
+        {" \t a\x01\x1b[31m\xc3\xa4\xe2\x80\xae b\x7f ", "a [31m?? b"},
+        {"", ""},
+        {"{\"error\":{\"message\":\"\\ud83d\\ude00!\"}}", "?!"},
+        {"the key sk-canary-0123 is no good", ""},
+        {"the key sk-canar***23 is no good", ""}, /* 8 letters of it */
+        {"the key sk-cana***23 is no good", "the key sk-cana***23 is no good"},
+    };
+    (void)state;
+    char text[SLUICE_OPENAI_MESSAGE_SIZE];
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        sluice_openai_message((sluice_bytes){cases[i].body, strlen(cases[i].body)},
+                              "sk-canary-0123", text);
+        assert_string_equal(text, cases[i].text);
+    }
+    /* Long ones are cut, wherever their escapes stand. */
+    char body[4096];
+    for (size_t lead = 0; lead < 16; lead++) {
+        int len = snprintf(body, sizeof body, "{\"error\":\"%.*s", (int)lead, X64);
+        while (len < 1500) {
+            len += snprintf(body + len, sizeof body - (size_t)len, "\\ud83d\\ude00\\n");
+        }
+        len += snprintf(body + len, sizeof body - (size_t)len, "\"}");
+        sluice_openai_message((sluice_bytes){body, (size_t)len}, NULL, text);
+        assert_int_equal(strncmp(text, X64, lead), 0);
+        assert_string_equal(text + strlen(text) - 2, " ?");
+    }
+    memset(body, 'y', sizeof body);
+    sluice_openai_message((sluice_bytes){body, sizeof body}, NULL, text);
+    assert_int_equal(strlen(text), SLUICE_OPENAI_MESSAGE_SIZE - 1);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -507,6 +558,7 @@ int main(void)
         CASE(assembles_a_stream),
         CASE(judges_streams),
         CASE(judges_statuses),
+        CASE(tells_why_a_request_was_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
