@@ -11,6 +11,7 @@
 
 /* Longer texts are no words, names or codes. */
 #define WORD_TEXT_MAX 1024u
+#define TOKENS_MAX    1e9 /* of one answer */
 
 /* The first choice of an answer, or of a piece of one. Spans lie in the answer's text. */
 struct choice {
@@ -122,13 +123,14 @@ static int read_number(struct sluice_json_walk *w, double *value)
     return 0;
 }
 
+/* A number that no answer can have is none: it would stay in every sum. */
 static uint32_t read_count(struct sluice_json_walk *w)
 {
     double value = 0;
-    if (!read_number(w, &value) || !(value > 0)) {
+    if (!read_number(w, &value) || !(value > 0 && value <= TOKENS_MAX)) {
         return 0;
     }
-    return value >= 4294967295.0 ? UINT32_MAX : (uint32_t)value;
+    return (uint32_t)value;
 }
 
 /* ---- Members */

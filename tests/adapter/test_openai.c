@@ -264,14 +264,14 @@ static void judges_complete_answers(void **state)
     }
 }
 
-static void token_counts_that_are_none_become_0_or_the_largest(void **state)
+static void token_counts_that_are_none_become_0(void **state)
 {
     static const struct {
         const char *number;
         uint32_t count;
-    } cases[] = {{"5", 5},     {"-1", 0},   {"1e30", UINT32_MAX},
-                 {"\"7\"", 0}, {"null", 0}, {"4294967295", UINT32_MAX},
-                 {"1.9", 1},   {"[1]", 0},  {"4294967294", 4294967294u}};
+    } cases[] = {{"5", 5},    {"-1", 0},         {"1e30", 0},       {"\"7\"", 0},
+                 {"null", 0}, {"4294967295", 0}, {"1000000001", 0}, {"1000000000", 1000000000},
+                 {"1.9", 1},  {"[1]", 0},        {"4294967294", 0}};
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
         char json[128];
@@ -552,7 +552,7 @@ int main(void)
         CASE(a_request_over_the_bound_or_without_memory_fails),
         CASE(reads_a_complete_answer),
         CASE(judges_complete_answers),
-        CASE(token_counts_that_are_none_become_0_or_the_largest),
+        CASE(token_counts_that_are_none_become_0),
         CASE(an_answer_over_its_bound_or_without_memory_fails),
         CASE(an_answer_that_was_cut_is_never_ok),
         CASE(assembles_a_stream),
