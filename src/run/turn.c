@@ -210,6 +210,40 @@ static int is_json(const struct inflight *m)
     return *type == '\0' || *type == ';';
 }
 
+/* What stands behind the white space; 0 at the end. */
+static char next_byte(sluice_bytes body, size_t *at)
+{
+    const char *bytes = body.data;
+    while (*at < body.len && (bytes[*at] == ' ' || (bytes[*at] >= '\t' && bytes[*at] <= '\r'))) {
+        (*at)++;
+    }
+    return *at < body.len ? bytes[(*at)++] : '\0';
+}
+
+/* An object's first bytes. As protobuf they would begin a group, which no message has. */
+static int looks_like_json(sluice_bytes body)
+{
+    size_t at = 0;
+    char first = next_byte(body, &at);
+    char second = next_byte(body, &at);
+    return first == '{' && (second == '"' || second == '}');
+}
+
+static sluice_rc protobuf_read(struct inflight *m, const struct ProtobufCMessageDescriptor *type,
+                               sluice_bytes body, struct ProtobufCMessage **message,
+                               struct sluice_err *err)
+{
+    struct sluice_err cause = {.rc = SLUICE_OK};
+    sluice_rc rc = sluice_pb_decode(type, body, NULL, &m->arena, message, &cause);
+    if (rc == SLUICE_OK || rc == SLUICE_ERR_NOMEM) {
+        return rc;
+    }
+    return sluice_err_set(err, rc, "%s%s", cause.text,
+                          looks_like_json(body) ? "; it looks like JSON, which needs the header "
+                                                  "Content-Type: application/json"
+                                                : "");
+}
+
 sluice_rc turn_decode(sluice_turn *base, const sluice_msg *msg,
                       const struct ProtobufCMessageDescriptor *type, void *out)
 {
@@ -243,7 +277,7 @@ sluice_rc turn_decode(sluice_turn *base, const sluice_msg *msg,
     } else if (is_json(m)) {
         rc = sluice_proto_from_json(type, msg->body, 0, &m->arena, &message, &err);
     } else {
-        rc = sluice_pb_decode(type, msg->body, NULL, &m->arena, &message, &err);
+        rc = protobuf_read(m, type, msg->body, &message, &err);
     }
     if (rc == SLUICE_OK) {
         rc = key_take(t, message, &err);

@@ -30,6 +30,7 @@ BODIES = {
     "garbage": ({}, b"\xff\xfe not a message", ["parse"]),
     "cut": ({}, good(b"r-1")[:-5], ["query: cut: 20 bytes announced, 15 left"]),
     "groups_without_end": ({}, b"\x7b" * 5000, ["wire type 3"]),
+    "json_without_header": ({}, b"{\"request_id\": \"r-8\", \"query\": \"x\"}", ["Content-Type: application/json"]),
     "invalid_utf8": ({}, text(1, b"a\xffb"), ["request_id", "UTF-8"]),
     "huge_length": ({}, b"\x0a\xff\xff\xff\xff\x0f", ["request_id: cut: 4294967295 bytes announced"]),
     "other_type": ({"Sluice-Proto": "other.v1.Thing"}, good(b"r-2"), ["other.v1.Thing", "context.v1.ContextEnrichRequest"]),

@@ -613,6 +613,25 @@ static void json_is_what_its_media_type_says(void **state)
     }
 }
 
+static void json_without_its_header_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *text;
+    } cases[] = {
+        {"{\"request_id\": \"a\"}",
+         "message 7 (19 bytes): wire type 3, expected 0, 1, 2 or 5, at byte 1; it looks like JSON, "
+         "which needs the header Content-Type: application/json"},
+        {"{ }", "message 7 (3 bytes): wire type 3, expected 0, 1, 2 or 5, at byte 1; it looks like "
+                "JSON, which needs the header Content-Type: application/json"},
+        {"{{", "message 7 (2 bytes): wire type 3, expected 0, 1, 2 or 5, at byte 1"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bring(NULL, 0, cases[i].body);
+        run(decodes);
+        expect_failed(SLUICE_FAILURE_REJECTED, -1, "parse", cases[i].text);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, host_fixture_teardown)
@@ -636,6 +655,7 @@ int main(void)
         TEST(a_key_field_that_no_output_could_carry_is_rejected),
         TEST(a_key_field_that_is_too_long_is_known_by_its_hash),
         TEST(a_key_field_that_the_type_lacks_is_a_mistake),
+        TEST(json_without_its_header_is_told),
         TEST(json_is_what_its_media_type_says)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
