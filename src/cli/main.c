@@ -3,8 +3,10 @@
 #include "cli/command.h"
 
 #include "sluice/worker.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 extern const struct sluice_command sluice_command_dev;
 extern const struct sluice_command sluice_command_run;
@@ -38,8 +40,23 @@ static void usage(FILE *out)
     fputs("\n`sluice COMMAND --help` tells more; `sluice --version` prints the versions.\n", out);
 }
 
+/* A socket or a file that got the number of a closed standard stream would be written to. */
+static int standard_streams_open(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        /* open() takes the lowest number that is free */
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
+    if (!standard_streams_open()) {
+        return 3;
+    }
     if (argc < 2) {
         usage(stderr);
         return 2;

@@ -195,6 +195,14 @@ def a_worker_whose_end_hangs_is_ended(s):
     check(any(e["event"] == "shutdown.unfinished" for e in s.events()), s.log_text()[-500:])
 
 
+def a_closed_standard_stream_harms_nobody(s):
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        w = s.start_worker(inside=["sh", "-c", f'exec "$@" {closed}', "sh"])
+        s.ready()
+        w.p.send_signal(signal.SIGTERM)
+        check(w.p.wait(30) == 0, f"{closed}: exit {w.p.returncode}, expected 0")
+
+
 def a_frozen_process_is_not_taken_for_a_stalled_loop(s):
     w = s.start_worker(SLUICE_STALL_LIMIT=0.5)
     s.ready()
@@ -212,7 +220,7 @@ for case in (exit_in_a_handler_is_told, a_signal_during_boot_ends_it_at_once, a_
              a_connection_lost_for_good_ends_with_exit_1, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
              a_handler_that_hangs_does_not_outlive_the_grace, the_watchdog_looks_during_a_shutdown,
              a_second_signal_ends_a_handler_that_hangs, a_handler_that_returns_after_the_grace_gives_back,
-             a_worker_whose_end_hangs_is_ended, a_frozen_process_is_not_taken_for_a_stalled_loop):
+             a_worker_whose_end_hangs_is_ended, a_closed_standard_stream_harms_nobody, a_frozen_process_is_not_taken_for_a_stalled_loop):
     case.once = "no store takes part"
 del case  # it would be a case of its own
 CASES = [f for f in list(globals().values())
