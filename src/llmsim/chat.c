@@ -76,14 +76,21 @@ void llmsim_chat(struct call *c)
         cJSON_Delete(request);
         return;
     }
+    const char *header =
+        MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "X-Sluice-Fault");
+    if (header != NULL && strcmp(header, llmsim_fault_name(LLMSIM_OK)) != 0 &&
+        llmsim_fault_named(header, strlen(header)) == LLMSIM_OK) {
+        llmsim_reply_error(c, 400, "invalid_request_error",
+                           "X-Sluice-Fault: no such fault, see sluice llm-sim --help");
+        cJSON_Delete(request);
+        return;
+    }
     const cJSON *model_item = cJSON_GetObjectItemCaseSensitive(request, "model");
     const char *model = cJSON_IsString(model_item) ? model_item->valuestring : s->config.model;
     const cJSON *options = cJSON_GetObjectItemCaseSensitive(request, "stream_options");
     int is_streamed = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(request, "stream"));
     int with_usage = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(options, "include_usage"));
     key_set(c, prompt);
-    const char *header =
-        MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "X-Sluice-Fault");
     enum llmsim_fault fault =
         header != NULL ? llmsim_fault_named(header, strlen(header)) : llmsim_fault_draw(s);
     unsigned before = llmsim_ledger_call(s->ledger, c->key);

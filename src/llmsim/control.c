@@ -2,33 +2,66 @@
 /* Models, ledger and control. */
 #include "llmsim/call.h"
 
+#include <stdio.h>
 #include <string.h>
 
-/* A number as given, in a range. */
-static double within(double value, double max)
-{
-    return value > max ? max : value > 0 ? value : 0;
-}
+struct knob {
+    const char *name;
+    double max;
+    uint32_t *number; /* either this … */
+    double *percent;  /* … or this */
+};
 
-static void control_apply(struct llmsim *s, const cJSON *json)
+/* What POST /control can turn; NULL as its name: nothing. */
+static struct knob knob_find(struct llmsim_config *config, const char *name)
 {
-    const cJSON *item;
-    (void)pthread_mutex_lock(&s->lock);
-    cJSON_ArrayForEach(item, json)
-    {
-        if (!cJSON_IsNumber(item) || item->string == NULL) {
-            continue;
-        }
-        enum llmsim_fault fault = llmsim_fault_named(item->string, strlen(item->string));
-        if (strcmp(item->string, "latency-ms") == 0) {
-            s->config.latency_ms = (uint32_t)within(item->valuedouble, 3600000);
-        } else if (strcmp(item->string, "retry-after") == 0) {
-            s->config.retry_after_s = (uint32_t)within(item->valuedouble, 86400);
-        } else if (fault != LLMSIM_OK) {
-            s->config.faults[fault] = within(item->valuedouble, 100);
+    enum llmsim_fault fault = name == NULL ? LLMSIM_OK : llmsim_fault_named(name, strlen(name));
+    if (fault != LLMSIM_OK) {
+        return (struct knob){name, 100, NULL, &config->faults[fault]};
+    }
+    struct knob knobs[] = {{"latency-ms", 3600000, &config->latency_ms, NULL},
+                           {"retry-after", 86400, &config->retry_after_s, NULL}};
+    for (size_t i = 0; name != NULL && i < sizeof knobs / sizeof knobs[0]; i++) {
+        if (strcmp(name, knobs[i].name) == 0) {
+            return knobs[i];
         }
     }
+    return (struct knob){.name = NULL};
+}
+
+/* All of it or nothing. 0 and why. */
+static int control_apply(struct llmsim *s, const cJSON *json, char *why, size_t size)
+{
+    const cJSON *item;
+    struct llmsim_config next;
+    if (!cJSON_IsObject(json)) {
+        (void)snprintf(why, size, "expected a JSON object like {\"500\": 100, \"latency-ms\": 5}");
+        return 0;
+    }
+    (void)pthread_mutex_lock(&s->lock);
+    next = s->config;
+    why[0] = '\0';
+    cJSON_ArrayForEach(item, json)
+    {
+        struct knob k = knob_find(&next, item->string);
+        double value = item->valuedouble;
+        if (k.name == NULL) {
+            (void)snprintf(why, size,
+                           "\"%.64s\": unknown, expected latency-ms, retry-after or a fault",
+                           item->string);
+        } else if (!cJSON_IsNumber(item) || !(value >= 0 && value <= k.max)) {
+            (void)snprintf(why, size, "\"%s\": expected a number from 0 to %.0f", k.name, k.max);
+        } else if (k.number != NULL) {
+            *k.number = (uint32_t)value;
+        } else {
+            *k.percent = value;
+        }
+    }
+    if (why[0] == '\0') {
+        s->config = next;
+    }
     (void)pthread_mutex_unlock(&s->lock);
+    return why[0] == '\0';
 }
 
 static cJSON *control_json(struct llmsim *s)
@@ -67,9 +100,13 @@ void llmsim_control(struct call *c, const char *path, const char *method)
     } else if (strcmp(path, "/control") == 0) {
         cJSON *json =
             is_post ? cJSON_ParseWithLength(c->body == NULL ? "" : c->body, c->len) : NULL;
-        control_apply(s, json);
+        char why[160];
+        if (is_post && !control_apply(s, json, why, sizeof why)) {
+            llmsim_reply_error(c, 400, "invalid_request_error", why);
+        } else {
+            llmsim_reply_json(c, 200, control_json(s));
+        }
         cJSON_Delete(json);
-        llmsim_reply_json(c, 200, control_json(s));
     } else {
         llmsim_reply_error(c, 404, "invalid_request_error", "Unknown request URL");
     }
