@@ -6,7 +6,9 @@
 #include <cjson/cJSON.h>
 
 /* The content of an answer: JSON of the schema, or a sentence without one. malloc'd; NULL without
- * memory. */
+ * memory. Followed are types, enum, const, properties, items, references within the schema, the
+ * first of anyOf, oneOf and allOf, and limits of numbers, texts and lists; not pattern and format.
+ * A type that holds itself ends after some levels. */
 char *llmsim_content(const char *prompt, const cJSON *schema);
 /* The same without a word in it: texts and lists are empty. */
 char *llmsim_content_blank(const cJSON *schema);

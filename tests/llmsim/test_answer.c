@@ -88,6 +88,76 @@ static void every_type_of_a_schema_is_followed(void **state)
     cJSON_Delete(json);
 }
 
+static void references_are_followed(void **state)
+{
+    (void)state;
+    cJSON *json =
+        answer("words that matter here",
+               "{\"$defs\":{\"a/b~c\":{\"type\":\"integer\",\"minimum\":7,\"maximum\":7},"
+               "\"node\":{\"type\":\"object\",\"required\":[\"value\",\"next\"],\"properties\":{"
+               "\"value\":{\"type\":\"boolean\"},\"next\":{\"type\":\"array\",\"items\":{\"$ref\":"
+               "\"#/$defs/"
+               "node\"}},\"other\":{\"$ref\":\"#/$defs/node\"}}}},"
+               "\"type\":\"object\",\"properties\":{\"number\":{\"$ref\":\"#/$defs/a~1b~0c\"},"
+               "\"tree\":{\"$ref\":\"#/$defs/node\"},\"choice\":{\"anyOf\":[{\"type\":\"null\"},"
+               "{\"$ref\":\"#/$defs/a~1b~0c\"}]},\"nowhere\":{\"$ref\":\"#/$defs/none\"}}}");
+    assert_int_equal(member(json, "number")->valueint, 7);
+    assert_int_equal(member(json, "choice")->valueint, 7);
+    assert_true(cJSON_IsString(member(json, "nowhere")));
+    const cJSON *tree = member(json, "tree");
+    int depth = 0;
+    for (; tree != NULL; tree = member(tree, "next")->child) { /* each level is whole */
+        assert_true(cJSON_IsBool(member(tree, "value")));
+        depth++;
+    }
+    assert_in_range(depth, 2, 12);
+    cJSON_Delete(json);
+}
+
+static void limits_are_kept(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema;
+        double low, high;
+    } cases[] = {{"{\"type\":\"integer\",\"minimum\":1000}", 1000, 9e15},
+                 {"{\"type\":\"integer\",\"maximum\":-5}", -9e15, -5},
+                 {"{\"type\":\"integer\",\"minimum\":-3,\"maximum\":-2}", -3, -2},
+                 {"{\"type\":\"integer\",\"exclusiveMinimum\":2,\"exclusiveMaximum\":4}", 3, 3},
+                 {"{\"type\":\"integer\",\"minimum\":2.5,\"maximum\":3.5}", 3, 3},
+                 {"{\"type\":\"integer\",\"minimum\":11,\"multipleOf\":10}", 20, 20},
+                 {"{\"type\":\"number\",\"minimum\":5}", 5, 6},
+                 {"{\"type\":\"number\",\"maximum\":-5}", -6, -5},
+                 {"{\"type\":\"number\",\"exclusiveMinimum\":0.25,\"exclusiveMaximum\":0.5}",
+                  0.2501, 0.4999},
+                 {"{\"type\":[\"null\",\"number\"],\"minimum\":0,\"maximum\":100}", 0, 100},
+                 {"{\"const\":42}", 42, 42}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int k = 0; k < 64; k++) {
+            char prompt[32];
+            (void)snprintf(prompt, sizeof prompt, "question number %d", k);
+            cJSON *json = answer(prompt, cases[i].schema);
+            if (!cJSON_IsNumber(json) || json->valuedouble < cases[i].low ||
+                json->valuedouble > cases[i].high ||
+                (strstr(cases[i].schema, "integer") != NULL &&
+                 json->valuedouble != (double)(int64_t)json->valuedouble)) {
+                fail_msg("%s: %f", cases[i].schema, json->valuedouble);
+            }
+            cJSON_Delete(json);
+        }
+    }
+    cJSON *json =
+        answer("glaciers", "{\"properties\":{\"long\":{\"type\":\"string\",\"minLength\":99},"
+                           "\"short\":{\"type\":\"string\",\"maxLength\":3},"
+                           "\"many\":{\"type\":\"array\",\"minItems\":5},"
+                           "\"few\":{\"type\":\"array\",\"maxItems\":1}}}");
+    assert_int_equal(strlen(member(json, "long")->valuestring), 99);
+    assert_int_equal(strlen(member(json, "short")->valuestring), 3);
+    assert_int_equal(cJSON_GetArraySize(member(json, "many")), 5);
+    assert_int_equal(cJSON_GetArraySize(member(json, "few")), 1);
+    cJSON_Delete(json);
+}
+
 static void a_schema_without_end_ends(void **state)
 {
     (void)state;
@@ -104,7 +174,7 @@ static void a_schema_without_end_ends(void **state)
     for (const cJSON *at = json; cJSON_IsObject(at); at = at->child) {
         depth++;
     }
-    assert_true(depth > 2 && depth < 12);
+    assert_true(depth > 2 && depth < 16);
     cJSON_Delete(json);
 }
 
@@ -157,6 +227,8 @@ int main(void)
         cmocka_unit_test(a_sentence_holds_words_of_the_prompt),
         cmocka_unit_test(the_same_prompt_gives_the_same_answer),
         cmocka_unit_test(every_type_of_a_schema_is_followed),
+        cmocka_unit_test(references_are_followed),
+        cmocka_unit_test(limits_are_kept),
         cmocka_unit_test(a_schema_without_end_ends),
         cmocka_unit_test(prompts_without_words_are_answered),
         cmocka_unit_test(a_prompt_of_many_words_is_cut),
