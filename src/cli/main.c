@@ -3,6 +3,7 @@
 #include "cli/command.h"
 
 #include "sluice/worker.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,12 +22,17 @@ extern const struct sluice_command sluice_command_bench;
 
 /* In the order of `sluice --help`. */
 static const struct sluice_command *const commands[] = {
-    &sluice_command_dev,         &sluice_command_run,
-    &sluice_command_init,        &sluice_command_check,
-    &sluice_command_send,        &sluice_command_tail,
-    &sluice_command_llm_sim,     &sluice_command_sim,
+    &sluice_command_dev,
+    &sluice_command_run,
+    &sluice_command_init,
+    &sluice_command_check,
+    &sluice_command_send,
+    &sluice_command_tail,
+    &sluice_command_llm_sim,
+    &sluice_command_sim,
     &sluice_command_bench,
-    &sluice_command_healthcheck, NULL,
+    &sluice_command_healthcheck,
+    NULL,
 };
 
 static void usage(FILE *out)
@@ -52,7 +58,17 @@ static int standard_streams_open(void)
     return 1;
 }
 
-int main(int argc, char **argv)
+/* 1 when what was printed has not arrived: on a full disk a script would go on with half of it. */
+static int finish(int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) {
+        return code;
+    }
+    fprintf(stderr, "sluice: standard output: %s\n", strerror(errno));
+    return code == 0 ? 1 : code;
+}
+
+static int run(int argc, char **argv)
 {
     if (!standard_streams_open()) {
         return 3;
@@ -73,12 +89,21 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; commands[i] != NULL; i++) {
         if (strcmp(name, commands[i]->name) == 0) {
+            static char help[] = "--help";
             static char title[40]; /* getopt's complaints begin with it */
             (void)snprintf(title, sizeof title, "sluice %s", name);
             argv[1] = title;
+            if (argc > 2 && strcmp(argv[2], "-h") == 0) {
+                argv[2] = help;
+            }
             return commands[i]->run(argc - 1, argv + 1);
         }
     }
     fprintf(stderr, "sluice: unknown command \"%s\"; `sluice --help` lists them\n", name);
     return 2;
+}
+
+int main(int argc, char **argv)
+{
+    return finish(run(argc, argv));
 }

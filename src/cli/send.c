@@ -335,8 +335,14 @@ static int run(int argc, char **argv)
     if (file == NULL && data == NULL && s.samples == 0) {
         return fail("nothing to send", "name a FILE, - , --data or --samples; see --help");
     }
+    if (s.samples > 0 && s.count > 1) {
+        return fail("--count", "expected with a FILE or --data");
+    }
     if (file != NULL && strcmp(file, "-") != 0 && access(file, R_OK) != 0) {
         return fail(file, strerror(errno)); /* before anything is sent */
+    }
+    if ((file != NULL) + (data != NULL) + (s.samples > 0) > 1) {
+        return fail("too much to send", "expected one of FILE, --data and --samples");
     }
     struct sluice_settings_box *box = NULL;
     int code = arguments_settings("send", argc, argv, &box);

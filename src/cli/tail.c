@@ -16,6 +16,7 @@
 #include <time.h>
 
 #define POLL_MS    200
+#define LAST       10    /* messages before the end, without a flag */
 #define TEXT_SHOWN 4096u /* bytes of a text body, without --full */
 #define HEX_SHOWN  256u  /* bytes of a binary one */
 #define HEX_LINE   16u
@@ -267,7 +268,7 @@ static int connect_and_follow(struct tail *t, const struct sluice_settings *sett
 
 static int run(int argc, char **argv)
 {
-    struct tail t = {.last = 10};
+    struct tail t = {.last = 0};
     if (arguments_flag(&argc, argv, "--help")) {
         fputs(help, stdout);
         return 0;
@@ -282,6 +283,11 @@ static int run(int argc, char **argv)
         !arguments_number(&argc, argv, "tail", "--count", 1, INT64_MAX, &t.count)) {
         return SLUICE_EXIT_CONFIG;
     }
+    if ((t.last > 0) + (t.from > 0) + t.is_new > 1) {
+        fputs("sluice tail: expected one of --last, --from and --new\n", stderr);
+        return SLUICE_EXIT_CONFIG;
+    }
+    t.last = t.last == 0 ? LAST : t.last;
     const char *name = arguments_word(&argc, argv);
     struct sluice_settings_box *box = NULL;
     int code = arguments_settings("tail", argc, argv, &box);

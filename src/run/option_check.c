@@ -2,6 +2,7 @@
 /* What no single value shows: settings that contradict each other, files that are not there. */
 #include "run/option_box.h"
 
+#include "adapter/nats_context.h"
 #include "codec/header.h"
 #include <errno.h>
 #include <stdio.h>
@@ -90,6 +91,16 @@ static void file_check(const char *variable, const char *path, struct sluice_rep
     }
 }
 
+static void context_check(const char *name, struct sluice_report *report)
+{
+    struct sluice_nats_context *context = NULL;
+    struct sluice_err err = {.rc = SLUICE_OK};
+    if (sluice_nats_context_load(name, &context, &err) != SLUICE_OK) {
+        complain(report, "NATS_CONTEXT", "%s", err.text);
+    }
+    sluice_nats_context_free(context);
+}
+
 static void nats_check(const struct sluice_settings *s, struct sluice_report *report)
 {
     file_check("NATS_CREDS", s->nats_creds, report);
@@ -98,6 +109,7 @@ static void nats_check(const struct sluice_settings *s, struct sluice_report *re
     file_check("NATS_CERT", s->nats_cert, report);
     file_check("NATS_KEY", s->nats_key, report);
     if (s->nats_context[0] != '\0') { /* may bring the other one of what follows */
+        context_check(s->nats_context, report);
         return;
     }
     if ((s->nats_cert[0] == '\0') != (s->nats_key[0] == '\0')) {

@@ -30,7 +30,8 @@ def commands_tell_their_usage_and_refuse_what_they_do_not_know(s):
     sluice(s, expect=2, says="usage: sluice COMMAND")
     sluice(s, "no-such-command", expect=2, says='unknown command "no-such-command"')
     for name in names:
-        check(sluice(s, name, "--help").startswith(f"usage: sluice {name}"), f"{name} --help")
+        for flag in "--help", "-h":
+            check(sluice(s, name, flag).startswith(f"usage: sluice {name}"), f"{name} {flag}")
         sluice(s, name, "--no-such-flag", expect=2, says="" if name == "send" else "--no-such-flag")
 
 
@@ -40,6 +41,12 @@ def bad_arguments_are_named(s):
             "send --count many --data x": '--count: "many", expected a whole number', "send --header x --data y": "NAME:VALUE",
             "send /no/such/file": "/no/such/file: No such file", "send --data x word": "word: No such file",
             "send --data x --no-such-flag": "--no-such-flag: unknown flag",
+            "send --data x --samples 3": "expected one of FILE, --data and --samples",
+            "send --data x /dev/null": "expected one of", "send --samples 3 --count 2": "--count: expected with a FILE",
+            "tail --from 1 --last 2": "expected one of --last, --from and --new", "tail --new --from 1": "expected one of",
+            "init --context nope": "NATS_CONTEXT: ", "check --nats-context nope": "context/nope.json",
+            "run --nats-context nope": "NATS_CONTEXT: ", "send --data x --context nope": "NATS_CONTEXT: ",
+            "tail --context nope": "NATS_CONTEXT: ",
             "tail --last 0": '--last: "0"', "tail --last": "--last: needs a value", "tail a b": "b: unknown flag",
             "init word": "word: unknown flag", "init": "which consumer?",
             "check --config": "--config: needs a value", "check --config /no/file": "/no/file: No such file",
@@ -53,6 +60,19 @@ def bad_arguments_are_named(s):
             "sim --seeds 0": '--seeds: "0"',
             "llm-sim --fail 500=101": '"101"', "sim word": '"word"'}.items():
         sluice(s, *words.split(), expect=2, says=says)
+
+
+def an_output_that_cannot_be_written_is_a_failure(s):
+    s.make_streams()
+    s.send(1)
+    given = {"LLM_MODEL": "m"}
+    for words in ("--version", "--help", "check", "check --json", "check --example", "send --data {} --json", "tail requests --json",
+                  "tail requests"):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([s.sluice, *words.split()], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, timeout=60,
+                                  env=environment(s, **given))
+        check(done.returncode == 1 and done.stderr == b"sluice: standard output: No space left on device\n",
+              f"sluice {words}: exit {done.returncode}, {done.stderr}")
 
 
 def init_send_tail_and_healthcheck(s):
