@@ -14,6 +14,7 @@
 #define SLUICE_HEADER_KEY "Sluice-Key"              /* identity of a replayed message */
 #define SLUICE_HEADER_REPLAY_OF "Sluice-Replay-Of"  /* fallback identity of what is replayed */
 #define SLUICE_HEADER_PROTO "Sluice-Proto"          /* protobuf type of the body */
+#define SLUICE_TYPE_PROTOBUF "application/x-protobuf" /* Content-Type; any that is not JSON is read so */
 #define SLUICE_HEADER_CORRELATION "X-Correlation-ID"
 #define SLUICE_HEADER_DEAD_REASON "Sluice-Dead-Reason"
 #define SLUICE_HEADER_DEAD_STEP "Sluice-Dead-Step"

@@ -32,8 +32,8 @@ static const char help[] =
     "  --subject SUBJECT  instead of the configured request subject\n"
     "  --header NAME:VALUE  may be repeated\n"
     "  --type TYPE        protobuf type, header Sluice-Proto\n"
-    "  --content-type T   default: application/json when it begins with {, else "
-    "application/protobuf\n"
+    "  --content-type T   default: application/json when it begins with {, "
+    "else " SLUICE_TYPE_PROTOBUF "\n"
     "  --id PREFIX        Nats-Msg-Id PREFIX-1, PREFIX-2 …: sent twice, stored once\n"
     "  --json             the result as JSON\n"
     "  --quiet            no progress\n"
@@ -80,7 +80,7 @@ static void send_one(struct send *s, const char *body, size_t len)
     if (content_type == NULL) {
         size_t blanks = len > 0 ? strspn(body, " \t\r\n") : 0;
         content_type =
-            blanks < len && body[blanks] == '{' ? "application/json" : "application/protobuf";
+            blanks < len && body[blanks] == '{' ? "application/json" : SLUICE_TYPE_PROTOBUF;
     }
     s->headers[count++] = (sluice_header){"Content-Type", content_type};
     if (s->type != NULL) {

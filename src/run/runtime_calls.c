@@ -475,7 +475,7 @@ void runtime_call_publish(struct runtime *rt, struct inflight *m, uint32_t index
     const struct host_output *to = &rt->config.host->outputs[o->output];
     sluice_header headers[5] = {{"Nats-Msg-Id", o->message_id},
                                 {SLUICE_HEADER_PROTO, o->type},
-                                {"Content-Type", "application/x-protobuf"},
+                                {"Content-Type", SLUICE_TYPE_PROTOBUF},
                                 {SLUICE_HEADER_CORRELATION, m->correlation_id},
                                 {"traceparent", m->traceparent}};
     struct sluice_publication publication = {.subject = to->subject,

@@ -94,20 +94,24 @@ def init_send_tail_and_healthcheck(s):
     sluice(s, "send", "-", "--lines", body=many, says="3 sent")
     protobuf = b"\x0a\x03r-5\x22\x14What about the pump?"
     sluice(s, "send", "-", "--type", "context.v1.ContextEnrichRequest", body=protobuf, says="1 sent")
+    sluice(s, "send", "-", "--content-type", "application/protobuf", body=protobuf.replace(b"r-5", b"r-7"), says="1 sent")
     text = '{"request_id": "r-6", "query": "What about the ferry?"}'
     for _ in range(2):  # the second time the stream has it already
         sluice(s, "send", "--data", text, "--id", "mine", says="1 sent")
-    check(s.left() == 6, f"{s.left()} requests in the stream, expected 6")
+    check(s.left() == 7, f"{s.left()} requests in the stream, expected 7")
+    types = [m.headers["Content-Type"] for m in s.client().messages("ENRICH_REQUESTS")]
+    check(types == 4 * ["application/json"] + ["application/x-protobuf", "application/protobuf", "application/json"], types)
 
     port = str(s.probe_port)
     sluice(s, "healthcheck", "--port", port, expect=1, says="no answer from 127.0.0.1:" + port)
     s.start_worker(SLUICE_CREATE_STREAMS="0")
     s.ready()
     sluice(s, "healthcheck", says="200 ", SERVICE_READINESS_PORT=port)
-    s.expect_done(6)
+    s.expect_done(7)
     check("lighthouse" in s.documents()["r-1"]["summary"] and "pump" in s.documents()["r-5"]["summary"], "the summaries")
     letters = [json.loads(line) for line in sluice(s, "tail", "--json", "--from", "1").splitlines()]
-    check(len(letters) == 6 and all(one["subject"] == READY for one in letters), letters)
+    check(all(m.headers["Content-Type"] == "application/x-protobuf" for m in s.nats.messages(s.names.ready)), "the outputs' type")
+    check(len(letters) == 7 and all(one["subject"] == READY for one in letters), letters)
     sluice(s, "tail", "NOWHERE", expect=3, says="NOWHERE")
     check(s.workers[-1].stop() == 0, "the worker did not end cleanly")
     sluice(s, "healthcheck", "--port", port, expect=1)

@@ -601,6 +601,7 @@ static void json_is_what_its_media_type_says(void **state)
                  {"application/jsonfoo", 0},
                  {"application/json-seq", 0},
                  {"application/x-protobuf", 0},
+                 {"application/protobuf", 0},
                  {"application/jso", 0}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const sluice_header type = {"Content-Type", cases[i].type};
