@@ -376,7 +376,8 @@ static inline sluice_rc sluice_fail(sluice_turn *turn, sluice_rc rc, const char 
 }
 
 /* Zeroed memory for `count` things of `size` bytes, until this run ends. NULL when there is none;
- * the run then fails with SLUICE_ERR_NOMEM whatever it returns. Overflow of count × size is
+ * the run then fails with SLUICE_ERR_NOMEM whatever it returns, and counts as no failure of the
+ * message (beyond the 256 MiB that a run may have it does). Overflow of count × size is
  * checked. */
 static inline void *sluice_alloc(sluice_turn *turn, size_t count, size_t size)
 {

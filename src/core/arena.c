@@ -33,7 +33,7 @@ void sluice_arena_fini(struct sluice_arena *arena)
     }
     arena->chunks = NULL;
     arena->used = 0;
-    arena->is_exhausted = 0;
+    arena->is_exhausted = arena->is_over_limit = 0;
 }
 
 void sluice_arena_reset(struct sluice_arena *arena)
@@ -56,7 +56,7 @@ void sluice_arena_reset(struct sluice_arena *arena)
     }
     arena->chunks = kept;
     arena->used = 0;
-    arena->is_exhausted = 0;
+    arena->is_exhausted = arena->is_over_limit = 0;
 }
 
 static struct sluice_arena_chunk *chunk_add(struct sluice_arena *arena, size_t need)
@@ -95,6 +95,7 @@ static void *take(struct sluice_arena *arena, size_t bytes)
         need = ALIGNMENT;
     }
     if (arena->limit != 0 && (need > arena->limit || arena->used > arena->limit - need)) {
+        arena->is_over_limit = 1;
         return exhausted(arena);
     }
     struct sluice_arena_chunk *chunk = arena->chunks;

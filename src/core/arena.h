@@ -17,13 +17,14 @@ struct sluice_arena {
     size_t used;                       /* bytes handed out */
     size_t limit;                      /* bytes that may be handed out; 0: unlimited */
     int is_exhausted;                  /* sticky: an allocation failed */
+    int is_over_limit;                 /* sticky: and not for want of memory */
 };
 
 void sluice_arena_init(struct sluice_arena *arena, const struct sluice_allocator *allocator,
                        size_t chunk_size, size_t limit);
 /* Frees everything; the arena can be used again. */
 void sluice_arena_fini(struct sluice_arena *arena);
-/* Forget all allocations but keep the largest chunk for the next use; clears is_exhausted. */
+/* Forget all allocations but keep the largest chunk for the next use; clears what is sticky. */
 void sluice_arena_reset(struct sluice_arena *arena);
 /* 16-byte aligned, zeroed. NULL when memory or the limit ran out or count × size overflows. */
 void *sluice_arena_alloc(struct sluice_arena *arena, size_t count, size_t size);

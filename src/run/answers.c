@@ -29,6 +29,10 @@ static enum sluice_fate failed(struct inflight *m, uint32_t step, sluice_rc rc, 
 
 static enum sluice_fate starved(struct inflight *m, uint32_t step)
 {
+    if (m->arena.is_over_limit) { /* it will be on the next delivery, too */
+        return failed(m, step, SLUICE_ERR_TOO_LARGE,
+                      "the message needs more memory than it may have", SLUICE_FATE_BAD_ANSWER);
+    }
     return failed(m, step, SLUICE_ERR_NOMEM, "no memory for the answer", SLUICE_FATE_NO_MEMORY);
 }
 

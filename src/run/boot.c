@@ -297,6 +297,7 @@ int sluice_worker_run(const struct sluice_settings *settings)
         return init_failed(&b, "guard");
     }
     if (!sluice_watch_start(&b.watch)) {
+        sluice_watch_unguard();
         (void)sluice_err_set(&b.err, SLUICE_ERR_INTERNAL, "cannot start the watchdog's thread");
         return init_failed(&b, "watch");
     }

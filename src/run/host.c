@@ -138,6 +138,10 @@ static void verdict_failed(struct turn *t, sluice_rc rc, struct sluice_ev_verdic
     v->kind = SLUICE_VERDICT_FAILED;
     v->failed_step = -1;
     v->failure = rc == SLUICE_REJECT ? SLUICE_FAILURE_REJECTED : SLUICE_FAILURE_HANDLER;
+    if (t->m->arena.is_over_limit || t->host->scratch.is_over_limit) {
+        inflight_blame(t->m, "memory", "the message needs more memory than it may have");
+        return;
+    }
     if (rc == SLUICE_ERR_NOMEM || t->is_out_of_memory) {
         v->failure = SLUICE_FAILURE_NO_MEMORY;
         inflight_blame(t->m, "memory", "out of memory");

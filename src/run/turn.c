@@ -342,9 +342,11 @@ char *turn_format(sluice_turn *base, const char *format, va_list arguments)
     va_copy(again, arguments);
     int len = vsnprintf(NULL, 0, format, again);
     va_end(again);
-    char *text = len < 0 || (unsigned)len > FORMATTED_MAX
-                     ? NULL
-                     : sluice_arena_alloc(&t->host->scratch, 1, (size_t)len + 1);
+    if (len < 0 || (unsigned)len > FORMATTED_MAX) {
+        (void)turn_mistake(t, SLUICE_ERR_TOO_LARGE, "format", "the text would be too long");
+        return nothing;
+    }
+    char *text = sluice_arena_alloc(&t->host->scratch, 1, (size_t)len + 1);
     if (text == NULL) {
         t->is_out_of_memory = 1;
         return nothing;

@@ -128,13 +128,15 @@ static void the_limit_holds_at_its_edge(void **state)
     (void)state;
     arena.limit = 64;
     assert_non_null(sluice_arena_alloc(&arena, 1, 48));
+    assert_int_equal(arena.is_over_limit, 0);
     assert_null(sluice_arena_alloc(&arena, 1, 17));
+    assert_int_equal(arena.is_over_limit, 1);
     assert_int_equal(arena.is_exhausted, 1); /* and stays so, though a smaller one fits */
     assert_non_null(sluice_arena_alloc(&arena, 1, 16));
     assert_int_equal(arena.is_exhausted, 1);
     assert_null(sluice_arena_alloc(&arena, 1, 65)); /* more than all of it */
     sluice_arena_reset(&arena);
-    assert_int_equal(arena.is_exhausted, 0);
+    assert_int_equal(arena.is_exhausted + arena.is_over_limit, 0);
     assert_non_null(sluice_arena_alloc(&arena, 1, 64));
 }
 
@@ -160,6 +162,7 @@ static void missing_memory_runs_out(void **state)
     assert_null(sluice_arena_alloc(&arena, 1, 1));
     assert_null(sluice_arena_text(&arena, "text"));
     assert_int_equal(arena.is_exhausted, 1);
+    assert_int_equal(arena.is_over_limit, 0);
 }
 
 static void chunks_grow_to_their_bound(void **state)

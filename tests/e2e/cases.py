@@ -174,6 +174,16 @@ def a14_ok_without_publishing_is_a_failure(s):
     check(not s.documents(), "a document was stored")
 
 
+def more_memory_than_a_message_may_have_is_its_own_failure(s):
+    """Not the machine's: that would be given back for ever."""
+    s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/greedy.so"), SLUICE_MAX_DELIVER=2, SLUICE_NAK_DELAY_MAX="0.2")
+    s.ready()
+    s.send(1)
+    wait_for("the dead letter", lambda: s.client().count("ENRICH_DEAD") == 1)
+    headers = s.client().messages("ENRICH_DEAD")[0].headers
+    check("needs more memory than it may have" in headers["Sluice-Dead-Error"], headers)
+
+
 def a15_broken_plugins_end_with_exit_3(s):
     broken = os.path.join(s.dir, "broken.so")
     open(broken, "wb").write(b"not a shared object")
