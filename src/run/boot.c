@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TICK_MS 100 /* how often the supervising thread looks */
+#define TICK_MS             100  /* how often the supervising thread looks */
+#define FIRST_CONNECTION_MS 1000 /* the source is connected, and only has to say so */
 /* After the grace; together below the 5 s that a grace of 25 s leaves of the 30 s that Kubernetes
  * waits. */
 #define ABORT_LIMIT_MS 3000 /* for the NAKs */
@@ -87,18 +88,6 @@ static void *loop_run(void *arg)
     return NULL;
 }
 
-static sluice_rc loop_step(struct boot *b)
-{
-    sluice_watch_run(&b->watch, b->probe, &b->host, b->settings->stall_limit_ms);
-    if (pthread_create(&b->thread, NULL, loop_run, b) != 0) {
-        return sluice_err_set(&b->err, SLUICE_ERR_INTERNAL, "cannot start the loop's thread");
-    }
-    b->has_thread = 1;
-    sluice_probe_update_last_seen(b->probe, sluice_mono_ms());
-    boot_state_enter(b, SLUICE_RUN_RUNNING);
-    return SLUICE_OK;
-}
-
 /* ---- Supervising ---- */
 
 static int signal_wait(int64_t ms)
@@ -114,6 +103,29 @@ static int signal_wait(int64_t ms)
 static int has_failed(const struct boot *b)
 {
     return runtime_end(b->runtime) == RUNTIME_FAILED || atomic_load(&b->is_publisher_lost);
+}
+
+/* RUNNING means that messages are pulled. What ends the wait otherwise is seen a moment later. */
+static void first_connection_wait(const struct boot *b)
+{
+    int64_t end = sluice_mono_ms() + FIRST_CONNECTION_MS;
+    while (!runtime_is_connected(b->runtime) && !has_failed(b) && sluice_mono_ms() < end) {
+        struct timespec pause = {0, 1000000};
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+static sluice_rc loop_step(struct boot *b)
+{
+    sluice_watch_run(&b->watch, b->probe, &b->host, b->settings->stall_limit_ms);
+    if (pthread_create(&b->thread, NULL, loop_run, b) != 0) {
+        return sluice_err_set(&b->err, SLUICE_ERR_INTERNAL, "cannot start the loop's thread");
+    }
+    b->has_thread = 1;
+    first_connection_wait(b);
+    sluice_probe_update_last_seen(b->probe, sluice_mono_ms());
+    boot_state_enter(b, SLUICE_RUN_RUNNING);
+    return SLUICE_OK;
 }
 
 /* Until a signal (0) or a failure (exit code). */

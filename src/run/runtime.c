@@ -122,12 +122,8 @@ static void timer_arm(struct runtime *rt)
     (void)uv_timer_start(&rt->timer, on_timer, at > now ? (uint64_t)(at - now) : 0, 0);
 }
 
-static void on_publish(uv_timer_t *timer)
+void runtime_show(struct runtime *rt)
 {
-    struct runtime *rt = timer->data;
-    if (rt->is_consumer_missing) {
-        rt->source->ops->check(rt->source);
-    }
     struct sluice_probe_snapshot s = {.engine = *sluice_engine_metrics(rt->engine),
                                       .dependencies_count = rt->config.engine.dependencies_count,
                                       .is_connected = sluice_engine_is_connected(rt->engine),
@@ -144,6 +140,15 @@ static void on_publish(uv_timer_t *timer)
     memcpy(s.step_failures, rt->step_failures, sizeof s.step_failures);
     sluice_probe_publish(rt->config.probe, &s);
     sluice_probe_update_loop(rt->config.probe, sluice_mono_ms());
+}
+
+static void on_publish(uv_timer_t *timer)
+{
+    struct runtime *rt = timer->data;
+    if (rt->is_consumer_missing) {
+        rt->source->ops->check(rt->source);
+    }
+    runtime_show(rt);
 }
 
 static void on_breaker(void *ctx, uint32_t dependency, enum sluice_breaker_state from,

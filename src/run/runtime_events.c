@@ -11,7 +11,6 @@ static void on_link(void *ctx, enum sluice_link_state state, const char *text)
     struct sluice_event ev = {.kind = state == SLUICE_LINK_UP ? SLUICE_EV_CONNECTED
                                                               : SLUICE_EV_DISCONNECTED};
     ev.connected.journal_in_use = rt->config.journal_in_use;
-    atomic_store(&rt->is_connected, state == SLUICE_LINK_UP);
     if (state == SLUICE_LINK_UP) {
         SLUICE_LOG(SLUICE_LOG_INFO, START, "nats.connected", "", SLUICE_F_TEXT("server", text));
         if (rt->has_been_connected) {
@@ -27,6 +26,8 @@ static void on_link(void *ctx, enum sluice_link_state state, const char *text)
         runtime_finish(rt, RUNTIME_FAILED);
     }
     runtime_drive(rt, &ev);
+    runtime_show(rt); /* who waits for the connection finds it there too */
+    atomic_store(&rt->is_connected, state == SLUICE_LINK_UP);
 }
 
 static void on_delivery(void *ctx, struct sluice_delivery *d)

@@ -57,6 +57,8 @@ void runtime_drive(struct runtime *rt, struct sluice_event *ev);
 void runtime_take_turns(struct runtime *rt);
 /* Something is owed of a message: it gets a turn. */
 void runtime_owe(struct runtime *rt, struct inflight *m);
+/* Publish a snapshot for the probe. */
+void runtime_show(struct runtime *rt);
 void runtime_finish(struct runtime *rt, enum runtime_end end);
 
 /* runtime_effects.c */

@@ -145,6 +145,14 @@ def a11_handler_that_never_returns_is_ended(s):
     check(s.left() == 1, "the request is gone")
 
 
+def a_ready_worker_is_connected_and_healthy(s):
+    w = s.start_worker()
+    wait_for("running", lambda: any(e.get("state") == "RUNNING" for e in w.log_lines()), 60)
+    health = json.loads(s.probe("/health")[1])
+    check(health["status"] == health["services"]["nats"]["status"] == "healthy", f"/health of a ready worker: {health}")
+    check("\nsluice_nats_connected 1" in s.probe("/metrics")[1], "/metrics of a ready worker")
+
+
 def a12_sigterm_finishes_what_runs(s):
     s.llm_http("/control", {"latency-ms": 1500})
     w = s.start_worker()
@@ -322,6 +330,7 @@ def a_stream_that_lost_count_stalls_nobody(s):
 
 
 a_stream_that_lost_count_stalls_nobody.once = "the NATS server's case"
+a_ready_worker_is_connected_and_healthy.once = "the same with each store"
 a13_bad_settings_are_reported_together.once = a15_broken_plugins_end_with_exit_3.once = "ends before a store is looked for"
 server_killed_twenty_times_under_load.once = "the NATS server's case"
 server_killed_twenty_times_under_load.long = 40
