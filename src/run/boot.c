@@ -105,6 +105,15 @@ static int has_failed(const struct boot *b)
     return runtime_end(b->runtime) == RUNTIME_FAILED || atomic_load(&b->is_publisher_lost);
 }
 
+/* Connected, and no handler has been inside for longer than it may. */
+static int makes_progress(const struct boot *b)
+{
+    const struct sluice_settings *s = b->settings;
+    int64_t limit_ms =
+        s->handler_timeout_ms < s->stall_limit_ms ? s->handler_timeout_ms : s->stall_limit_ms;
+    return runtime_is_connected(b->runtime) && sluice_probe_loop_age_ms(b->probe) < limit_ms;
+}
+
 /* RUNNING means that messages are pulled. What ends the wait otherwise is seen a moment later. */
 static void first_connection_wait(const struct boot *b)
 {
@@ -142,8 +151,7 @@ static int keep_alive(struct boot *b)
         int64_t now = sluice_mono_ms();
         if (now >= next_tick) {
             next_tick = now + b->settings->keepalive_ms;
-            if (runtime_is_connected(b->runtime) &&
-                sluice_probe_loop_age_ms(b->probe) < b->settings->stall_limit_ms) {
+            if (makes_progress(b)) {
                 sluice_probe_update_last_seen(b->probe, now);
             }
         }

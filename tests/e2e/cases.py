@@ -153,6 +153,22 @@ def a_ready_worker_is_connected_and_healthy(s):
     check("\nsluice_nats_connected 1" in s.probe("/metrics")[1], "/metrics of a ready worker")
 
 
+def a11_a_wedged_handler_is_not_ready(s):
+    """CE-31: a tick stamps only while a handler has run for less than SLUICE_HANDLER_TIMEOUT."""
+    w = s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/hang.so"), SLUICE_STALL_LIMIT=9, SLUICE_ACK_WAIT=30,
+                       SLUICE_HANDLER_TIMEOUT=1, SERVICE_READINESS_TIME_OUT=2, SLUICE_KEEPALIVE_INTERVAL="0.5")
+    s.ready()
+    s.send(1)
+
+    def answer():
+        check(w.is_alive(), f"it was ready until it ended with {w.code}")
+        status, text = s.probe("/readyz")
+        return status == 503 and json.loads(text)
+
+    check(wait_for("/readyz answers 503", answer)["reason"] == "stale", "the reason")
+    check(s.probe("/livez")[0] == 200, "dead before the watchdog has ended it")
+
+
 def a12_sigterm_finishes_what_runs(s):
     s.llm_http("/control", {"latency-ms": 1500})
     w = s.start_worker()
@@ -330,7 +346,7 @@ def a_stream_that_lost_count_stalls_nobody(s):
 
 
 a_stream_that_lost_count_stalls_nobody.once = "the NATS server's case"
-a_ready_worker_is_connected_and_healthy.once = "the same with each store"
+a_ready_worker_is_connected_and_healthy.once = a11_a_wedged_handler_is_not_ready.once = "the same with each store"
 a13_bad_settings_are_reported_together.once = a15_broken_plugins_end_with_exit_3.once = "ends before a store is looked for"
 server_killed_twenty_times_under_load.once = "the NATS server's case"
 server_killed_twenty_times_under_load.long = 40
