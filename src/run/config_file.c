@@ -11,9 +11,15 @@
 
 #define FILE_SIZE_MAX (256u * 1024u)
 #define DEPTH_MAX     3
+#define SECTIONS_MAX  64 /* that are told when they come twice, services among them */
 
 /* Between the entries of a mapping, or behind a key whose value comes next. */
 enum place { AT_KEY, AT_VALUE, AT_REFUSED_VALUE };
+
+struct section {
+    char name[168]; /* nats, services.crm */
+    unsigned line;
+};
 
 struct reader {
     const char *path;
@@ -26,6 +32,8 @@ struct reader {
     int documents;            /* begun so far */
     char keys[DEPTH_MAX][80]; /* section, key or service, key of the service */
     unsigned line, column;    /* of the newest key */
+    struct section sections[SECTIONS_MAX];
+    int sections_count;
 };
 
 static void complain(struct reader *r, const yaml_event_t *e, const char *what)
@@ -34,6 +42,35 @@ static void complain(struct reader *r, const yaml_event_t *e, const char *what)
                                        .line = (unsigned)e->start_mark.line + 1,
                                        .column = (unsigned)e->start_mark.column + 1};
     sluice_report_add(r->report, &place, "%s", what);
+}
+
+/* About the newest key, by its name. */
+static void complain_of_key(struct reader *r, const char *name, const char *what)
+{
+    const struct sluice_place place = {
+        .option = name, .file = r->path, .line = r->line, .column = r->column};
+    sluice_report_add(r->report, &place, "%s", what);
+}
+
+/* YAML has no key twice. Read together, a section far below would change what stands above. */
+static void section_begins(struct reader *r)
+{
+    struct section s = {.line = r->line};
+    int is_inner = r->depth == 2;
+    (void)snprintf(s.name, sizeof s.name, "%s%s%s", r->keys[0], is_inner ? "." : "",
+                   is_inner ? r->keys[1] : "");
+    for (int i = 0; i < r->sections_count; i++) {
+        if (strcmp(r->sections[i].name, s.name) == 0) {
+            char text[64];
+            (void)snprintf(text, sizeof text, "a second time, the first is in line %u",
+                           r->sections[i].line);
+            complain_of_key(r, s.name, text);
+            return;
+        }
+    }
+    if (r->sections_count < SECTIONS_MAX) {
+        r->sections[r->sections_count++] = s;
+    }
 }
 
 /* How deep the values of a section stand. */
@@ -89,7 +126,7 @@ static void value(struct reader *r, const yaml_event_t *e, const char *text)
             give_item(r, text);
         }
     } else if (text[0] != '\0' && !is_null(e, text)) {
-        complain(r, e, "expected a section with keys");
+        complain_of_key(r, r->keys[r->depth - 1], "expected a section with keys");
     } else if (r->depth == 2) {
         give_item(r, ""); /* a service without keys */
     }
@@ -139,6 +176,9 @@ static void mapping(struct reader *r, const yaml_event_t *e)
         complain(r, e, fault);
         r->skipped = 1;
         return;
+    }
+    if (r->depth > 0) {
+        section_begins(r);
     }
     r->depth++;
     r->place = AT_KEY;

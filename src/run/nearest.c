@@ -35,3 +35,12 @@ void nearest_look(struct nearest *n, const char *typed, const char *known)
         *n = (struct nearest){known, letters};
     }
 }
+
+int nearest_is_near(const struct nearest *n, const char *typed)
+{
+    size_t shared = 0;
+    for (size_t i = 0; n->name != NULL && typed[i] != '\0' && typed[i] == n->name[i]; i++) {
+        shared = typed[i] == '.' ? i + 1 : shared;
+    }
+    return n->name != NULL && n->distance * 3 <= strlen(typed + shared);
+}

@@ -13,4 +13,8 @@ struct nearest {
 /* Take `known` when it is nearer to `typed` than what is there. */
 void nearest_look(struct nearest *n, const char *typed, const char *known);
 
+/* Whether it is near enough: a further one would mislead. What both have before the last dot they
+ * share does not count. NULL: 0. */
+int nearest_is_near(const struct nearest *n, const char *typed);
+
 #endif

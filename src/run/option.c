@@ -33,13 +33,18 @@ static size_t option_find(const char *key)
     return i;
 }
 
-static const char *nearest_key(const char *typed)
+static void unknown_key(const char *typed, const struct option_source *s)
 {
     struct nearest n = {NULL, 0};
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
         nearest_look(&n, typed, sluice_option_rows[i].key);
     }
-    return n.name;
+    if (nearest_is_near(&n, typed)) {
+        sluice_report_add(s->report, &s->place, "unknown key; did you mean %s?", n.name);
+    } else {
+        sluice_report_add(s->report, &s->place,
+                          "unknown key; `sluice check --reference` lists them");
+    }
 }
 
 struct file_context {
@@ -78,7 +83,7 @@ static void file_item(void *ctx, const char *key, const char *value, unsigned li
         i = is_file ? i : OPTIONS_COUNT;
     }
     if (i == OPTIONS_COUNT) {
-        sluice_report_add(f->report, &s.place, "unknown key; did you mean %s?", nearest_key(key));
+        unknown_key(key, &s);
     } else if (f->seen[i]++ != 0) {
         sluice_report_add(f->report, &s.place, "set twice");
     } else if (is_file) {

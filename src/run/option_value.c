@@ -350,6 +350,10 @@ static int is_mongodb_uri(const char *value)
 /* A base URL gets a path behind it, so it can have neither query nor fragment. */
 static const char *url_fault(const char *value, int is_nats)
 {
+    if (strchr(value, ' ') != NULL) {
+        return is_nats ? "URLs without blanks, also around the commas between them"
+                       : "a URL without blanks";
+    }
     if (!is_url_list(value, is_nats)) {
         return is_nats
                    ? "a URL like nats://host:port or tls://host:port, or a list of them with commas"

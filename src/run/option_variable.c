@@ -66,8 +66,7 @@ static void variable_check(const char *variable, struct sluice_report *report)
     if (strcmp(n.name, variable) == 0) {
         return;
     }
-    /* Further away, a suggestion would only mislead. */
-    int is_near = n.distance * 3 <= strlen(variable + strlen(OUR_PREFIX));
+    int is_near = nearest_is_near(&n, variable + strlen(OUR_PREFIX));
     sluice_report_add(report, &(struct sluice_place){.option = variable, .is_variable = 1},
                       "unknown variable, ignored%s%s%s", is_near ? "; did you mean " : "",
                       is_near ? n.name : "", is_near ? "?" : "");

@@ -51,7 +51,8 @@ static void items_fini(struct items *items)
     }
 }
 
-/* Each on its own: section, key, value in quotes with all that is not a letter escaped. */
+/* Keys in their sections, which come once each, values in quotes with all that is not a letter
+ * escaped. */
 static char *write_plainly(const struct items *items)
 {
     size_t size = 1;
@@ -62,7 +63,11 @@ static char *write_plainly(const struct items *items)
     FUZZ_CHECK(yaml != NULL);
     for (size_t i = 0; i < items->count; i++) {
         const char *key = items->texts[i][0], *dot = strchr(key, '.');
-        to += sprintf(to, "%.*s:\n  %s: \"", (int)(dot - key), key, dot + 1);
+        size_t section = (size_t)(dot - key) + 1;
+        if (i == 0 || strncmp(key, items->texts[i - 1][0], section) != 0) {
+            to += sprintf(to, "%.*s:\n", (int)section - 1, key);
+        }
+        to += sprintf(to, "  %s: \"", dot + 1);
         for (const unsigned char *p = (const unsigned char *)items->texts[i][1]; *p != '\0'; p++) {
             to += *p < 0x80 && !isalnum(*p) ? sprintf(to, "\\x%02x", *p) : sprintf(to, "%c", *p);
         }

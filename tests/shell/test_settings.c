@@ -163,6 +163,17 @@ static void what_a_store_may_be_is_said_in_words(void **state)
     unsetenv("SLUICE_STORE");
 }
 
+static void blanks_in_a_list_of_urls_are_named(void **state)
+{
+    (void)state;
+    setenv("NATS_URL", "nats://a , nats://b", 1);
+    assert_int_equal(load(NULL, 0, NULL), SLUICE_ERR_CONFIG);
+    expect_error(
+        "environment: NATS_URL: \"nats://a , nats://b\", expected URLs without blanks, also "
+        "around the commas");
+    unsetenv("NATS_URL");
+}
+
 static void names_subjects_and_urls_are_checked(void **state)
 {
     (void)state;
@@ -271,12 +282,20 @@ static void what_yaml_can_do_more_is_refused_with_its_place(void **state)
                  {"nats:\n  url: [a]\n", ":2:8: lists are not supported here"},
                  {"nats:\n  url:\n    deep: x\n", ":3:5: nested deeper than section and key"},
                  {"- a\n", ":1:1: lists are not supported here"},
-                 {"nats: x\n", ":1:7: expected a section with keys"},
+                 {"nats: x\n", ":1:1: nats: expected a section with keys"},
+                 {"log:\n  level: info\nbar: 1\n", ":3:1: bar: expected a section with keys"},
+                 {"nats:\n  url: a\nlog:\n  level: info\nnats:\n  user: b\n",
+                  ":5:1: nats: a second time, the first is in line 1"},
+                 {"services:\n  a:\n    url: http://x\n  a:\n    timeout: 1\n",
+                  ":4:3: services.a: a second time, the first is in line 2"},
+                 {"runtime:\n  foo: 1\n",
+                  ":2:3: runtime.foo: unknown key; `sluice check --reference` lists them"},
+                 {"nast:\n  url: a\n", ":2:3: nast.url: unknown key; did you mean nats.url?"},
                  {"just text\n", ":1:1: expected sections like `nats:`"},
                  {"nats:\n  url: a\n  url: b\n", ":3:3: nats.url: set twice"},
                  {"nats:\n\turl: a\n", ":2:"},
                  {"nats:\n  url: \"a\n", ":3:"},
-                 {"services:\n  crm: http://x\n", ":2:8: expected a section with keys"},
+                 {"services:\n  crm: http://x\n", ":2:3: crm: expected a section with keys"},
                  {"services:\n  crm:\n    url:\n      x: y\n", ":4:7: nested deeper"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         if (load(cases[i].yaml, 0, NULL) != SLUICE_ERR_CONFIG) {
@@ -737,6 +756,7 @@ int main(void)
         cmocka_unit_test(each_word_list_refuses_other_words),
         cmocka_unit_test(each_word_of_a_list_is_taken),
         cmocka_unit_test(what_a_store_may_be_is_said_in_words),
+        cmocka_unit_test(blanks_in_a_list_of_urls_are_named),
         cmocka_unit_test(names_subjects_and_urls_are_checked),
         cmocka_unit_test(units_of_time_are_understood),
         cmocka_unit_test(flag_over_environment_over_file_over_default),
