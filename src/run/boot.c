@@ -4,6 +4,7 @@
 #include "run/boot_state.h"
 #include "run/heap.h"
 #include "run/log.h"
+#include "run/pages.h"
 #include "run/watch.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -126,6 +127,7 @@ static void first_connection_wait(const struct boot *b)
 
 static sluice_rc loop_step(struct boot *b)
 {
+    sluice_pages_release();
     sluice_watch_run(&b->watch, b->probe, &b->host, b->settings->stall_limit_ms);
     if (pthread_create(&b->thread, NULL, loop_run, b) != 0) {
         return sluice_err_set(&b->err, SLUICE_ERR_INTERNAL, "cannot start the loop's thread");
