@@ -121,6 +121,11 @@ void nats_server_restart(struct nats_server *server)
 void nats_server_signal(struct nats_server *server, int signal)
 {
     (void)kill(server->pid, signal);
+    if (signal == SIGSTOP) { /* its threads still run, and answer, until each has seen it */
+        int status = 0;
+        assert_int_equal(waitpid(server->pid, &status, WUNTRACED), server->pid);
+        assert_true(WIFSTOPPED(status));
+    }
 }
 
 void nats_server_stop(struct nats_server *server)

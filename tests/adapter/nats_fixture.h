@@ -31,6 +31,7 @@ void nats_server_kill(struct nats_server *server); /* kill -9 and wait */
 void nats_server_restart(
     struct nats_server *server); /* same port and folder; returns when it answers */
 void nats_server_stop(struct nats_server *server); /* kill and remove the folder */
+/* After SIGSTOP it answers nothing any more. */
 void nats_server_signal(struct nats_server *server, int signal);
 int nats_server_has(const char *version_prefix); /* what `nats-server --version` says after "v" */
 

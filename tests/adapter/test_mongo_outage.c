@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 
 enum { CROWD = 200, SLACK_MS = 20000, RECOVERY_MS = 60000 };
@@ -103,6 +104,7 @@ static void frozen_server_is_unknown_and_goes_on(void **state)
     struct store_fixture *f = *state;
     static struct store_result results[CROWD];
     assert_int_equal(kill(f->server.pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(f->server.pid, NULL, WUNTRACED), f->server.pid); /* it has stopped */
     int64_t begin = now_ms();
     put_crowd(f, results);
     store_wait(f, results, CROWD);

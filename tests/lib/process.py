@@ -63,6 +63,8 @@ class Process:
 
     def freeze(self):
         self.signal(signal.SIGSTOP)
+        if self.is_alive():
+            os.waitid(os.P_PID, self.child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # until then its threads go on
 
     def thaw(self):
         self.signal(signal.SIGCONT)
