@@ -467,7 +467,7 @@ static void watch_current(struct sluice_nats_link *link)
     } else {
         flush(link, conn);
     }
-    while (conn->socket != NULL && conn->is_up && !conn->is_released) {
+    while (conn->is_up && !conn->is_released) { /* sluice_nats_link_stop still has it in hand */
         pthread_cond_wait(&link->changed, &link->lock);
     }
 }
