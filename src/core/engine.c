@@ -498,9 +498,9 @@ const struct sluice_breaker *sluice_engine_breaker(const struct sluice_engine *e
     return dependency < e->config.dependencies_count ? &e->dependencies[dependency].breaker : NULL;
 }
 
-int sluice_engine_is_degraded(const struct sluice_engine *e)
+int sluice_engine_is_paused(const struct sluice_engine *e, struct sluice_engine_pause *out)
 {
-    return pull_is_held_back(e);
+    return pull_is_held_back(e, out);
 }
 
 int sluice_engine_is_connected(const struct sluice_engine *e)

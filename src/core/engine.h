@@ -503,8 +503,16 @@ enum sluice_msg_state sluice_engine_state(const struct sluice_engine *e,
 const struct sluice_engine_metrics *sluice_engine_metrics(const struct sluice_engine *e);
 const struct sluice_breaker *sluice_engine_breaker(const struct sluice_engine *e,
                                                    uint32_t dependency);
-/* 1 while pulling is held back by a breaker or a rate limit. */
-int sluice_engine_is_degraded(const struct sluice_engine *e);
+
+/* Why pulling is held back. */
+struct sluice_engine_pause {
+    uint32_t dependency;   /* the one that lasts longest */
+    int32_t is_rate_limit; /* else its breaker */
+    int64_t until_ms;      /* monotonic, no limit but a trial then; INT64_MAX: not known */
+};
+
+/* 1 while pulling is held back by a breaker or a rate limit; `out` is untouched otherwise. */
+int sluice_engine_is_paused(const struct sluice_engine *e, struct sluice_engine_pause *out);
 int sluice_engine_is_connected(const struct sluice_engine *e);
 
 #endif

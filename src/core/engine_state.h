@@ -219,6 +219,6 @@ void pull_on_delivery(struct sluice_engine *e, uint32_t pull, uint32_t size);
 void pull_on_status(struct sluice_engine *e, const struct sluice_ev_pull *ev);
 void pull_stop(struct sluice_engine *e);
 void pull_pump(struct sluice_engine *e);
-int pull_is_held_back(const struct sluice_engine *e);
+int pull_is_held_back(const struct sluice_engine *e, struct sluice_engine_pause *out);
 
 #endif

@@ -173,9 +173,22 @@ static uint32_t allowance(const struct sluice_engine *e)
     return least;
 }
 
-int pull_is_held_back(const struct sluice_engine *e)
+int pull_is_held_back(const struct sluice_engine *e, struct sluice_engine_pause *out)
 {
-    return allowance(e) != UINT32_MAX;
+    int is_held_back = 0;
+    for (uint32_t i = 0; i < e->config.dependencies_count; i++) {
+        const struct dependency *d = &e->dependencies[i];
+        int is_limited = e->now_ms < d->paused_until_ms;
+        if (!is_limited && d->breaker.state == SLUICE_BREAKER_CLOSED) {
+            continue;
+        }
+        int64_t until = is_limited ? d->paused_until_ms : sluice_breaker_trial_at_ms(&d->breaker);
+        if (!is_held_back || until > out->until_ms) {
+            *out = (struct sluice_engine_pause){i, is_limited, until};
+        }
+        is_held_back = 1;
+    }
+    return is_held_back;
 }
 
 static uint32_t credit(const struct sluice_engine *e)

@@ -12,7 +12,6 @@
 #define PULL_HEARTBEAT_MS  1000
 #define SETTLE_TIMEOUT_MS  2000
 #define JOURNAL_TIMEOUT_MS 2000
-#define RETRY_AFTER_MAX_MS 300000
 #define SUSPECT_DELIVERIES 3
 #define BREAKER_SOURCES    3
 
@@ -73,7 +72,7 @@ static struct sluice_engine_config engine_config(const struct boot *b)
                                      .handler_timeout_ms = s->handler_timeout_ms,
                                      .nak_delay_ms = s->nak_delay_ms,
                                      .nak_delay_max_ms = s->nak_delay_max_ms,
-                                     .retry_after_max_ms = RETRY_AFTER_MAX_MS,
+                                     .retry_after_max_ms = s->retry_after_max_ms,
                                      .settle_timeout_ms = SETTLE_TIMEOUT_MS,
                                      .journal_timeout_ms = JOURNAL_TIMEOUT_MS,
                                      .pull_expires_ms = PULL_EXPIRES_MS,

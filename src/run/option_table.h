@@ -33,6 +33,7 @@ X(handler_timeout_ms, "runtime.handler_timeout", "SLUICE_HANDLER_TIMEOUT", SECON
 X(ack_wait_ms, "runtime.ack_wait", "SLUICE_ACK_WAIT", SECONDS, "30", 1, 86400, "JetStream ack wait; renewed while an attempt lives") \
 X(nak_delay_ms, "runtime.nak_delay", "SLUICE_NAK_DELAY", SECONDS, "1", 0.001, 3600, "first redelivery delay after a failure") \
 X(nak_delay_max_ms, "runtime.nak_delay_max", "SLUICE_NAK_DELAY_MAX", SECONDS, "60", 0.001, 86400, "longest redelivery delay") \
+X(retry_after_max_ms, "runtime.retry_after_max", "SLUICE_RETRY_AFTER_MAX", SECONDS, "300", 1, 86400, "longest pause of pulling that a 429 with Retry-After brings") \
 X(max_deliver, "runtime.max_deliver", "SLUICE_MAX_DELIVER", COUNT, "20", 0, 1000000, "recorded failures before the dead letter; 0: never") \
 X(on_reject, "runtime.on_reject", "SLUICE_ON_REJECT", WORD, "nak", 0, 0, "nak|dead-letter") \
 X(max_in_flight, "runtime.max_in_flight", "SLUICE_MAX_IN_FLIGHT", COUNT, "256", 1, 65536, "messages in flight in this process") \

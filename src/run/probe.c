@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define PAUSE_SIZE    256
 #define HEAD_SIZE_MAX 8192 /* request line and headers together */
 #define MEMORY_PER_CONNECTION                                                                      \
     (12 * 1024) /* such a head and an answer's; much above is MHD's 4xx                            \
@@ -61,6 +62,15 @@ enum probe_step sluice_probe_step_of(const char *name)
         i++;
     }
     return name == NULL ? PROBE_STEP_OTHER : (enum probe_step)i;
+}
+
+const char *sluice_probe_pause_reason(const struct sluice_probe_snapshot *s)
+{
+    if (s->pause.is_rate_limit) {
+        return "rate_limited";
+    }
+    return s->breakers[s->pause.dependency] == SLUICE_BREAKER_OPEN ? "breaker_open"
+                                                                   : "breaker_half_open";
 }
 
 int64_t sluice_mono_ms(void)
@@ -163,6 +173,20 @@ struct answer {
     size_t len;
 };
 
+/* A member that says why pulling is held back, or nothing. */
+static const char *pause_member(const struct sluice_probe_snapshot *s, char *out, size_t size)
+{
+    out[0] = '\0';
+    if (s->is_degraded) {
+        int64_t left_ms = s->pause.until_ms - sluice_mono_ms();
+        double left_s = s->pause.until_ms == INT64_MAX || left_ms < 0 ? 0 : (double)left_ms / 1000;
+        (void)snprintf(out, size,
+                       ",\"pull_paused\":{\"dependency\":\"%s\",\"reason\":\"%s\",\"for_s\":%.3f}",
+                       s->dependencies[s->pause.dependency], sluice_probe_pause_reason(s), left_s);
+    }
+    return out;
+}
+
 static void ready_answer(const struct sluice_probe *p, struct answer *a)
 {
     struct sluice_probe_snapshot s;
@@ -180,14 +204,16 @@ static void ready_answer(const struct sluice_probe *p, struct answer *a)
         reason = s.is_connected ? "stale" : "nats_disconnected";
     }
     a->status = reason == NULL ? 200 : 503;
+    char pause[PAUSE_SIZE];
     double age_s = state < SLUICE_RUN_RUNNING ? 0 : (double)age / 1000;
-    int n = snprintf(a->body, sizeof a->body,
-                     "{\"status\":\"%s\",\"state\":\"%s\",\"last_seen_age_s\":%.3f,"
-                     "\"timeout_s\":%.3f,\"degraded\":%s%s%s%s}\n",
-                     reason == NULL ? "ready" : "not_ready", sluice_run_state_name(state), age_s,
-                     (double)p->config.readiness_timeout_ms / 1000,
-                     s.is_degraded ? "true" : "false", reason == NULL ? "" : ",\"reason\":\"",
-                     reason == NULL ? "" : reason, reason == NULL ? "" : "\"");
+    int n =
+        snprintf(a->body, sizeof a->body,
+                 "{\"status\":\"%s\",\"state\":\"%s\",\"last_seen_age_s\":%.3f,"
+                 "\"timeout_s\":%.3f,\"degraded\":%s%s%s%s%s}\n",
+                 reason == NULL ? "ready" : "not_ready", sluice_run_state_name(state), age_s,
+                 (double)p->config.readiness_timeout_ms / 1000, s.is_degraded ? "true" : "false",
+                 pause_member(&s, pause, sizeof pause), reason == NULL ? "" : ",\"reason\":\"",
+                 reason == NULL ? "" : reason, reason == NULL ? "" : "\"");
     a->len = (size_t)n;
 }
 
@@ -239,7 +265,9 @@ static void health_answer(const struct sluice_probe *p, struct answer *a)
                       s.breakers[i] == SLUICE_BREAKER_CLOSED ? "healthy" : "unhealthy",
                       sluice_breaker_state_name((enum sluice_breaker_state)s.breakers[i]));
     }
-    n += snprintf(a->body + n, sizeof a->body - (size_t)n, "}}\n");
+    char pause[PAUSE_SIZE];
+    n += snprintf(a->body + n, sizeof a->body - (size_t)n, "}%s}\n",
+                  pause_member(&s, pause, sizeof pause));
     a->status = 200;
     a->len = (size_t)n;
 }

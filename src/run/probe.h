@@ -46,11 +46,15 @@ struct sluice_probe_snapshot {
     const char *dependencies[SLUICE_DEPENDENCIES_MAX]; /* names, as long-lived as the probe */
     uint32_t dependencies_count;
     int32_t is_connected, is_degraded;
+    struct sluice_engine_pause pause;     /* while degraded */
     int32_t has_journal, is_journal_away; /* its last answer was a failure, or none */
     uint64_t tokens_prompt, tokens_completion;
     uint64_t outputs_duplicate;
     uint64_t step_failures[PROBE_STEPS_COUNT];
 };
+
+/* Of a degraded one: "rate_limited", "breaker_open" or "breaker_half_open". */
+const char *sluice_probe_pause_reason(const struct sluice_probe_snapshot *s);
 
 /* Main thread. ERR_CONFIG naming host and port when the port cannot be had. */
 SLUICE_MUST_CHECK

@@ -122,22 +122,42 @@ static void timer_arm(struct runtime *rt)
     (void)uv_timer_start(&rt->timer, on_timer, at > now ? (uint64_t)(at - now) : 0, 0);
 }
 
+/* Looked at now and then: a server that limits its rate makes many pauses of a moment. */
+static void pause_tell(struct runtime *rt, const struct sluice_probe_snapshot *s)
+{
+    if (rt->is_pause_told == s->is_degraded) {
+        return;
+    }
+    rt->is_pause_told = s->is_degraded;
+    if (!s->is_degraded) {
+        SLUICE_LOG(SLUICE_LOG_INFO, START, "pull.resumed", "", SLUICE_F_END);
+        return;
+    }
+    const struct sluice_engine_pause *pause = &s->pause;
+    int64_t for_ms = pause->until_ms - sluice_mono_ms();
+    SLUICE_LOG(SLUICE_LOG_WARN, WARN, "pull.paused", "no new messages are taken",
+               SLUICE_F_TEXT("dependency", s->dependencies[pause->dependency]),
+               SLUICE_F_TEXT("reason", sluice_probe_pause_reason(s)),
+               SLUICE_F_COUNTED("for_ms", pause->until_ms == INT64_MAX || for_ms < 0 ? 0 : for_ms));
+}
+
 void runtime_show(struct runtime *rt)
 {
     struct sluice_probe_snapshot s = {.engine = *sluice_engine_metrics(rt->engine),
                                       .dependencies_count = rt->config.engine.dependencies_count,
                                       .is_connected = sluice_engine_is_connected(rt->engine),
-                                      .is_degraded = sluice_engine_is_degraded(rt->engine),
                                       .has_journal = rt->config.journal != NULL,
                                       .is_journal_away = rt->journal_failures != 0,
                                       .tokens_prompt = rt->tokens_prompt,
                                       .tokens_completion = rt->tokens_completion,
                                       .outputs_duplicate = rt->outputs_duplicate};
+    s.is_degraded = sluice_engine_is_paused(rt->engine, &s.pause);
     for (uint32_t i = 0; i < s.dependencies_count; i++) {
         s.breakers[i] = (uint8_t)sluice_engine_breaker(rt->engine, i)->state;
         s.dependencies[i] = rt->config.engine.dependencies[i].name;
     }
     memcpy(s.step_failures, rt->step_failures, sizeof s.step_failures);
+    pause_tell(rt, &s);
     sluice_probe_publish(rt->config.probe, &s);
     sluice_probe_update_loop(rt->config.probe, sluice_mono_ms());
 }

@@ -251,16 +251,19 @@ static void opens_the_breaker_after_failures_of_three_messages(void **state)
     fixture_open(&f, &c);
     (void)fixture_connect(&f);
     struct sluice_ticket t[6];
+    struct sluice_engine_pause pause;
     for (uint64_t i = 0; i < 6; i++) {
         (void)fixture_deliver(&f, i + 1, 1);
         t[i] = f.ticket;
         assert_string_equal(fixture_suspend(&f, t[i], 1, 0), "start 0");
     }
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(sluice_engine_is_degraded(f.engine), 0);
+        assert_int_equal(sluice_engine_is_paused(f.engine, &pause), 0);
         (void)fixture_answer(&f, t[i], SLUICE_EV_STEP, SLUICE_FATE_RETRY);
     }
-    assert_int_equal(sluice_engine_is_degraded(f.engine), 1);
+    assert_int_equal(sluice_engine_is_paused(f.engine, &pause), 1);
+    assert_int_equal(pause.dependency, SLUICE_DEP_LLM);
+    assert_int_equal(pause.is_rate_limit, 0);
     (void)fixture_deliver(&f, 9, 1);
     assert_string_equal(fixture_suspend(&f, f.ticket, 1, 0), ""); /* waits inside its lease */
     fixture_close(&f);

@@ -171,5 +171,22 @@ def an_output_is_not_older_than_what_it_tells_of(s):
     check(ready["published_at"] >= ready["pack"]["created_at"] > 0, f"published {ready['published_at']}, created {ready['pack']['created_at']}")
 
 
+def a_long_retry_after_is_told_and_cut(s):
+    s.llm_http("/control", {"429": 100, "retry-after": 86400})
+    w = s.start_worker(SLUICE_RETRY_AFTER_MAX=5)
+    s.ready()
+    s.send(1)
+    for path in ("/health", "/readyz"):
+        wait_for(f"{path} says that pulling is paused", lambda: "pull_paused" in s.probe(path)[1])
+        why = json.loads(s.probe(path)[1])["pull_paused"]
+        check((why["dependency"], why["reason"]) == ("llm", "rate_limited") and 0 <= why["for_s"] <= 5, f"{path}: {why}")
+    s.llm_http("/control", {"429": 0})
+    s.expect_done(1)
+    wait_for("the end of the pause", lambda: any(e["event"] == "pull.resumed" for e in w.log_lines()))
+    told = [e for e in w.log_lines() if e["event"] == "pull.paused"]
+    check(len(told) == 1 and (told[0]["dependency"], told[0]["reason"]) == ("llm", "rate_limited") and 0 < told[0]["for_ms"] <= 5000, f"told: {told}")
+    check("pull_paused" not in s.probe("/health")[1], "/health after the pause")
+
+
 CASES = [f for f in list(globals().values())
          if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
