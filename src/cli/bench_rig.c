@@ -3,6 +3,7 @@
  * scratch folder. */
 #include "cli/bench.h"
 
+#include "core/assert.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -152,24 +153,27 @@ int bench_get(unsigned port, const char *path, char *body, size_t size)
 /* Worker, prompts and sink lie where the build put them, or where they were installed. */
 static int places_find(struct bench_rig *r)
 {
+    SLUICE_ASSERT(r != NULL); /* gcc 12 with sanitizers warns of what would be if it were */
     ssize_t n = readlink("/proc/self/exe", r->self, sizeof r->self - 1);
     if (n <= 0) {
         return fail("/proc/self/exe", strerror(errno));
     }
     r->self[n] = '\0';
     int folder = (int)(strrchr(r->self, '/') - r->self);
-    (void)snprintf(r->plugin, sizeof r->plugin, "%.*s/../../workers/context-enricher.so", folder,
+    char plugin[sizeof r->plugin];
+    char prompts[sizeof r->prompts];
+    (void)snprintf(plugin, sizeof plugin, "%.*s/../../workers/context-enricher.so", folder,
                    r->self);
-    (void)snprintf(r->prompts, sizeof r->prompts, "%.*s/../../../workers/context_enricher/prompts",
+    (void)snprintf(prompts, sizeof prompts, "%.*s/../../../workers/context_enricher/prompts",
                    folder, r->self);
+    int is_built = access(plugin, R_OK) == 0;
+    (void)snprintf(r->plugin, sizeof r->plugin, "%s",
+                   is_built ? plugin : SLUICE_WORKERDIR "/context-enricher.so");
+    (void)snprintf(r->prompts, sizeof r->prompts, "%s",
+                   is_built ? prompts : SLUICE_DATADIR "/context-enricher/prompts");
     (void)snprintf(r->sink_path, sizeof r->sink_path, "%.*s/../../tests/servers/sink/mongo-sink",
                    folder, r->self);
     (void)snprintf(r->fan, sizeof r->fan, "%.*s/../../tests/bench/fan.so", folder, r->self);
-    if (access(r->plugin, R_OK) != 0) {
-        (void)snprintf(r->plugin, sizeof r->plugin, "%s/context-enricher.so", SLUICE_WORKERDIR);
-        (void)snprintf(r->prompts, sizeof r->prompts, "%s/context-enricher/prompts",
-                       SLUICE_DATADIR);
-    }
     return access(r->plugin, R_OK) == 0 ? 0 : fail(r->plugin, strerror(errno));
 }
 
