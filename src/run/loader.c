@@ -3,6 +3,7 @@
 
 #include "run/description.h"
 #include "run/elf_file.h"
+#include "run/watch.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
@@ -99,6 +100,22 @@ static sluice_rc abi_check(const sluice_worker *w, const char *path, struct slui
     return SLUICE_OK;
 }
 
+static sluice_rc library_open(const char *path, const sluice_worker **described,
+                              struct sluice_err *err)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        return sluice_err_set(err, SLUICE_ERR_UNSUPPORTED, "worker %s: cannot be loaded: %s", path,
+                              dlerror());
+    }
+    sluice_worker_entry_fn *entry = entry_find(library, SLUICE_WORKER_ENTRY);
+    if (entry == NULL) {
+        return entry_missing(library, path, err);
+    }
+    *described = entry();
+    return SLUICE_OK;
+}
+
 sluice_rc sluice_plugin_load(const char *worker, const char *directory, struct sluice_plugin *out,
                              struct sluice_err *err)
 {
@@ -111,16 +128,15 @@ sluice_rc sluice_plugin_load(const char *worker, const char *directory, struct s
     if ((rc = sluice_elf_file_check(out->path, &cause)) != SLUICE_OK) {
         return sluice_err_set(err, rc, "worker %s: cannot be loaded: %s", out->path, cause.text);
     }
-    void *library = dlopen(out->path, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL) {
-        return sluice_err_set(err, SLUICE_ERR_UNSUPPORTED, "worker %s: cannot be loaded: %s",
-                              out->path, dlerror());
+    const sluice_worker *described = NULL;
+    if (!sluice_watch_guard()) { /* its constructors and its entry are run */
+        return sluice_err_set(err, SLUICE_ERR_NOMEM, "worker %s: no memory", out->path);
     }
-    sluice_worker_entry_fn *entry = entry_find(library, SLUICE_WORKER_ENTRY);
-    if (entry == NULL) {
-        return entry_missing(library, out->path, err);
+    rc = library_open(out->path, &described, err);
+    sluice_watch_unguard();
+    if (rc != SLUICE_OK) {
+        return rc;
     }
-    const sluice_worker *described = entry();
     if ((rc = abi_check(described, out->path, err)) != SLUICE_OK) {
         return rc;
     }

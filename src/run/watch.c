@@ -84,15 +84,25 @@ static void on_exit_called(void)
     _exit(SLUICE_EXIT_CALLED);
 }
 
+static unsigned guards; /* that are on; main thread */
+
 int sluice_watch_guard(void)
 {
+    static int is_registered;
+    if (!is_registered && atexit(on_exit_called) != 0) {
+        return 0;
+    }
+    is_registered = 1;
+    guards++;
     atomic_store(&guarded, getpid());
-    return atexit(on_exit_called) == 0;
+    return 1;
 }
 
 void sluice_watch_unguard(void)
 {
-    atomic_store(&guarded, 0);
+    if (--guards == 0) {
+        atomic_store(&guarded, 0);
+    }
 }
 
 /* ---- The watchdog ---- */

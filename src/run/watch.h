@@ -41,7 +41,7 @@ void sluice_watch_end(struct sluice_watch *w, int64_t within_ms, int code);
 /* The loop's thread has been joined; probe and host may be destroyed. */
 void sluice_watch_close(struct sluice_watch *w);
 /* Until unguard, exit() ends the process with exit code 6 and a line that says where; _exit() is
- * beyond it. 0: no memory. Once a process. */
+ * beyond it. Guards nest; main thread. 0: no memory. */
 SLUICE_MUST_CHECK
 int sluice_watch_guard(void);
 void sluice_watch_unguard(void);

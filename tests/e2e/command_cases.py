@@ -167,6 +167,12 @@ def a_plugin_that_cannot_be_loaded_is_named(s):
         check("LLM_TIMEOUT: " in out and word in out, out)
 
 
+def a_plugin_that_leaves_while_it_is_loaded_is_told(s):
+    given = {"SLUICE_WORKER": os.path.join(s.build, "tests/e2e/leaver.so"), "LLM_MODEL": "m"}
+    for command in "check", "run", "init":
+        sluice(s, command, expect=6, says="sluice: exit() was called", **given)
+
+
 def bad_settings_are_records_of_a_json_log_and_lines_else(s):
     config = os.path.join(s.dir, "worker.yaml")
     with open(config, "w") as f:
