@@ -3,7 +3,8 @@
 #ifndef SLUICE_ADAPTER_NATS_DELIVERY_H
 #define SLUICE_ADAPTER_NATS_DELIVERY_H
 
-#include "adapter/nats_link.h"
+#include "adapter/nats_message.h"
+#include "port/mailbox.h"
 #include "port/source.h"
 
 struct sluice_nats_delivery {

@@ -8,6 +8,7 @@
  */
 #include "adapter/nats_journal.h"
 
+#include "adapter/nats_clock.h"
 #include "adapter/nats_journal_codec.h"
 #include "adapter/nats_puback.h"
 #include "adapter/nats_publisher.h"

@@ -19,14 +19,13 @@
 #define SLUICE_ADAPTER_NATS_LINK_H
 
 #include "adapter/nats_box.h"
-#include "adapter/nats_headers.h"
 #include "adapter/nats_options.h"
+#include "adapter/nats_tap.h"
 #include "core/err.h"
 #include <stddef.h>
 #include <uv.h>
 
 struct sluice_nats_link;
-struct sluice_nats_tap; /* a subscription */
 
 /* Loop thread, never from inside an operation. Texts are borrowed and hold no credentials. */
 struct sluice_nats_link_events {
@@ -34,29 +33,6 @@ struct sluice_nats_link_events {
     void (*on_down)(void *ctx, const char *text); /* lost; all taps of it are gone */
     void (*on_lost)(void *ctx, const char *text); /* attempts exhausted: for good */
 };
-
-/* A message during its callback; borrowed. */
-struct sluice_nats_message {
-    const char *subject;
-    const char *reply; /* "" when there is none */
-    const void *body;
-    size_t body_len;
-    void *raw; /* for the two functions below */
-};
-
-/* Called on the delivery thread: copy, post, return. */
-typedef void sluice_nats_message_fn(void *ctx, const struct sluice_nats_message *message);
-
-enum sluice_nats_sent {
-    SLUICE_NATS_SENT,      /* in the connection's buffer; no proof of anything */
-    SLUICE_NATS_DOWN,      /* not connected, or the connection broke meanwhile: not sent */
-    SLUICE_NATS_TOO_LARGE, /* over the server's max payload */
-    SLUICE_NATS_REFUSED,   /* not a legal subject or header */
-    SLUICE_NATS_STARVED    /* no memory */
-};
-
-/* Milliseconds of the monotonic clock that counts suspended time. Any thread. */
-int64_t sluice_nats_now_ms(void);
 
 /* Connect (blocking: at most the connect timeout for each server, three times when the login is
  * refused) and start the link's thread. ERR_CONFIG, ERR_CONNECTION, ERR_AUTH, ERR_NOMEM, with a
@@ -101,11 +77,6 @@ void sluice_nats_link_reset(struct sluice_nats_link *link, const char *why);
 struct sluice_nats_tap *sluice_nats_link_subscribe(struct sluice_nats_link *link,
                                                    const char *subject, sluice_nats_message_fn *fn,
                                                    void (*released)(void *ctx), void *ctx);
-/* What is on its way is dropped. The tap is not usable afterwards. */
-void sluice_nats_tap_unsubscribe(struct sluice_nats_tap *tap);
-/* Tell the server to stop and still hand over what it sent before it heard: `released` comes after
- * the last message, within `timeout_ms`. */
-void sluice_nats_tap_drain(struct sluice_nats_tap *tap, int64_t timeout_ms);
 
 /* Put a message into the connection's buffer, which leaves at the end of the loop's turn; a server
  * that takes nothing for 5 s is given up. With TLS cnats' flusher empties it within a millisecond,
@@ -115,16 +86,5 @@ enum sluice_nats_sent sluice_nats_link_publish(struct sluice_nats_link *link, co
                                                const char *reply, const sluice_header *headers,
                                                uint32_t headers_count, const void *body,
                                                size_t body_len);
-
-/* ---- Inside a message callback ---- */
-
-/* The code of the first header line ("NATS/1.0 503"), 0 without one; `text` gets its words, "" if
- * none. */
-int sluice_nats_message_status(const struct sluice_nats_message *message, char *text, size_t size);
-
-/* Each header, see nats_headers.h. In the order of arrival; with a cnats newer than 3.13, names in
- * alphabetical order and the values of one name in theirs. */
-void sluice_nats_message_headers(const struct sluice_nats_message *message,
-                                 sluice_nats_header_fn *visit, void *ctx);
 
 #endif

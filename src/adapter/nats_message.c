@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading what came with a message: the two functions of nats_link.h that a callback may use. */
-#include "adapter/nats_link.h"
+#include "adapter/nats_message.h"
 
 #include <nats/nats.h>
 #include <stdio.h>

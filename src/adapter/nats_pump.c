@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_pump.h"
 
-#include "adapter/nats_link.h"
+#include "adapter/nats_clock.h"
 #include <fcntl.h>
 #include <nats/version.h>
 #include <poll.h>

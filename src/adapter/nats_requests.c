@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_requests.h"
 
+#include "adapter/nats_clock.h"
 #include "codec/fixed.h"
 #include <inttypes.h>
 #include <stddef.h>

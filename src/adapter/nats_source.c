@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_source.h"
 
+#include "adapter/nats_clock.h"
 #include "adapter/nats_delivery.h"
+#include "adapter/nats_link.h"
 #include "adapter/nats_status.h"
 #include "codec/fixed.h"
 #include <cjson/cJSON.h>
@@ -705,8 +707,8 @@ sluice_rc sluice_nats_source_create(const struct sluice_nats_source_config *conf
     s->base.ops = &ops;
     s->events = config->events;
     s->ctx = config->ctx;
-    if ((rc = sluice_nats_link_create(&config->nats, config->loop, s->box, &link_events, s, &s->link, err)) !=
-        SLUICE_OK) {
+    if ((rc = sluice_nats_link_create(&config->nats, config->loop, s->box, &link_events, s,
+                                      &s->link, err)) != SLUICE_OK) {
         goto fail;
     }
     (void)uv_timer_init(config->loop, &s->timer);              /* cannot fail */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_link.h"
 
+#include "adapter/nats_clock.h"
 #include "adapter/nats_nkey.h"
 #include "nats_fixture.h"
 #include "nats_jwt.h"

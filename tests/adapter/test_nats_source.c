@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_source.h"
 
+#include "adapter/nats_clock.h"
 #include "adapter/nats_link.h"
 #include "nats_fixture.h"
 #include <nats/nats.h>

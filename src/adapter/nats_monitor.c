@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "adapter/nats_monitor.h"
+
+#include "adapter/nats_clock.h"
+#include <time.h>
+
+void sluice_nats_monitor_init(struct sluice_nats_monitor *monitor)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&monitor->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&monitor->lock, NULL);
+}
+
+void sluice_nats_monitor_fini(struct sluice_nats_monitor *monitor)
+{
+    pthread_cond_destroy(&monitor->changed);
+    pthread_mutex_destroy(&monitor->lock);
+}
+
+int sluice_nats_monitor_wait_until(struct sluice_nats_monitor *monitor, int64_t deadline_ms)
+{
+    int64_t left = deadline_ms - sluice_nats_now_ms();
+    if (left <= 0) {
+        return 0;
+    }
+    struct timespec at;
+    (void)clock_gettime(CLOCK_MONOTONIC, &at);
+    int64_t ns = at.tv_nsec + left % 1000 * 1000000;
+    at.tv_sec += (time_t)(left / 1000 + ns / 1000000000);
+    at.tv_nsec = (long)(ns % 1000000000);
+    (void)pthread_cond_timedwait(&monitor->changed, &monitor->lock, &at);
+    return 1;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lock of a link and its connections, and the one condition that is waited for under it: that
+ * something has changed. */
+#ifndef SLUICE_ADAPTER_NATS_MONITOR_H
+#define SLUICE_ADAPTER_NATS_MONITOR_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+struct sluice_nats_monitor {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+};
+
+void sluice_nats_monitor_init(struct sluice_nats_monitor *monitor);
+void sluice_nats_monitor_fini(struct sluice_nats_monitor *monitor);
+
+/* Wait for a change, at most until `deadline_ms` (of nats_clock.h); 0 when it has passed. The lock
+ * is held. */
+int sluice_nats_monitor_wait_until(struct sluice_nats_monitor *monitor, int64_t deadline_ms);
+
+#endif
