@@ -222,6 +222,9 @@ static void clean_up(struct boot *b)
     if (b->plugin.worker.destroy != NULL && b->is_created) {
         b->plugin.worker.destroy(b->host.self);
     }
+    if (b->is_created) {
+        closed_log("worker");
+    }
     for (uint32_t i = 0; i < SLUICE_SERVICES_MAX; i++) {
         if (b->http[i] != NULL) {
             b->http[i]->ops->destroy(b->http[i]);
@@ -248,7 +251,10 @@ static void clean_up(struct boot *b)
     for (uint32_t i = 0; i < SLUICE_SERVICES_MAX; i++) {
         free(b->credentials[i]);
     }
-    sluice_probe_destroy(b->probe);
+    if (b->probe != NULL) {
+        sluice_probe_destroy(b->probe);
+        closed_log("probe");
+    }
 }
 
 static int init_failed(struct boot *b, const char *step)
@@ -293,6 +299,8 @@ int sluice_worker_run(const struct sluice_settings *settings)
 {
     static struct boot b; /* the crash report looks into it */
     b.settings = settings;
+    SLUICE_LOG(SLUICE_LOG_INFO, START, "boot", "", SLUICE_F_TEXT("step", "configuration"));
+    boot_state_enter(&b, SLUICE_RUN_INIT); /* it is read and was found good */
     b.allocator = sluice_heap;
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

@@ -179,8 +179,11 @@ def a12_sigterm_finishes_what_runs(s):
     wait_for("draining", lambda: s.probe("/readyz")[0] == 503)
     check(w.wait_exit(30) == 0, f"exit {w.code}, expected 0")
     s.expect_done(5)
-    order = [e["event"] for e in s.events() if e["event"] in ("shutdown", "closed", "connections.closed")]
-    check(order == ["shutdown", "closed", "closed", "closed", "connections.closed"], f"the end of the log: {order}")
+    order = [e.get("what", e["event"]) for e in s.events() if e["event"] in ("shutdown", "closed", "connections.closed")]
+    check(order == ["shutdown", "subscriber", "publisher", "worker", "clients", "probe", "connections.closed"], f"the end of the log: {order}")
+    boot = [e.get("step") or e["state"] for e in s.events() if e["event"] in ("boot", "state")]
+    check(boot == ["configuration", "INIT", "probe", "PROBE_UP", "clients", "CLIENTS_UP", "publisher", "PUBLISHER_UP", "worker",
+                   "subscribe", "SUBSCRIBED", "run", "RUNNING"], f"the begin of the log: {boot}")
 
 
 def a13_bad_settings_are_reported_together(s):
