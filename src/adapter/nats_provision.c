@@ -1,171 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_provision.h"
 
-#include "adapter/nats_api.h"
-#include <cjson/cJSON.h>
-#include <stdarg.h>
+#include "adapter/nats_expect.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define MS          1000000.0 /* nanoseconds */
-#define PENDING_MIN 1000.0    /* max_ack_pending: delayed NAKs keep their place in it */
-#define WAITING_MIN 8.0       /* max_waiting: pulls of two processes */
+#define PENDING_MIN 1000.0 /* max_ack_pending: delayed NAKs keep their place in it */
+#define WAITING_MIN 8.0    /* max_waiting: pulls of two processes */
 #define KV_WINDOW_MS                                                                               \
     120000 /* duplicate window of a key-value bucket, as the NATS clients make it */
 #define JOURNAL_ENTRY (320.0 * 1024) /* a chunk of a journaled answer and its headers */
-
-struct provision {
-    const struct sluice_nats_plan *plan;
-    struct sluice_nats_api *api;
-    int mode;
-    sluice_nats_told_fn *told;
-    void *ctx;
-    struct sluice_nats_facts *facts;
-    struct sluice_err *err;
-    struct sluice_err first; /* difference */
-    uint32_t differences;    /* told so far */
-};
-
-/* The object under inspection. */
-struct object {
-    struct provision *p;
-    const char *kind, *name; /* "stream", "ORDERS" */
-    cJSON *config;           /* as the server has it */
-    int is_changed;          /* `config` was altered and is to be sent */
-};
-
-/* ---- Telling ---- */
-
-SLUICE_PRINTF(3, 4)
-static void tell(const struct provision *p, const char *verb, const char *format, ...)
-{
-    char what[SLUICE_ERR_TEXT_SIZE];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(what, sizeof what, format, arguments);
-    va_end(arguments);
-    if (p->told != NULL) {
-        p->told(p->ctx, verb, what);
-    }
-}
-
-static void differs(struct provision *p, sluice_rc rc, const char *what)
-{
-    tell(p, "differs", "%s", what);
-    if (p->differences++ == 0) {
-        (void)sluice_err_set(&p->first, rc, "%s", what);
-    }
-}
-
-/* The server counts these in nanoseconds. */
-static int is_time(const char *field)
-{
-    return strcmp(field, "ack_wait") == 0 || strcmp(field, "max_age") == 0 ||
-           strcmp(field, "duplicate_window") == 0 || strcmp(field, "inactive_threshold") == 0;
-}
-
-/* A value as it is shown: times in seconds, "absent". */
-static void show(char *out, size_t size, const char *field, const cJSON *value)
-{
-    if (cJSON_IsNumber(value) && is_time(field)) {
-        (void)snprintf(out, size, "%.15g s", value->valuedouble / (1000 * MS));
-        return;
-    }
-    char *text = value == NULL ? NULL : cJSON_PrintUnformatted(value);
-    (void)snprintf(out, size, "%s", text == NULL ? "absent" : text);
-    cJSON_free(text);
-}
-
-enum weight { NOTE, DIFFERENCE };
-
-static void field_differs(const struct object *o, enum weight weight, const char *field,
-                          const char *expected)
-{
-    char found[128], what[SLUICE_ERR_TEXT_SIZE];
-    show(found, sizeof found, field, cJSON_GetObjectItemCaseSensitive(o->config, field));
-    (void)snprintf(what, sizeof what, "%s %s: %s is %s, expected %s", o->kind, o->name, field,
-                   found, expected);
-    if (weight == NOTE) {
-        tell(o->p, "note", "%s", what);
-    } else {
-        differs(o->p, SLUICE_ERR_CONFIG, what);
-    }
-}
-
-/* ---- Fields ---- */
-
-static double number_of(const struct object *o, const char *field)
-{
-    const cJSON *value = cJSON_GetObjectItemCaseSensitive(o->config, field);
-    return cJSON_IsNumber(value) ? value->valuedouble : 0;
-}
-
-static const char *text_of(const struct object *o, const char *field)
-{
-    const cJSON *value = cJSON_GetObjectItemCaseSensitive(o->config, field);
-    return cJSON_IsString(value) ? value->valuestring : "";
-}
-
-static int flag_of(const struct object *o, const char *field)
-{
-    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(o->config, field)) != 0;
-}
-
-/* Replace a member; without memory the verification that follows finds the old one. */
-static void put(cJSON *json, const char *field, cJSON *value)
-{
-    cJSON_DeleteItemFromObjectCaseSensitive(json, field);
-    if (value != NULL) {
-        cJSON_AddItemToObject(json, field, value);
-    }
-}
-
-/* May this field be brought in line? If so it is done in the copy that will be sent. */
-static int may_fix(struct object *o, const char *field, cJSON *value)
-{
-    if (o->p->mode != SLUICE_NATS_UPDATE) {
-        cJSON_Delete(value);
-        return 0;
-    }
-    put(o->config, field, value);
-    o->is_changed = 1;
-    return 1;
-}
-
-static void expect_number(struct object *o, enum weight weight, const char *field, double wanted,
-                          const char *expected)
-{
-    if (number_of(o, field) != wanted && !may_fix(o, field, cJSON_CreateNumber(wanted))) {
-        field_differs(o, weight, field, expected);
-    }
-}
-
-/* A limit that must leave room: 0 and below mean none. */
-static void expect_room(struct object *o, enum weight weight, const char *field, double least,
-                        const char *expected)
-{
-    double found = number_of(o, field);
-    if (found > 0 && found < least && !may_fix(o, field, cJSON_CreateNumber(least))) {
-        field_differs(o, weight, field, expected);
-    }
-}
-
-static void expect_off(struct object *o, const char *field)
-{
-    if (flag_of(o, field) && !may_fix(o, field, cJSON_CreateFalse())) {
-        field_differs(o, DIFFERENCE, field, "false");
-    }
-}
-
-static void expect_text(struct object *o, enum weight weight, const char *field, const char *wanted)
-{
-    if (strcmp(text_of(o, field), wanted) != 0) {
-        char expected[192];
-        (void)snprintf(expected, sizeof expected, "\"%s\"", wanted);
-        field_differs(o, weight, field, expected);
-    }
-}
 
 /* ---- Streams ---- */
 
@@ -187,7 +31,7 @@ static int covers(const char *pattern, const char *subject)
     return *pattern == '\0' && *subject == '\0';
 }
 
-static void expect_subject(struct object *o, const char *subject)
+static void expect_subject(struct sluice_nats_object *o, const char *subject)
 {
     cJSON *subjects = cJSON_GetObjectItemCaseSensitive(o->config, "subjects");
     const cJSON *item;
@@ -204,7 +48,7 @@ static void expect_subject(struct object *o, const char *subject)
     }
     char expected[320];
     (void)snprintf(expected, sizeof expected, "one that takes %s", subject);
-    field_differs(o, DIFFERENCE, "subjects", expected);
+    sluice_nats_field_differs(o, SLUICE_NATS_DIFFERENCE, "subjects", expected);
 }
 
 static cJSON *stream_config(const char *name, const char *subject, const char *below)
@@ -219,23 +63,24 @@ static cJSON *stream_config(const char *name, const char *subject, const char *b
     cJSON_AddStringToObject(config, "storage", "file");
     cJSON_AddStringToObject(config, "retention", "limits");
     cJSON_AddNumberToObject(config, "num_replicas", 1);
-    cJSON_AddNumberToObject(config, "duplicate_window", SLUICE_DUPLICATE_WINDOW_MS * MS);
+    cJSON_AddNumberToObject(config, "duplicate_window",
+                            SLUICE_DUPLICATE_WINDOW_MS * SLUICE_NATS_MS);
     return config;
 }
 
 /* The object's configuration as it is now; made of `wanted` when it is missing and that is allowed.
  * `info` gets the whole answer. SLUICE_ERR_NOT_FOUND is told as a difference. */
-static sluice_rc look_up(struct object *o, const char *info_operation, const char *make_operation,
-                         const cJSON *wanted, cJSON **info)
+static sluice_rc look_up(struct sluice_nats_object *o, const char *info_operation,
+                         const char *make_operation, const cJSON *wanted, cJSON **info)
 {
-    struct provision *p = o->p;
+    struct sluice_nats_provision *p = o->p;
     sluice_rc rc = sluice_nats_api_call(p->api, info_operation, NULL, info, p->err);
     if (rc == SLUICE_ERR_NOT_FOUND && p->mode != SLUICE_NATS_VERIFY) {
         rc = sluice_nats_api_call(p->api, make_operation, wanted, NULL, p->err);
         if (rc != SLUICE_OK) {
             return sluice_err_prefix(p->err, rc, "%s %s", o->kind, o->name);
         }
-        tell(p, "created", "%s %s", o->kind, o->name);
+        sluice_nats_tell(p, "created", "%s %s", o->kind, o->name);
         rc = sluice_nats_api_call(p->api, info_operation, NULL, info, p->err);
     }
     if (rc == SLUICE_ERR_NOT_FOUND) {
@@ -243,7 +88,7 @@ static sluice_rc look_up(struct object *o, const char *info_operation, const cha
         (void)snprintf(what, sizeof what,
                        "%s %s does not exist; `sluice init` or SLUICE_CREATE_STREAMS=1 creates it",
                        o->kind, o->name);
-        differs(p, rc, what);
+        sluice_nats_differs(p, rc, what);
         return rc;
     }
     if (rc == SLUICE_OK) {
@@ -258,9 +103,9 @@ struct operations {
 };
 
 /* Send what the checks have altered. */
-static sluice_rc send_changes(struct object *o, const char *operation)
+static sluice_rc send_changes(struct sluice_nats_object *o, const char *operation)
 {
-    struct provision *p = o->p;
+    struct sluice_nats_provision *p = o->p;
     cJSON *request = o->config;
     if (strncmp(operation, "CONSUMER.", 9) == 0) {
         request = cJSON_CreateObject();
@@ -274,13 +119,13 @@ static sluice_rc send_changes(struct object *o, const char *operation)
     if (rc != SLUICE_OK) {
         return sluice_err_prefix(p->err, rc, "%s %s", o->kind, o->name);
     }
-    tell(p, "updated", "%s %s", o->kind, o->name);
+    sluice_nats_tell(p, "updated", "%s %s", o->kind, o->name);
     return SLUICE_OK;
 }
 
-static sluice_rc look_and_check(struct object *o, const struct operations *operations,
+static sluice_rc look_and_check(struct sluice_nats_object *o, const struct operations *operations,
                                 const cJSON *wanted,
-                                void (*checks)(struct object *o, const cJSON *info))
+                                void (*checks)(struct sluice_nats_object *o, const cJSON *info))
 {
     cJSON *info = NULL;
     sluice_rc rc = look_up(o, operations->look, operations->make, wanted, &info);
@@ -293,8 +138,9 @@ static sluice_rc look_and_check(struct object *o, const struct operations *opera
 
 /* Look at one object; when the checks altered its configuration, send that and compare all again.
  */
-static sluice_rc inspect(struct object *o, const struct operations *operations, const cJSON *wanted,
-                         void (*checks)(struct object *o, const cJSON *info))
+static sluice_rc inspect(struct sluice_nats_object *o, const struct operations *operations,
+                         const cJSON *wanted,
+                         void (*checks)(struct sluice_nats_object *o, const cJSON *info))
 {
     int mode = o->p->mode;
     sluice_rc rc = look_and_check(o, operations, wanted, checks);
@@ -313,11 +159,11 @@ static sluice_rc inspect(struct object *o, const struct operations *operations, 
     return rc == SLUICE_ERR_NOT_FOUND ? SLUICE_OK : rc;
 }
 
-static sluice_rc inspect_stream(struct provision *p, const char *name, cJSON *wanted,
-                                void (*checks)(struct object *o, const cJSON *info))
+static sluice_rc inspect_stream(struct sluice_nats_provision *p, const char *name, cJSON *wanted,
+                                void (*checks)(struct sluice_nats_object *o, const cJSON *info))
 {
     struct operations operations;
-    struct object o = {.p = p, .kind = "stream", .name = name};
+    struct sluice_nats_object o = {.p = p, .kind = "stream", .name = name};
     (void)snprintf(operations.look, sizeof operations.look, "STREAM.INFO.%s", name);
     (void)snprintf(operations.make, sizeof operations.make, "STREAM.CREATE.%s", name);
     (void)snprintf(operations.update, sizeof operations.update, "STREAM.UPDATE.%s", name);
@@ -326,42 +172,43 @@ static sluice_rc inspect_stream(struct provision *p, const char *name, cJSON *wa
     return rc;
 }
 
-static void check_any_stream(struct object *o)
+static void check_any_stream(struct sluice_nats_object *o)
 {
-    expect_off(o, "sealed");
-    expect_off(o, "no_ack"); /* there would be no PubAck */
-    expect_text(o, NOTE, "storage", "file");
+    sluice_nats_expect_off(o, "sealed");
+    sluice_nats_expect_off(o, "no_ack"); /* there would be no PubAck */
+    sluice_nats_expect_text(o, SLUICE_NATS_NOTE, "storage", "file");
 }
 
-static void check_window(struct object *o)
+static void check_window(struct sluice_nats_object *o)
 {
-    double wanted = SLUICE_DUPLICATE_WINDOW_MS * MS;
-    if (number_of(o, "duplicate_window") < wanted &&
-        !may_fix(o, "duplicate_window", cJSON_CreateNumber(wanted))) {
-        field_differs(o, NOTE, "duplicate_window", "at least 600 s");
+    double wanted = SLUICE_DUPLICATE_WINDOW_MS * SLUICE_NATS_MS;
+    if (sluice_nats_number_of(o, "duplicate_window") < wanted &&
+        !sluice_nats_may_fix(o, "duplicate_window", cJSON_CreateNumber(wanted))) {
+        sluice_nats_field_differs(o, SLUICE_NATS_NOTE, "duplicate_window", "at least 600 s");
     }
 }
 
-static void check_requests(struct object *o, const cJSON *info)
+static void check_requests(struct sluice_nats_object *o, const cJSON *info)
 {
     (void)info;
-    struct provision *p = o->p;
+    struct sluice_nats_provision *p = o->p;
     double room = (double)(p->facts->payload_max - SLUICE_DEAD_LETTER_ROOM);
     char expected[64];
     check_any_stream(o);
     check_window(o);
     expect_subject(o, p->plan->subject_request);
-    expect_text(o, NOTE, "retention", "workqueue");
-    double size = number_of(o, "max_msg_size");
-    if ((size <= 0 || size > room) && !may_fix(o, "max_msg_size", cJSON_CreateNumber(room))) {
+    sluice_nats_expect_text(o, SLUICE_NATS_NOTE, "retention", "workqueue");
+    double size = sluice_nats_number_of(o, "max_msg_size");
+    if ((size <= 0 || size > room) &&
+        !sluice_nats_may_fix(o, "max_msg_size", cJSON_CreateNumber(room))) {
         (void)snprintf(expected, sizeof expected, "at most %.0f, so that a dead letter fits", room);
-        field_differs(o, NOTE, "max_msg_size", expected);
+        sluice_nats_field_differs(o, SLUICE_NATS_NOTE, "max_msg_size", expected);
     }
-    size = number_of(o, "max_msg_size");
+    size = sluice_nats_number_of(o, "max_msg_size");
     p->facts->message_size_max = size > 0 ? (int64_t)size : p->facts->payload_max;
 }
 
-static void check_ready(struct object *o, const cJSON *info)
+static void check_ready(struct sluice_nats_object *o, const cJSON *info)
 {
     (void)info;
     check_any_stream(o);
@@ -369,50 +216,53 @@ static void check_ready(struct object *o, const cJSON *info)
     expect_subject(o, o->p->plan->subject_ready);
 }
 
-static void check_dead(struct object *o, const cJSON *info)
+static void check_dead(struct sluice_nats_object *o, const cJSON *info)
 {
     (void)info;
     char expected[64];
     check_any_stream(o);
     check_window(o);
     expect_subject(o, o->p->plan->subject_dead);
-    if (strcmp(text_of(o, "retention"), "interest") == 0) {
-        field_differs(o, DIFFERENCE, "retention",
-                      "\"limits\": nobody may be listening when a message is buried");
+    if (strcmp(sluice_nats_text_of(o, "retention"), "interest") == 0) {
+        sluice_nats_field_differs(o, SLUICE_NATS_DIFFERENCE, "retention",
+                                  "\"limits\": nobody may be listening when a message is buried");
     }
     double least = (double)(o->p->facts->message_size_max + SLUICE_DEAD_LETTER_ROOM);
     (void)snprintf(expected, sizeof expected, "none, or at least %.0f, so that a dead letter fits",
                    least);
-    expect_room(o, DIFFERENCE, "max_msg_size", least, expected);
+    sluice_nats_expect_room(o, SLUICE_NATS_DIFFERENCE, "max_msg_size", least, expected);
 }
 
-static void check_journal(struct object *o, const cJSON *info)
+static void check_journal(struct sluice_nats_object *o, const cJSON *info)
 {
     char subject[160], expected[64];
     const cJSON *state = cJSON_GetObjectItemCaseSensitive(info, "state");
     const cJSON *messages = cJSON_GetObjectItemCaseSensitive(state, "messages");
-    double ttl = (double)o->p->plan->journal_ttl_ms * MS;
+    double ttl = (double)o->p->plan->journal_ttl_ms * SLUICE_NATS_MS;
     o->p->facts->journal_messages = cJSON_IsNumber(messages) ? (uint64_t)messages->valuedouble : 0;
     (void)snprintf(subject, sizeof subject, "$KV.%s.>", o->p->plan->bucket);
     check_any_stream(o);
     expect_subject(o, subject);
-    expect_text(o, DIFFERENCE, "retention", "limits");
-    expect_number(o, DIFFERENCE, "max_msgs_per_subject", 1, "1 (history)");
-    (void)snprintf(expected, sizeof expected, "%.15g s (SLUICE_JOURNAL_TTL)", ttl / (1000 * MS));
-    expect_number(o, NOTE, "max_age", ttl, expected);
-    expect_room(o, DIFFERENCE, "max_msg_size", JOURNAL_ENTRY, "none, or at least 327680");
+    sluice_nats_expect_text(o, SLUICE_NATS_DIFFERENCE, "retention", "limits");
+    sluice_nats_expect_number(o, SLUICE_NATS_DIFFERENCE, "max_msgs_per_subject", 1, "1 (history)");
+    (void)snprintf(expected, sizeof expected, "%.15g s (SLUICE_JOURNAL_TTL)",
+                   ttl / (1000 * SLUICE_NATS_MS));
+    sluice_nats_expect_number(o, SLUICE_NATS_NOTE, "max_age", ttl, expected);
+    sluice_nats_expect_room(o, SLUICE_NATS_DIFFERENCE, "max_msg_size", JOURNAL_ENTRY,
+                            "none, or at least 327680");
 }
 
-static cJSON *journal_config(const struct provision *p, const char *name)
+static cJSON *journal_config(const struct sluice_nats_provision *p, const char *name)
 {
     char subject[160];
     int64_t window =
         p->plan->journal_ttl_ms < KV_WINDOW_MS ? p->plan->journal_ttl_ms : KV_WINDOW_MS;
     (void)snprintf(subject, sizeof subject, "$KV.%s.>", p->plan->bucket);
     cJSON *config = stream_config(name, subject, NULL);
-    put(config, "duplicate_window", cJSON_CreateNumber((double)window * MS));
+    sluice_nats_put(config, "duplicate_window",
+                    cJSON_CreateNumber((double)window * SLUICE_NATS_MS));
     cJSON_AddNumberToObject(config, "max_msgs_per_subject", 1);
-    cJSON_AddNumberToObject(config, "max_age", (double)p->plan->journal_ttl_ms * MS);
+    cJSON_AddNumberToObject(config, "max_age", (double)p->plan->journal_ttl_ms * SLUICE_NATS_MS);
     cJSON_AddStringToObject(config, "discard", "new");
     cJSON_AddBoolToObject(config, "allow_rollup_hdrs", 1);
     cJSON_AddBoolToObject(config, "deny_delete", 1);
@@ -420,15 +270,15 @@ static cJSON *journal_config(const struct provision *p, const char *name)
     return config;
 }
 
-static sluice_rc inspect_streams(struct provision *p)
+static sluice_rc inspect_streams(struct sluice_nats_provision *p)
 {
     const struct sluice_nats_plan *plan = p->plan;
     char below[320], bucket[96];
     sluice_rc rc;
     cJSON *wanted = stream_config(plan->stream_requests, plan->subject_request, NULL);
-    put(wanted, "retention", cJSON_CreateString("workqueue"));
-    put(wanted, "max_msg_size",
-        cJSON_CreateNumber((double)(p->facts->payload_max - SLUICE_DEAD_LETTER_ROOM)));
+    sluice_nats_put(wanted, "retention", cJSON_CreateString("workqueue"));
+    sluice_nats_put(wanted, "max_msg_size",
+                    cJSON_CreateNumber((double)(p->facts->payload_max - SLUICE_DEAD_LETTER_ROOM)));
     if ((rc = inspect_stream(p, plan->stream_requests, wanted, check_requests)) != SLUICE_OK) {
         return rc;
     }
@@ -448,7 +298,7 @@ static sluice_rc inspect_streams(struct provision *p)
 
 /* A publish that no stream takes is never acknowledged: better known at boot than at each message.
  */
-static sluice_rc inspect_output(struct provision *p, const char *subject)
+static sluice_rc inspect_output(struct sluice_nats_provision *p, const char *subject)
 {
     cJSON *request = cJSON_CreateObject();
     cJSON_AddStringToObject(request, "subject", subject);
@@ -458,14 +308,14 @@ static sluice_rc inspect_output(struct provision *p, const char *subject)
         cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(answer, "streams")) == 0) {
         char what[SLUICE_ERR_TEXT_SIZE];
         (void)snprintf(what, sizeof what, "output subject %s: no stream takes it", subject);
-        differs(p, SLUICE_ERR_NOT_FOUND, what);
+        sluice_nats_differs(p, SLUICE_ERR_NOT_FOUND, what);
     }
     cJSON_Delete(answer);
     cJSON_Delete(request);
     return rc;
 }
 
-static sluice_rc inspect_outputs(struct provision *p)
+static sluice_rc inspect_outputs(struct sluice_nats_provision *p)
 {
     sluice_rc rc = SLUICE_OK;
     for (uint32_t i = 0; i < p->plan->output_subjects_count && rc == SLUICE_OK; i++) {
@@ -476,71 +326,77 @@ static sluice_rc inspect_outputs(struct provision *p)
 
 /* ---- Consumer ---- */
 
-static double pending_wanted(const struct provision *p)
+static double pending_wanted(const struct sluice_nats_provision *p)
 {
     double twice = 2.0 * p->plan->max_in_flight;
     return twice > PENDING_MIN ? twice : PENDING_MIN;
 }
 
 /* One filter for all requests, or none. */
-static void check_filter(struct object *o)
+static void check_filter(struct sluice_nats_object *o)
 {
     const cJSON *many = cJSON_GetObjectItemCaseSensitive(o->config, "filter_subjects");
     const char *wanted = o->p->plan->subject_request;
-    const char *filter = text_of(o, "filter_subject");
+    const char *filter = sluice_nats_text_of(o, "filter_subject");
     char expected[320];
     (void)snprintf(expected, sizeof expected, "\"%s\"", wanted);
     if (cJSON_GetArraySize(many) > 0) {
-        field_differs(o, DIFFERENCE, "filter_subjects", "absent");
+        sluice_nats_field_differs(o, SLUICE_NATS_DIFFERENCE, "filter_subjects", "absent");
     } else if (filter[0] != '\0' && strcmp(filter, wanted) != 0) {
-        field_differs(o, DIFFERENCE, "filter_subject", expected);
+        sluice_nats_field_differs(o, SLUICE_NATS_DIFFERENCE, "filter_subject", expected);
     }
 }
 
-static void check_consumer(struct object *o, const cJSON *info)
+static void check_consumer(struct sluice_nats_object *o, const cJSON *info)
 {
     (void)info;
-    struct provision *p = o->p;
+    struct sluice_nats_provision *p = o->p;
     char expected[96];
     double in_flight = p->plan->max_in_flight;
     if (cJSON_GetObjectItemCaseSensitive(o->config, "deliver_subject") != NULL) {
-        field_differs(o, DIFFERENCE, "deliver_subject", "absent (a pull consumer)");
+        sluice_nats_field_differs(o, SLUICE_NATS_DIFFERENCE, "deliver_subject",
+                                  "absent (a pull consumer)");
     }
-    expect_text(o, DIFFERENCE, "ack_policy", "explicit");
-    expect_text(o, DIFFERENCE, "replay_policy", "instant");
-    expect_text(o, NOTE, "deliver_policy", "all");
+    sluice_nats_expect_text(o, SLUICE_NATS_DIFFERENCE, "ack_policy", "explicit");
+    sluice_nats_expect_text(o, SLUICE_NATS_DIFFERENCE, "replay_policy", "instant");
+    sluice_nats_expect_text(o, SLUICE_NATS_NOTE, "deliver_policy", "all");
     check_filter(o);
-    expect_number(o, DIFFERENCE, "max_deliver", -1, "-1 (failures are counted by the runtime)");
+    sluice_nats_expect_number(o, SLUICE_NATS_DIFFERENCE, "max_deliver", -1,
+                              "-1 (failures are counted by the runtime)");
     if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(o->config, "backoff")) > 0 &&
-        !may_fix(o, "backoff", NULL)) {
-        field_differs(o, DIFFERENCE, "backoff", "absent (delays come with each NAK)");
+        !sluice_nats_may_fix(o, "backoff", NULL)) {
+        sluice_nats_field_differs(o, SLUICE_NATS_DIFFERENCE, "backoff",
+                                  "absent (delays come with each NAK)");
     }
-    double ack_wait = (double)p->plan->ack_wait_ms * MS;
-    (void)snprintf(expected, sizeof expected, "%.15g s (SLUICE_ACK_WAIT)", ack_wait / (1000 * MS));
-    expect_number(o, DIFFERENCE, "ack_wait", ack_wait, expected);
-    double pending = number_of(o, "max_ack_pending");
+    double ack_wait = (double)p->plan->ack_wait_ms * SLUICE_NATS_MS;
+    (void)snprintf(expected, sizeof expected, "%.15g s (SLUICE_ACK_WAIT)",
+                   ack_wait / (1000 * SLUICE_NATS_MS));
+    sluice_nats_expect_number(o, SLUICE_NATS_DIFFERENCE, "ack_wait", ack_wait, expected);
+    double pending = sluice_nats_number_of(o, "max_ack_pending");
     if (pending > 0 && pending < in_flight &&
-        !may_fix(o, "max_ack_pending", cJSON_CreateNumber(pending_wanted(p)))) {
+        !sluice_nats_may_fix(o, "max_ack_pending", cJSON_CreateNumber(pending_wanted(p)))) {
         (void)snprintf(expected, sizeof expected, "at least %.0f (SLUICE_MAX_IN_FLIGHT)",
                        in_flight);
-        field_differs(o, DIFFERENCE, "max_ack_pending", expected);
+        sluice_nats_field_differs(o, SLUICE_NATS_DIFFERENCE, "max_ack_pending", expected);
     }
-    expect_number(o, DIFFERENCE, "inactive_threshold", 0, "absent (it would delete the consumer)");
-    expect_off(o, "headers_only");
-    expect_room(o, DIFFERENCE, "max_waiting", WAITING_MIN, "at least 8");
+    sluice_nats_expect_number(o, SLUICE_NATS_DIFFERENCE, "inactive_threshold", 0,
+                              "absent (it would delete the consumer)");
+    sluice_nats_expect_off(o, "headers_only");
+    sluice_nats_expect_room(o, SLUICE_NATS_DIFFERENCE, "max_waiting", WAITING_MIN, "at least 8");
     (void)snprintf(expected, sizeof expected, "none, or at least %.0f (SLUICE_MAX_IN_FLIGHT)",
                    in_flight);
-    expect_room(o, DIFFERENCE, "max_batch", in_flight, expected);
-    const char *priority = text_of(o, "priority_policy");
+    sluice_nats_expect_room(o, SLUICE_NATS_DIFFERENCE, "max_batch", in_flight, expected);
+    const char *priority = sluice_nats_text_of(o, "priority_policy");
     if (priority[0] != '\0' && strcmp(priority, "none") != 0) {
-        field_differs(o, DIFFERENCE, "priority_policy", "absent");
+        sluice_nats_field_differs(o, SLUICE_NATS_DIFFERENCE, "priority_policy", "absent");
     }
     if (cJSON_GetObjectItemCaseSensitive(o->config, "pause_until") != NULL) {
-        field_differs(o, NOTE, "pause_until", "absent: nothing is delivered until then");
+        sluice_nats_field_differs(o, SLUICE_NATS_NOTE, "pause_until",
+                                  "absent: nothing is delivered until then");
     }
 }
 
-static cJSON *consumer_request(const struct provision *p)
+static cJSON *consumer_request(const struct sluice_nats_provision *p)
 {
     const struct sluice_nats_plan *plan = p->plan;
     cJSON *request = cJSON_CreateObject();
@@ -551,17 +407,17 @@ static cJSON *consumer_request(const struct provision *p)
     cJSON_AddStringToObject(config, "deliver_policy", "all");
     cJSON_AddStringToObject(config, "replay_policy", "instant");
     cJSON_AddStringToObject(config, "filter_subject", plan->subject_request);
-    cJSON_AddNumberToObject(config, "ack_wait", (double)plan->ack_wait_ms * MS);
+    cJSON_AddNumberToObject(config, "ack_wait", (double)plan->ack_wait_ms * SLUICE_NATS_MS);
     cJSON_AddNumberToObject(config, "max_deliver", -1);
     cJSON_AddNumberToObject(config, "max_ack_pending", pending_wanted(p));
     return request;
 }
 
-static sluice_rc inspect_consumer(struct provision *p)
+static sluice_rc inspect_consumer(struct sluice_nats_provision *p)
 {
     const struct sluice_nats_plan *plan = p->plan;
     struct operations operations;
-    struct object o = {.p = p, .kind = "consumer", .name = plan->consumer};
+    struct sluice_nats_object o = {.p = p, .kind = "consumer", .name = plan->consumer};
     (void)snprintf(operations.look, sizeof operations.look, "CONSUMER.INFO.%s.%s",
                    plan->stream_requests, plan->consumer);
     (void)snprintf(operations.make, sizeof operations.make, "CONSUMER.DURABLE.CREATE.%s.%s",
@@ -582,7 +438,7 @@ static double count_of(const cJSON *info, const char *part, const char *name)
 }
 
 /* The consumer is read first: while all is well the stream can only be further on then. */
-static sluice_rc mend_consumer(struct provision *p)
+static sluice_rc mend_consumer(struct sluice_nats_provision *p)
 {
     const struct sluice_nats_plan *plan = p->plan;
     struct operations operations;
@@ -608,7 +464,7 @@ static sluice_rc mend_consumer(struct provision *p)
                    "has lost count): nothing up to there would come",
                    plan->consumer, delivered, plan->stream_requests, last);
     if (p->mode < SLUICE_NATS_CREATE) {
-        differs(p, SLUICE_ERR_CONFIG, what);
+        sluice_nats_differs(p, SLUICE_ERR_CONFIG, what);
         return SLUICE_OK;
     }
     (void)snprintf(operations.make, sizeof operations.make, "CONSUMER.DELETE.%s.%s",
@@ -618,14 +474,14 @@ static sluice_rc mend_consumer(struct provision *p)
         rc = inspect_consumer(p);
     }
     if (rc == SLUICE_OK) {
-        tell(p, "repaired", "%s; made anew", what);
+        sluice_nats_tell(p, "repaired", "%s; made anew", what);
     }
     return rc;
 }
 
 /* ---- Server ---- */
 
-static void check_version(const struct provision *p)
+static void check_version(const struct sluice_nats_provision *p)
 {
     int major = 0, minor = 0, patch = 0;
     const char *version = p->facts->server_version;
@@ -633,11 +489,13 @@ static void check_version(const struct provision *p)
         return;
     }
     if (major < 2 || (major == 2 && minor < 9)) {
-        tell(p, "warning", "nats-server %s: older than 2.9, which is the oldest that is tested",
-             version);
+        sluice_nats_tell(p, "warning",
+                         "nats-server %s: older than 2.9, which is the oldest that is tested",
+                         version);
     } else if (major == 2 && minor == 10 && patch < 23) {
-        tell(p, "warning",
-             "nats-server %s: 2.10 before 2.10.23 can lose a stream when it is killed", version);
+        sluice_nats_tell(p, "warning",
+                         "nats-server %s: 2.10 before 2.10.23 can lose a stream when it is killed",
+                         version);
     }
 }
 
@@ -647,12 +505,12 @@ sluice_rc sluice_nats_provision(const struct sluice_nats_options *options,
                                 struct sluice_nats_facts *facts, struct sluice_err *err)
 {
     struct sluice_err unused;
-    struct provision p = {.plan = plan,
-                          .mode = mode,
-                          .told = told,
-                          .ctx = ctx,
-                          .facts = facts,
-                          .err = err == NULL ? &unused : err};
+    struct sluice_nats_provision p = {.plan = plan,
+                                      .mode = mode,
+                                      .told = told,
+                                      .ctx = ctx,
+                                      .facts = facts,
+                                      .err = err == NULL ? &unused : err};
     memset(facts, 0, sizeof *facts);
     sluice_rc rc = sluice_nats_api_open(options, &p.api, p.err);
     if (rc != SLUICE_OK) {
@@ -663,7 +521,7 @@ sluice_rc sluice_nats_provision(const struct sluice_nats_options *options,
     sluice_nats_api_server_version(p.api, facts->server_version, sizeof facts->server_version);
     check_version(&p);
     if (sluice_nats_api_warning(p.api) != NULL) {
-        tell(&p, "warning", "%s", sluice_nats_api_warning(p.api));
+        sluice_nats_tell(&p, "warning", "%s", sluice_nats_api_warning(p.api));
     }
     rc = inspect_streams(&p);
     if (rc == SLUICE_OK) {
@@ -693,7 +551,7 @@ sluice_rc sluice_nats_mend(const struct sluice_nats_options *options,
                            void *ctx, struct sluice_err *err)
 {
     struct sluice_err unused;
-    struct provision p = {
+    struct sluice_nats_provision p = {
         .plan = plan, .mode = mode, .told = told, .ctx = ctx, .err = err == NULL ? &unused : err};
     sluice_rc rc = sluice_nats_api_open(options, &p.api, p.err);
     if (rc == SLUICE_OK) {
