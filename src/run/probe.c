@@ -364,10 +364,10 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **s
 static void on_completed(void *ctx, struct MHD_Connection *connection, void **request,
                          enum MHD_RequestTerminationCode code)
 {
-    (void)ctx;
+    struct sluice_probe *p = ctx;
     (void)request;
     (void)code;
-    probe_client_answered(client_of(connection), sluice_mono_ms());
+    probe_client_answered(&p->clients, client_of(connection), sluice_mono_ms());
 }
 
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *path,

@@ -13,7 +13,13 @@ static void shut(struct probe_client *client)
 
 static int has_waited_longer(const struct probe_client *a, const struct probe_client *b)
 {
-    return a->is_whole != b->is_whole ? !a->is_whole : a->since_ms < b->since_ms;
+    return a->is_whole != b->is_whole ? !a->is_whole : a->turn < b->turn;
+}
+
+static void await(struct probe_clients *clients, struct probe_client *client, int64_t now_ms)
+{
+    client->since_ms = now_ms;
+    client->turn = clients->turns++;
 }
 
 /* Rather one whose request is not here yet; among equals the oldest. */
@@ -40,7 +46,8 @@ struct probe_client *probe_clients_add(struct probe_clients *clients, int fd, in
     for (int i = 0; i < PROBE_CLIENTS_MAX; i++) {
         struct probe_client *one = &clients->all[i];
         if (!one->is_open) {
-            *one = (struct probe_client){.since_ms = now_ms, .fd = fd, .is_open = 1};
+            *one = (struct probe_client){.fd = fd, .is_open = 1};
+            await(clients, one, now_ms);
             return one;
         }
     }
@@ -62,11 +69,12 @@ void probe_client_asked(struct probe_client *client)
     }
 }
 
-void probe_client_answered(struct probe_client *client, int64_t now_ms)
+void probe_client_answered(struct probe_clients *clients, struct probe_client *client,
+                           int64_t now_ms)
 {
     if (client != NULL) {
         client->is_whole = 0;
-        client->since_ms = now_ms;
+        await(clients, client, now_ms);
     }
 }
 

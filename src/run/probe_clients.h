@@ -11,6 +11,7 @@
 
 struct probe_client {
     int64_t since_ms; /* a request has been awaited, or answered */
+    uint64_t turn;    /* the same as a number: many come within a millisecond */
     int fd;
     uint8_t is_open;
     uint8_t is_whole; /* its request is here */
@@ -20,6 +21,7 @@ struct probe_client {
 /* Zeroed: none. */
 struct probe_clients {
     struct probe_client all[PROBE_CLIENTS_MAX];
+    uint64_t turns;
 };
 
 /* A client has come; in a crowd another one goes. NULL: no room, it is shut already. */
@@ -27,8 +29,10 @@ struct probe_client *probe_clients_add(struct probe_clients *clients, int fd, in
 void probe_clients_remove(struct probe_client *client); /* accepts NULL, as do the others */
 void probe_client_asked(struct probe_client *client);
 /* Answered: the next request is awaited. */
-void probe_client_answered(struct probe_client *client, int64_t now_ms);
-/* Shut those whose time is over or who have hung up; returns milliseconds until the next one's is, -1 without any. */
+void probe_client_answered(struct probe_clients *clients, struct probe_client *client,
+                           int64_t now_ms);
+/* Shut those whose time is over or who have hung up; returns milliseconds until the next one's is,
+ * -1 without any. */
 int probe_clients_expire(struct probe_clients *clients, int64_t now_ms);
 
 #endif

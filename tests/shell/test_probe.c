@@ -244,6 +244,31 @@ static int is_over(int fd)
     return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
 }
 
+/* However fast they come, and in whatever places of those before them. */
+static void in_a_crowd_the_oldest_goes(void **state)
+{
+    (void)state;
+    struct probe_clients clients = {0};
+    struct probe_client *all[3 * PROBE_CLIENTS_MAX];
+    int pairs[3 * PROBE_CLIENTS_MAX][2];
+    for (int i = 0; i < 3 * PROBE_CLIENTS_MAX; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]), 0);
+        all[i] = probe_clients_add(&clients, pairs[i][0], 5);
+        assert_non_null(all[i]);
+        int gone = i - PROBE_CLIENTS_CROWD;
+        for (int k = 0; k <= i; k++) {
+            assert_int_equal(is_over(pairs[k][1]), k <= gone);
+        }
+        if (gone >= 0) {
+            probe_clients_remove(all[gone]);
+        }
+    }
+    for (int i = 0; i < 3 * PROBE_CLIENTS_MAX; i++) {
+        close(pairs[i][0]);
+        close(pairs[i][1]);
+    }
+}
+
 /* More of them than there are connections: the next one is served although none of them has run
  * into its limit, and in the end all are dropped. */
 static void half_open_clients_hold_nobody_up(void **state)
@@ -448,6 +473,7 @@ int main(void)
         WITH_PROBE(health_names_each_dependency),
         WITH_PROBE(methods_and_unknown_paths),
         WITH_PROBE(a_request_line_or_headers_over_8_kib_are_refused),
+        cmocka_unit_test(in_a_crowd_the_oldest_goes),
         WITH_PROBE(half_open_clients_hold_nobody_up),
         WITH_PROBE(dripping_clients_are_dropped),
         WITH_PROBE(clients_are_served_at_once),
