@@ -274,6 +274,27 @@ char *nats_ask(struct nats_server *server, const char *subject, const char *body
     return answer;
 }
 
+struct stored {
+    struct nats_server *server;
+    char text[32]; /* in the stream's description */
+};
+
+static int is_stored(void *ctx)
+{
+    struct stored *wanted = ctx;
+    char *info = nats_ask(wanted->server, "$JS.API.STREAM.INFO.S", "");
+    int is_there = info != NULL && strstr(info, wanted->text) != NULL;
+    free(info);
+    return is_there;
+}
+
+void nats_wait_stored(struct nats_server *server, int count)
+{
+    struct stored wanted = {.server = server};
+    (void)snprintf(wanted.text, sizeof wanted.text, "\"messages\":%d,", count);
+    test_wait_until(is_stored, &wanted, "the messages in the stream");
+}
+
 void nats_say(struct nats_server *server, const char *subject, const char *body, int count)
 {
     natsConnection *nc = open_client(server);

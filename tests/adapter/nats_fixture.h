@@ -59,6 +59,8 @@ void test_loop_for(struct test_loop *loop, int ms);
 char *nats_ask(struct nats_server *server, const char *subject, const char *body);
 /* Publish without waiting, `count` times; "%d" in the body becomes the number. */
 void nats_say(struct nats_server *server, const char *subject, const char *body, int count);
+/* Until stream "S" holds so many: it stores what the server has read a moment later. */
+void nats_wait_stored(struct nats_server *server, int count);
 /* Stream "S" on subjects "s.>" with a pull consumer "C". */
 void nats_make_stream(struct nats_server *server, int64_t ack_wait_ms);
 

@@ -518,6 +518,7 @@ static void kills_under_load_cost_no_message(void **state)
     w->source->ops->destroy(w->source);
     open_source_with(w, 1000, on_flood_delivery);
     nats_say(&w->server, "s.one", "body %d", FLOOD);
+    nats_wait_stored(&w->server, FLOOD);
     for (int round = 1; round <= KILLS; round++) {
         for (int i = 0; i < 4; i++) {
             pull(w, ++flood.pulls, 50, 20000, 500);
