@@ -206,16 +206,23 @@ static struct sluice_nats_conn *connect_again(struct sluice_nats_link *link)
     return NULL;
 }
 
-/* A ping and its answer, which the loop reads. How many of them in a row have failed; one that
- * failed while the loop stood still says nothing about the server. The lock is held. */
+/* A ping and its answer, which the loop reads. How many of them in a row were met with silence. One
+ * that failed at once, because the connection was closed, or while the loop stood still says
+ * nothing about the server; anything that came meanwhile is a sign of life: behind a narrow link
+ * the answer waits for all that was sent before it. The lock is held. */
 static uint32_t ping(struct sluice_nats_link *link, uint32_t missed)
 {
+    struct sluice_nats_socket *socket = link->current->socket;
     pthread_mutex_unlock(&link->monitor.lock);
+    int64_t end_ms = sluice_nats_now_ms() + PING_TIMEOUT_MS;
     uint64_t turns = sluice_nats_pump_turns(link->pump);
+    uint64_t reads = sluice_nats_socket_reads(socket);
     int is_answered = sluice_nats_conn_flush(link->current, PING_TIMEOUT_MS);
+    int is_silent = !is_answered && sluice_nats_socket_reads(socket) == reads &&
+                    sluice_nats_now_ms() >= end_ms - 1; /* cnats counts by another clock */
     int has_turned = sluice_nats_pump_turns(link->pump) > turns;
     pthread_mutex_lock(&link->monitor.lock);
-    return is_answered ? 0 : missed + (has_turned ? 1 : 0);
+    return is_silent ? missed + (has_turned ? 1 : 0) : 0;
 }
 
 static int is_over(const struct sluice_nats_link *link)

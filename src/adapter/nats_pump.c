@@ -32,6 +32,7 @@ struct sluice_nats_socket {
     int fd_of_cnats;
     atomic_int wants_write; /* bytes wait in cnats' buffer */
     atomic_int is_over;     /* cnats has closed the connection */
+    atomic_ullong reads;
     /* Loop thread. */
     uv_poll_t *poll;
     size_t bytes;          /* put into the buffer since the last send, about */
@@ -146,6 +147,11 @@ natsStatus sluice_nats_socket_use(struct sluice_nats_socket *socket, natsOptions
     return status == NATS_OK ? natsOptions_SetPingInterval(opts, 0) : status;
 }
 
+uint64_t sluice_nats_socket_reads(const struct sluice_nats_socket *socket)
+{
+    return atomic_load_explicit(&socket->reads, memory_order_relaxed);
+}
+
 void sluice_nats_socket_free(struct sluice_nats_socket *socket)
 {
     if (socket != NULL) {
@@ -196,6 +202,9 @@ static void receive(struct sluice_nats_socket *socket)
     natsConnection_ProcessReadEvent(socket->nc);
     pthread_mutex_unlock(&socket->pump->reading);
     is_on_loop = 0;
+    if (!atomic_load(&socket->is_over)) {
+        (void)atomic_fetch_add_explicit(&socket->reads, 1, memory_order_relaxed);
+    }
 }
 
 /* A connection that cnats has closed has an end of file to read for ever. */
@@ -204,7 +213,9 @@ static int is_over(struct sluice_nats_socket *socket)
     if (!atomic_load(&socket->is_over)) {
         return 0;
     }
-    (void)uv_poll_stop(socket->poll);
+    if (socket->poll != NULL) {
+        (void)uv_poll_stop(socket->poll);
+    }
     return 1;
 }
 

@@ -37,6 +37,9 @@ uint64_t sluice_nats_pump_turns(const struct sluice_nats_pump *pump);
 struct sluice_nats_socket *sluice_nats_socket_create(struct sluice_nats_pump *pump);
 /* Have a connection that is made with `opts` use the socket. */
 natsStatus sluice_nats_socket_use(struct sluice_nats_socket *socket, natsOptions *opts);
+/* How often something has come: a sign of life, even when an answer waits behind much else. Any
+ * thread. */
+uint64_t sluice_nats_socket_reads(const struct sluice_nats_socket *socket);
 /* After the connection was destroyed. Accepts NULL. Any thread. */
 void sluice_nats_socket_free(struct sluice_nats_socket *socket);
 

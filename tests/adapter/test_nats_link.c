@@ -5,11 +5,15 @@
 #include "adapter/nats_nkey.h"
 #include "nats_fixture.h"
 #include "nats_jwt.h"
+#include <arpa/inet.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* A link with all that it needs, and what it reported. */
 struct world {
@@ -276,6 +280,67 @@ static void leaves_a_server_that_stands_still(void **state)
     nats_server_signal(&w.server, SIGCONT);
     test_loop_until(&w.loop, is_up_twice, &w, "the second connect");
     close_world(&w);
+}
+
+/* A server that talks but answers no ping, as one behind a link that is full of something else. */
+struct talker {
+    int listener;
+    atomic_int pings, is_answering;
+};
+
+static void *talk(void *ctx)
+{
+    struct talker *t = ctx;
+    char line[4096];
+    int fd = accept(t->listener, NULL, NULL);
+    FILE *in = fdopen(fd, "r");
+    const char *text = "INFO {\"server_id\":\"T\",\"version\":\"2.10.0\",\"proto\":1,"
+                       "\"headers\":true,\"max_payload\":1048576}\r\n";
+    while (in != NULL && send(fd, text, strlen(text), MSG_NOSIGNAL) > 0) {
+        while (fgets(line, sizeof line, in) != NULL && strcmp(line, "PING\r\n") != 0) {
+        }
+        if (feof(in)) {
+            break;
+        }
+        text = t->pings++ == 0 || t->is_answering ? "PONG\r\n" : "+OK\r\n";
+    }
+    (void)(in == NULL ? close(fd) : fclose(in));
+    return NULL;
+}
+
+static int has_pinged_thrice(void *ctx)
+{
+    return ((struct talker *)ctx)->pings == 1 + 3;
+}
+
+static void a_server_that_is_heard_is_not_given_up(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    struct talker t = {.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof at;
+    pthread_t thread;
+    if (!is_read_by_loop) {
+        return; /* cnats looks for answers only */
+    }
+    assert_int_equal(bind(t.listener, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(getsockname(t.listener, (struct sockaddr *)&at, &size), 0);
+    assert_int_equal(listen(t.listener, 1), 0);
+    assert_int_equal(pthread_create(&thread, NULL, talk, &t), 0);
+    test_loop_init(&w.loop);
+    w.box = sluice_nats_box_create(&w.loop.mailbox);
+    (void)snprintf(w.server.url, sizeof w.server.url, "nats://127.0.0.1:%d", ntohs(at.sin_port));
+    open_link(&w, (struct sluice_nats_options){0});
+    test_loop_until(&w.loop, has_pinged_thrice, &t, "three pings");
+    assert_int_equal(w.downs, 0);
+    t.is_answering = 1;
+    assert_int_equal(sluice_nats_link_stop(w.link), 1);
+    sluice_nats_box_close(w.box);
+    sluice_nats_link_free(w.link);
+    test_loop_fini(&w.loop);
+    (void)pthread_join(thread, NULL);
+    (void)close(t.listener);
 }
 
 #define LARGE_COUNT 200
@@ -546,6 +611,7 @@ int main(void)
         cmocka_unit_test(a_reset_makes_a_new_connection),
         cmocka_unit_test(draining_hands_over_what_was_sent),
         cmocka_unit_test(leaves_a_server_that_stands_still),
+        cmocka_unit_test(a_server_that_is_heard_is_not_given_up),
         cmocka_unit_test(what_the_socket_does_not_take_leaves_later),
         cmocka_unit_test(stopping_sends_what_was_published),
         cmocka_unit_test(stopping_while_the_server_is_gone_is_quick),
