@@ -165,7 +165,7 @@ void runtime_show(struct runtime *rt)
 static void on_publish(uv_timer_t *timer)
 {
     struct runtime *rt = timer->data;
-    if (rt->is_consumer_missing) {
+    if (rt->consumer_missing_ms != 0) {
         rt->source->ops->check(rt->source);
     }
     runtime_show(rt);

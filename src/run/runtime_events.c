@@ -5,6 +5,8 @@
 #include "sluice/names.h"
 #include <stdlib.h>
 
+#define CONSUMER_REPAIR_MS 5000 /* several calls to a server that has just come up */
+
 static void on_link(void *ctx, enum sluice_link_state state, const char *text)
 {
     struct runtime *rt = ctx;
@@ -92,12 +94,15 @@ static void on_settled(void *ctx, uint64_t op, int is_answered, int64_t sent_ms)
 static void on_consumer(void *ctx, int exists)
 {
     struct runtime *rt = ctx;
-    /* Missing twice: a worker that repairs it deletes it first. */
-    if (exists == 0 && !rt->is_consumer_missing) {
-        rt->is_consumer_missing = 1;
+    int64_t now = sluice_mono_ms();
+    if (exists == 1) {
+        rt->consumer_missing_ms = 0;
+    } else if (exists == 0 && rt->consumer_missing_ms == 0) {
+        rt->consumer_missing_ms = now;
+    }
+    /* A worker that repairs it, this one or another, deletes it first. */
+    if (exists == 0 && now - rt->consumer_missing_ms < CONSUMER_REPAIR_MS) {
         exists = -1;
-    } else if (exists == 1) {
-        rt->is_consumer_missing = 0;
     }
     if (exists == 0) {
         SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "consumer.missing",

@@ -22,7 +22,8 @@ struct runtime {
     uv_timer_t timer, publisher;
     uint32_t handles_open; /* of these two; the last one closed frees the rest */
     int64_t timer_at;
-    int has_been_connected, is_consumer_missing, is_pause_told;
+    int has_been_connected, is_pause_told;
+    int64_t consumer_missing_ms; /* seen first; 0: it is there */
     uint64_t tokens_prompt, tokens_completion, outputs_duplicate;
     uint64_t step_failures[PROBE_STEPS_COUNT];
     /* The journal's failures: in a row, not told in the log yet, and when the next line may be. */

@@ -294,6 +294,24 @@ def upgrade_to_another_output_first_keeps_the_answers(s):
     check(all(d["summary"].startswith("upgraded: ") for d in s.documents().values()), "the documents of the new version")
 
 
+def a_consumer_that_is_made_anew_is_waited_for(s):
+    """Whoever repairs a consumer deletes it first: a worker that asks for it meanwhile stays. Not there for good: it ends."""
+    s.start_worker()
+    s.ready()
+    stream, name = "ENRICH_REQUESTS", "context-enricher"
+    config = s.nats.consumer_info(stream, name)["config"]
+    asked = s.nats.subscribe(f"$JS.API.CONSUMER.INFO.{stream}.{name}")
+    s.nats.consumer_delete(stream, name)
+    for _ in range(4):
+        asked.next(15)
+    s.nats.api(f"CONSUMER.DURABLE.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
+    s.send(3)
+    s.expect_done(3)
+    s.nats.consumer_delete(stream, name)
+    check(s.workers[0].wait_exit(30) == 1, "the worker stays although its consumer does not come back")
+    check("consumer.missing" in s.log_text(), "the log does not name the missing consumer")
+
+
 def server_killed_twenty_times_under_load(s):
     s.llm_http("/control", {"latency-ms": 10})
     s.start_worker()
