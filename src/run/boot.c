@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define FILES_BESIDE        128u /* probe (57), MongoDB's pool, NATS, SQLite, prompts, libraries */
 #define TICK_MS             100  /* how often the supervising thread looks */
 #define FIRST_CONNECTION_MS 1000 /* the source is connected, and only has to say so */
 /* After the grace; together below the 5 s that a grace of 25 s leaves of the 30 s that Kubernetes
@@ -295,6 +296,33 @@ static int boot_run(struct boot *b)
     return code;
 }
 
+/* Without enough descriptors a connection fails here and there, and the probe's thread finds one
+ * that it cannot accept for ever. */
+static sluice_rc files_allow(struct boot *b)
+{
+    const struct sluice_settings *s = b->settings;
+    uint64_t needed = FILES_BESIDE + (uint64_t)s->max_in_flight;
+    struct rlimit files;
+    for (uint32_t i = 0; i < s->services_count; i++) {
+        needed += (uint64_t)s->services[i].connections;
+    }
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0) {
+        return SLUICE_OK;
+    }
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_max >= needed) {
+        return SLUICE_OK;
+    }
+    b->is_misconfigured = 1;
+    return sluice_err_set(
+        &b->err, SLUICE_ERR_CONFIG,
+        "the limit of open files (ulimit -Hn) is %llu, expected at least %llu for "
+        "SLUICE_MAX_IN_FLIGHT %lld and the connections of the services",
+        (unsigned long long)files.rlim_max, (unsigned long long)needed,
+        (long long)s->max_in_flight);
+}
+
 int sluice_worker_run(const struct sluice_settings *settings)
 {
     static struct boot b; /* the crash report looks into it */
@@ -302,10 +330,8 @@ int sluice_worker_run(const struct sluice_settings *settings)
     SLUICE_LOG(SLUICE_LOG_INFO, START, "boot", "", SLUICE_F_TEXT("step", "configuration"));
     boot_state_enter(&b, SLUICE_RUN_INIT); /* it is read and was found good */
     b.allocator = sluice_heap;
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
+    if (files_allow(&b) != SLUICE_OK) {
+        return init_failed(&b, "files");
     }
     (void)signal(SIGPIPE, SIG_IGN);
     sigset_t all;

@@ -234,6 +234,14 @@ def a_missing_prompt_ends_the_boot_with_exit_2(s):
         check(f'worker context-enricher: prompt "context": no file context.prompt in {empty}, expected' in out, out)
 
 
+def too_few_descriptors_are_refused_at_boot(s):
+    """And not found out by a connection here and there."""
+    done = subprocess.run(["sh", "-c", 'ulimit -n 64; exec "$0" run', s.sluice], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
+                          env=environment(s, LLM_MODEL="m", SLUICE_WORKER=os.path.join(s.build, "workers/context-enricher.so")))
+    out = done.stdout.decode("utf-8", "replace")
+    check(done.returncode == 2 and "the limit of open files (ulimit -Hn) is 64, expected at least 384 for SLUICE_MAX_IN_FLIGHT 256" in out, out)
+
+
 def a_prompt_field_that_the_input_lacks_is_told(s):
     """By `check` and in the log of `run`: a warning, for a handler may fill a prompt with another message."""
     folder = os.path.join(s.dir, "prompts")
