@@ -119,12 +119,17 @@ int sluice_nats_conn_flush(struct sluice_nats_conn *conn, int64_t timeout_ms)
 
 /* ---- Up and down ---- */
 
+static void on_tls(void *ctx)
+{
+    sluice_nats_conn_give_up(ctx, "the server requires TLS: its socket goes to threads of cnats");
+}
+
 void sluice_nats_conn_up(struct sluice_nats_conn *conn)
 {
     pthread_mutex_lock(&conn->monitor->lock);
     conn->is_up = 1;
     pthread_mutex_unlock(&conn->monitor->lock);
-    if (conn->socket != NULL && !sluice_nats_socket_start(conn->socket)) {
+    if (conn->socket != NULL && !sluice_nats_socket_start(conn->socket, on_tls, conn)) {
         sluice_nats_conn_give_up(conn, "out of memory");
     }
 }

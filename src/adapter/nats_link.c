@@ -145,6 +145,11 @@ static void free_unposted(struct sluice_nats_link *link)
 
 /* ---- The link's thread ---- */
 
+static struct sluice_nats_pump *usable_pump(const struct sluice_nats_link *link)
+{
+    return link->pump != NULL && sluice_nats_pump_is_usable(link->pump) ? link->pump : NULL;
+}
+
 /* Connect, and have both mails ready: what is to be told then needs no memory. */
 static sluice_rc open_conn(struct sluice_nats_link *link, struct sluice_nats_conn **out,
                            struct sluice_err *err)
@@ -154,7 +159,7 @@ static sluice_rc open_conn(struct sluice_nats_link *link, struct sluice_nats_con
     sluice_rc rc =
         link->up == NULL || link->down == NULL
             ? sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory")
-            : sluice_nats_conn_open(link->settings, link->pump, &link->monitor, out, err);
+            : sluice_nats_conn_open(link->settings, usable_pump(link), &link->monitor, out, err);
     if (rc != SLUICE_OK) {
         free_unposted(link);
         return rc;

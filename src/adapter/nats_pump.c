@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define SEND_AT_BYTES 32768u /* cnats' own buffer size */
@@ -18,6 +19,7 @@ struct sluice_nats_pump {
     uv_prepare_t turn; /* before the loop sleeps */
     uint32_t handles;  /* not closed yet; loop thread */
     atomic_uint refs;  /* owner, handles */
+    atomic_int is_tls;
     atomic_ullong turns;
     pthread_mutex_t lock;              /* guards is_closed */
     int is_closed;                     /* `wake` must not be touched */
@@ -35,6 +37,9 @@ struct sluice_nats_socket {
     atomic_ullong reads;
     /* Loop thread. */
     uv_poll_t *poll;
+    void (*on_tls)(void *ctx);
+    void *ctx;
+    int has_spoken;        /* the server, since the loop reads */
     size_t bytes;          /* put into the buffer since the last send, about */
     int is_writable_asked; /* the last send did not take everything */
     int64_t stuck_since_ms;
@@ -72,6 +77,11 @@ static void wake(struct sluice_nats_pump *pump)
         (void)uv_async_send(&pump->wake);
     }
     pthread_mutex_unlock(&pump->lock);
+}
+
+int sluice_nats_pump_is_usable(const struct sluice_nats_pump *pump)
+{
+    return !atomic_load(&pump->is_tls);
 }
 
 uint64_t sluice_nats_pump_turns(const struct sluice_nats_pump *pump)
@@ -195,8 +205,29 @@ static void send_all(struct sluice_nats_socket *socket)
     ask(socket, is_left);
 }
 
+/* The first byte of every TLS record is its type, 20 to 24 (RFC 8446, 5.1); NATS speaks in letters,
+ * '+' and '-'. */
+static int speaks_tls(struct sluice_nats_socket *socket)
+{
+    unsigned char type;
+    if (socket->has_spoken || recv(socket->fd, &type, 1, MSG_PEEK | MSG_DONTWAIT) != 1) {
+        return 0;
+    }
+    socket->has_spoken = 1;
+    if (type < 20 || type > 24) {
+        return 0;
+    }
+    atomic_store(&socket->pump->is_tls, 1);
+    atomic_store(&socket->is_over, 1);
+    return 1;
+}
+
 static void receive(struct sluice_nats_socket *socket)
 {
+    if (speaks_tls(socket)) {
+        socket->on_tls(socket->ctx);
+        return;
+    }
     is_on_loop = 1;
     pthread_mutex_lock(&socket->pump->reading);
     natsConnection_ProcessReadEvent(socket->nc);
@@ -277,8 +308,11 @@ static void free_poll(uv_handle_t *handle)
     free(handle);
 }
 
-int sluice_nats_socket_start(struct sluice_nats_socket *socket)
+int sluice_nats_socket_start(struct sluice_nats_socket *socket, void (*on_tls)(void *ctx),
+                             void *ctx)
 {
+    socket->on_tls = on_tls;
+    socket->ctx = ctx;
     socket->poll = malloc(sizeof *socket->poll);
     if (socket->poll == NULL) {
         return 0;

@@ -28,6 +28,8 @@ struct sluice_nats_socket; /* of one connection */
 struct sluice_nats_pump *sluice_nats_pump_create(uv_loop_t *loop);
 /* Loop thread, once, when no socket is started; the handles are closed in the loop's next turn. */
 void sluice_nats_pump_close(struct sluice_nats_pump *pump);
+/* 0 once a server spoke TLS. Any thread. */
+int sluice_nats_pump_is_usable(const struct sluice_nats_pump *pump);
 /* The owner's share of the memory. Any thread, after close. */
 void sluice_nats_pump_unref(struct sluice_nats_pump *pump);
 /* How often the loop has turned: a loop that stands still hears no answer. Any thread. */
@@ -45,8 +47,11 @@ void sluice_nats_socket_free(struct sluice_nats_socket *socket);
 
 /* ---- Loop thread ---- */
 
-/* Begin to read and write. Returns 0 without memory. */
-int sluice_nats_socket_start(struct sluice_nats_socket *socket);
+/* Begin to read and write. Returns 0 without memory. `on_tls` is called when the server turns out
+ * to speak TLS: cnats goes over to it by itself when the server requires it. Then nothing is read
+ * any more, the connection has to be given up, and sluice_nats_pump_is_usable() says no. */
+int sluice_nats_socket_start(struct sluice_nats_socket *socket, void (*on_tls)(void *ctx),
+                             void *ctx);
 /* Nothing is read or written afterwards: the connection may be closed by any thread.
  * Accepts a socket that was not started. */
 void sluice_nats_socket_stop(struct sluice_nats_socket *socket);

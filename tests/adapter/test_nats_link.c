@@ -584,6 +584,40 @@ static void tls_in_both_directions(void **state)
     assert_int_equal(system(config), 0);
 }
 
+/* cnats goes over to TLS by itself. */
+static void a_server_that_requires_tls_unasked_gets_threads(void **state)
+{
+    (void)state;
+    struct world w;
+    char folder[] = "/tmp/sluice-tls-XXXXXX", config[512], url[64], ca[64];
+    assert_non_null(mkdtemp(folder));
+    if (!make_certificates(folder)) {
+        (void)fprintf(stderr, "no openssl program: TLS is not tested\n");
+        skip();
+    }
+    (void)snprintf(config, sizeof config,
+                   "tls { cert_file: \"%s/server.pem\", key_file: \"%s/server.key\" }", folder,
+                   folder);
+    (void)snprintf(ca, sizeof ca, "%s/ca.pem", folder);
+    assert_int_equal(setenv("SSL_CERT_FILE", ca, 1), 0);
+    open_world(&w, config);
+    (void)snprintf(url, sizeof url, "nats://localhost:%d", w.server.port);
+    open_link(&w, (struct sluice_nats_options){.url = url});
+    test_loop_until(&w.loop, is_read_by_loop ? is_up_twice : is_up_once, &w, "the TLS connect");
+    if (is_read_by_loop) {
+        assert_non_null(strstr(w.text, "requires TLS"));
+    }
+    assert_non_null(sluice_nats_link_subscribe(w.link, "a.*", on_message, on_released, &w));
+    assert_int_equal(sluice_nats_link_publish(w.link, "a.b", NULL, NULL, 0, "secret", 6),
+                     SLUICE_NATS_SENT);
+    wait_until(&w, has_message, "the message");
+    assert_string_equal(w.last, "a.b||secret");
+    close_world(&w);
+    assert_int_equal(unsetenv("SSL_CERT_FILE"), 0);
+    (void)snprintf(config, sizeof config, "rm -rf '%s'", folder);
+    assert_int_equal(system(config), 0);
+}
+
 static void a_broken_seed_is_refused_without_showing_it(void **state)
 {
     (void)state;
@@ -620,6 +654,7 @@ int main(void)
         cmocka_unit_test(an_nkey_seed_logs_in),
         cmocka_unit_test(a_credentials_file_logs_in),
         cmocka_unit_test(tls_in_both_directions),
+        cmocka_unit_test(a_server_that_requires_tls_unasked_gets_threads),
         cmocka_unit_test(a_broken_seed_is_refused_without_showing_it),
     };
     int failed = 0;
