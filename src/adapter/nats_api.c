@@ -30,13 +30,14 @@ static void on_closed(natsConnection *nc, void *closure)
 sluice_rc sluice_nats_api_open(const struct sluice_nats_options *options,
                                struct sluice_nats_api **out, struct sluice_err *err)
 {
+    static const struct sluice_nats_handlers handlers = {.closed = on_closed};
     sluice_rc rc;
     struct sluice_nats_api *api = calloc(1, sizeof *api);
     if (api == NULL) {
         return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
     }
     if ((rc = sluice_nats_settings_create(options, &api->settings, err)) != SLUICE_OK ||
-        (rc = sluice_nats_settings_connect(api->settings, NULL, on_closed, NULL, &api->nc, err)) !=
+        (rc = sluice_nats_settings_connect(api->settings, NULL, &handlers, &api->nc, err)) !=
             SLUICE_OK) {
         sluice_nats_api_close(api);
         return rc;

@@ -51,6 +51,26 @@ static void on_closed(natsConnection *nc, void *closure)
     pthread_mutex_unlock(&conn->monitor->lock);
 }
 
+/* cnats' callback thread. A subscription must not be touched in it (nats.c 56d3d5e3). One that
+ * cnats reads behind the error that closed the connection comes after on_closed, when `conn` may
+ * have been freed. While the connection is not closed on_closed is still to come, on this thread.
+ */
+static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus status, void *closure)
+{
+    struct sluice_nats_conn *conn = closure;
+    char text[SLUICE_NATS_CONN_TEXT_SIZE];
+    (void)sub;
+    if (status != NATS_NOT_PERMITTED || natsConnection_IsClosed(nc)) {
+        return;
+    }
+    /* This thread's, not the connection's: that text may be overwritten meanwhile. */
+    const char *words = nats_GetLastError(&status);
+    sluice_nats_redact(words != NULL && words[0] != '\0' ? words
+                                                         : natsStatus_GetText(NATS_NOT_PERMITTED),
+                       text, sizeof text);
+    conn->refused(conn->refused_ctx, text);
+}
+
 static void conn_free(struct sluice_nats_conn *conn)
 {
     sluice_nats_spent_clear(&conn->sent);
@@ -61,6 +81,7 @@ static void conn_free(struct sluice_nats_conn *conn)
 
 sluice_rc sluice_nats_conn_open(struct sluice_nats_settings *settings,
                                 struct sluice_nats_pump *pump, struct sluice_nats_monitor *monitor,
+                                sluice_nats_refused_fn *refused, void *refused_ctx,
                                 struct sluice_nats_conn **out, struct sluice_err *err)
 {
     const struct sluice_nats_options *options = sluice_nats_settings_options(settings);
@@ -70,14 +91,17 @@ sluice_rc sluice_nats_conn_open(struct sluice_nats_settings *settings,
         return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
     }
     conn->monitor = monitor;
+    conn->refused = refused;
+    conn->refused_ctx = refused_ctx;
     conn->since_ms = sluice_nats_now_ms();
     conn->socket = pump == NULL ? NULL : sluice_nats_socket_create(pump);
     random_token(token, sizeof token);
     (void)snprintf(conn->inbox, sizeof conn->inbox, "%s.%s", options->inbox_prefix, token);
+    const struct sluice_nats_handlers handlers = {on_closed, on_error, conn};
     sluice_rc rc =
         pump != NULL && conn->socket == NULL
             ? sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory")
-            : sluice_nats_settings_connect(settings, conn->socket, on_closed, conn, &conn->nc, err);
+            : sluice_nats_settings_connect(settings, conn->socket, &handlers, &conn->nc, err);
     if (rc != SLUICE_OK) {
         conn_free(conn);
         return rc;

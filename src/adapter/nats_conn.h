@@ -21,9 +21,14 @@
 /* For cnats to end a connection: write deadline (5 s) and callbacks. */
 #define SLUICE_NATS_LET_GO_TIMEOUT_MS 15000
 
+/* The server denies a publish or a subscription: its words, borrowed. cnats' callback thread. */
+typedef void sluice_nats_refused_fn(void *ctx, const char *text);
+
 struct sluice_nats_conn {
     struct sluice_nats_monitor *monitor; /* the link's */
     natsConnection *nc;
+    sluice_nats_refused_fn *refused;
+    void *refused_ctx;
     struct sluice_nats_socket *socket; /* NULL: cnats' threads read and write */
     struct sluice_nats_tap *taps;      /* loop thread; the link's thread once is_released */
     struct sluice_nats_spent sent;     /* loop thread */
@@ -48,6 +53,7 @@ struct sluice_nats_conn {
 SLUICE_MUST_CHECK
 sluice_rc sluice_nats_conn_open(struct sluice_nats_settings *settings,
                                 struct sluice_nats_pump *pump, struct sluice_nats_monitor *monitor,
+                                sluice_nats_refused_fn *refused, void *refused_ctx,
                                 struct sluice_nats_conn **out, struct sluice_err *err);
 /* Close, wait for cnats to let go, free. 0 when it does not: then nothing may be freed. The loop
  * has let go of it, or never had it. */

@@ -287,8 +287,7 @@ const char *sluice_nats_settings_warning(const struct sluice_nats_settings *s)
 
 /* ---- Connecting ---- */
 
-/* cnats' own handler prints to stderr. What it reports (permission violations, slow consumers)
- * shows up here as missing answers; a subscription must not be touched in it (nats.c 56d3d5e3). */
+/* cnats' own handler prints to stderr. */
 static void ignore_error(natsConnection *nc, natsSubscription *sub, natsStatus status,
                          void *closure)
 {
@@ -330,9 +329,10 @@ static natsStatus set_tls(const struct sluice_nats_settings *s, natsOptions *opt
 }
 
 static natsStatus set_all(const struct sluice_nats_settings *s, const char *url,
-                          struct sluice_nats_socket *socket, natsConnectionHandler closed,
-                          void *closure, natsOptions *opts)
+                          struct sluice_nats_socket *socket,
+                          const struct sluice_nats_handlers *handlers, natsOptions *opts)
 {
+    natsErrHandler error = handlers->error != NULL ? handlers->error : ignore_error;
     natsStatus status;
     if ((status = natsOptions_SetURL(opts, url)) != NATS_OK ||
         (status = natsOptions_SetTimeout(opts, s->options.connect_timeout_ms)) != NATS_OK ||
@@ -341,8 +341,8 @@ static natsStatus set_all(const struct sluice_nats_settings *s, const char *url,
         (status = natsOptions_SetWriteDeadline(opts, WRITE_DEADLINE_MS)) != NATS_OK ||
         (status = natsOptions_SetAllowReconnect(opts, false)) != NATS_OK ||
         (status = natsOptions_UseGlobalMessageDelivery(opts, true)) != NATS_OK ||
-        (status = natsOptions_SetErrorHandler(opts, ignore_error, NULL)) != NATS_OK ||
-        (status = natsOptions_SetClosedCB(opts, closed, closure)) != NATS_OK) {
+        (status = natsOptions_SetErrorHandler(opts, error, handlers->closure)) != NATS_OK ||
+        (status = natsOptions_SetClosedCB(opts, handlers->closed, handlers->closure)) != NATS_OK) {
         return status;
     }
     if (socket != NULL) {
@@ -358,14 +358,15 @@ static natsStatus set_all(const struct sluice_nats_settings *s, const char *url,
 }
 
 static sluice_rc connect_one(struct sluice_nats_settings *s, const char *url,
-                             struct sluice_nats_socket *socket, natsConnectionHandler closed,
-                             void *closure, natsConnection **out, struct sluice_err *err)
+                             struct sluice_nats_socket *socket,
+                             const struct sluice_nats_handlers *handlers, natsConnection **out,
+                             struct sluice_err *err)
 {
     natsOptions *opts = NULL;
     char server[URL_SIZE], text[SLUICE_ERR_TEXT_SIZE / 2];
     natsStatus status = natsOptions_Create(&opts);
     int is_set_up = 0;
-    if (status == NATS_OK && (status = set_all(s, url, socket, closed, closure, opts)) == NATS_OK) {
+    if (status == NATS_OK && (status = set_all(s, url, socket, handlers, opts)) == NATS_OK) {
         is_set_up = 1;
         status = natsConnection_Connect(out, opts);
     }
@@ -393,7 +394,7 @@ static sluice_rc connect_one(struct sluice_nats_settings *s, const char *url,
 
 sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *s,
                                        struct sluice_nats_socket *socket,
-                                       natsConnectionHandler closed, void *closure,
+                                       const struct sluice_nats_handlers *handlers,
                                        natsConnection **out, struct sluice_err *err)
 {
     sluice_rc rc = SLUICE_ERR_CONNECTION;
@@ -402,7 +403,7 @@ sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *s,
     pthread_sigmask(SIG_BLOCK, &all, &before);
     for (uint32_t i = 0; i < s->servers_count; i++) {
         const char *url = s->servers[s->servers_next % s->servers_count];
-        rc = connect_one(s, url, socket, closed, closure, out, err);
+        rc = connect_one(s, url, socket, handlers, out, err);
         if (rc == SLUICE_OK) {
             break; /* the next pass begins with the server that was good */
         }

@@ -23,13 +23,20 @@ const char *sluice_nats_settings_warning(const struct sluice_nats_settings *sett
 
 int sluice_nats_settings_use_tls(const struct sluice_nats_settings *settings);
 
+/* Both are called with `closure` on cnats' one callback thread. */
+struct sluice_nats_handlers {
+    natsConnectionHandler closed;
+    natsErrHandler error; /* may be NULL; also for connections that are closed */
+    void *closure;
+};
+
 /* Try each server once, from where the last call stopped. Blocks. ERR_CONNECTION, ERR_AUTH,
- * ERR_CONFIG (files). The connection does not reconnect: `closed` is called once, on cnats'
- * callback thread, when it is over. cnats' threads are made with all signals blocked; with a
- * `socket` there is none that reads or writes, and no ping. */
+ * ERR_CONFIG (files). The connection does not reconnect: `closed` is called once, when it is over.
+ * cnats' threads are made with all signals blocked; with a `socket` there is none that reads or
+ * writes, and no ping. */
 sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *settings,
                                        struct sluice_nats_socket *socket,
-                                       natsConnectionHandler closed, void *closure,
+                                       const struct sluice_nats_handlers *handlers,
                                        natsConnection **out, struct sluice_err *err);
 
 /* Remember the servers of the cluster that this one told of. */

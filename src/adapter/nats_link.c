@@ -24,12 +24,20 @@
 #define PINGS_MISSED_MAX 2u
 #define STUCK_MAX_MS     5000 /* a server that takes nothing for so long is given up */
 #define STOP_POLL_MS     5
+#define REFUSALS_MAX     16u /* on their way to the loop thread; more are dropped */
 
 /* A change of state on its way to the loop thread; outlives its connection. */
 struct state_mail {
     struct sluice_mail mail;
     struct sluice_nats_link *link;
     struct sluice_nats_conn *conn; /* valid unless the link was stopped */
+};
+
+/* What the server denied, on its way to the loop thread. */
+struct refusal_mail {
+    struct sluice_mail mail;
+    struct sluice_nats_link *link;
+    char text[SLUICE_NATS_CONN_TEXT_SIZE];
 };
 
 enum thread_state { THREAD_WAITING, THREAD_CONNECTING, THREAD_ENDED };
@@ -53,10 +61,11 @@ struct sluice_nats_link {
     struct sluice_nats_conn *current; /* what the thread looks after */
     int64_t connecting_since_ms;
     enum thread_state state;
-    int must_stop;
-    int is_flushed; /* what was published before the stop has been taken */
-    int is_leaked;  /* cnats kept a connection: its memory and the link's stay */
-    uint32_t refs;  /* owner, thread, kept connections */
+    uint32_t refusals_posted; /* and not delivered yet */
+    int must_stop;            /* nothing is posted any more */
+    int is_flushed;           /* what was published before the stop has been taken */
+    int is_leaked;            /* cnats kept a connection: its memory and the link's stay */
+    uint32_t refs;            /* owner, thread, kept connections */
 };
 
 static void link_unref(struct sluice_nats_link *link)
@@ -117,6 +126,40 @@ static void deliver_lost(struct sluice_mail *mail)
     }
 }
 
+static void deliver_refused(struct sluice_mail *mail)
+{
+    struct refusal_mail *refusal = (struct refusal_mail *)mail;
+    struct sluice_nats_link *link = refusal->link;
+    pthread_mutex_lock(&link->monitor.lock);
+    link->refusals_posted--;
+    pthread_mutex_unlock(&link->monitor.lock);
+    if (!link->is_stopped) {
+        link->events.on_refused(link->ctx, refusal->text);
+    }
+    free(refusal);
+}
+
+/* cnats' callback thread. */
+static void post_refused(void *ctx, const char *text)
+{
+    struct sluice_nats_link *link = ctx;
+    struct refusal_mail *refusal = malloc(sizeof *refusal);
+    if (refusal == NULL) {
+        return; /* a repetition is told */
+    }
+    refusal->mail.deliver = deliver_refused;
+    refusal->link = link;
+    (void)snprintf(refusal->text, sizeof refusal->text, "%s", text);
+    pthread_mutex_lock(&link->monitor.lock);
+    if (!link->must_stop && link->refusals_posted < REFUSALS_MAX) {
+        link->refusals_posted++;
+        sluice_nats_box_post(link->box, &refusal->mail);
+        refusal = NULL;
+    }
+    pthread_mutex_unlock(&link->monitor.lock);
+    free(refusal);
+}
+
 static struct state_mail *state_mail_create(struct sluice_nats_link *link,
                                             void (*deliver)(struct sluice_mail *))
 {
@@ -156,10 +199,10 @@ static sluice_rc open_conn(struct sluice_nats_link *link, struct sluice_nats_con
 {
     link->up = state_mail_create(link, deliver_up);
     link->down = state_mail_create(link, deliver_down);
-    sluice_rc rc =
-        link->up == NULL || link->down == NULL
-            ? sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory")
-            : sluice_nats_conn_open(link->settings, usable_pump(link), &link->monitor, out, err);
+    sluice_rc rc = link->up == NULL || link->down == NULL
+                       ? sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory")
+                       : sluice_nats_conn_open(link->settings, usable_pump(link), &link->monitor,
+                                               post_refused, link, out, err);
     if (rc != SLUICE_OK) {
         free_unposted(link);
         return rc;

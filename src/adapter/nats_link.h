@@ -32,6 +32,8 @@ struct sluice_nats_link_events {
     void (*on_up)(void *ctx); /* connected, first or again; no subscription exists */
     void (*on_down)(void *ctx, const char *text); /* lost; all taps of it are gone */
     void (*on_lost)(void *ctx, const char *text); /* attempts exhausted: for good */
+    /* The server denied a publish or a subscription, in its words; in a flood not of each. */
+    void (*on_refused)(void *ctx, const char *text);
 };
 
 /* Connect (blocking: at most the connect timeout for each server, three times when the login is

@@ -248,10 +248,15 @@ static void on_lost(void *ctx, const char *text)
     tell(ctx, SLUICE_LINK_LOST, text);
 }
 
+static void on_refused(void *ctx, const char *text)
+{
+    tell(ctx, SLUICE_LINK_REFUSED, text);
+}
+
 sluice_rc sluice_nats_publisher_create(const struct sluice_nats_publisher_config *config,
                                        struct sluice_publisher **out, struct sluice_err *err)
 {
-    static const struct sluice_nats_link_events events = {on_up, on_down, on_lost};
+    static const struct sluice_nats_link_events events = {on_up, on_down, on_lost, on_refused};
     sluice_rc rc;
     struct nats_publisher *p = calloc(1, sizeof *p);
     if (p == NULL || (p->box = sluice_nats_box_create(config->mailbox)) == NULL) {
@@ -262,8 +267,8 @@ sluice_rc sluice_nats_publisher_create(const struct sluice_nats_publisher_config
     p->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_MS;
     p->on_link = config->on_link;
     p->ctx = config->ctx;
-    if ((rc = sluice_nats_link_create(&config->nats, config->loop, p->box, &events, p, &p->link, err)) !=
-        SLUICE_OK) {
+    if ((rc = sluice_nats_link_create(&config->nats, config->loop, p->box, &events, p, &p->link,
+                                      err)) != SLUICE_OK) {
         goto fail;
     }
     p->requests = sluice_nats_requests_create(config->loop, p->box, p->link);

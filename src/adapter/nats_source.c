@@ -450,6 +450,12 @@ static void on_lost(void *ctx, const char *text)
     s->events.on_link(s->ctx, SLUICE_LINK_LOST, text);
 }
 
+static void on_refused(void *ctx, const char *text)
+{
+    struct nats_source *s = ctx;
+    s->events.on_link(s->ctx, SLUICE_LINK_REFUSED, text);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct nats_source *s = timer->data;
@@ -695,7 +701,7 @@ static uint64_t tick_ms(int64_t ack_wait_ms)
 sluice_rc sluice_nats_source_create(const struct sluice_nats_source_config *config,
                                     struct sluice_source **out, struct sluice_err *err)
 {
-    static const struct sluice_nats_link_events link_events = {on_up, on_down, on_lost};
+    static const struct sluice_nats_link_events link_events = {on_up, on_down, on_lost, on_refused};
     sluice_rc rc;
     struct nats_source *s = calloc(1, sizeof *s);
     if (s == NULL || (s->stream = strdup(config->stream)) == NULL ||

@@ -9,6 +9,7 @@
 #include "run/boot.h"
 #include "run/mailbox.h"
 #include "run/nats_target.h"
+#include "run/refusals.h"
 #include "run/runtime.h"
 #include "run/watch.h"
 #include "run/worker_config.h"
@@ -26,6 +27,7 @@ struct boot {
     struct sluice_http *http[SLUICE_SERVICES_MAX]; /* one each: a slow service must not hold the
                                                       connections of the others */
     struct sluice_publisher *publisher;
+    struct sluice_refusals refusals; /* of the publisher's connection; loop thread */
     struct sluice_journal *journal;
     struct sluice_source *source;
     struct sluice_plugin plugin;

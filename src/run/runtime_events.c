@@ -10,6 +10,10 @@
 static void on_link(void *ctx, enum sluice_link_state state, const char *text)
 {
     struct runtime *rt = ctx;
+    if (state == SLUICE_LINK_REFUSED) {
+        sluice_refusals_tell(&rt->refusals, "pull", text, sluice_mono_ms());
+        return;
+    }
     struct sluice_event ev = {.kind = state == SLUICE_LINK_UP ? SLUICE_EV_CONNECTED
                                                               : SLUICE_EV_DISCONNECTED};
     ev.connected.journal_in_use = rt->config.journal_in_use;

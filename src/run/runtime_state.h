@@ -5,6 +5,7 @@
 #define SLUICE_RUN_RUNTIME_STATE_H
 
 #include "run/log.h"
+#include "run/refusals.h"
 #include "run/runtime.h"
 
 struct runtime {
@@ -29,6 +30,7 @@ struct runtime {
     /* The journal's failures: in a row, not told in the log yet, and when the next line may be. */
     uint32_t journal_failures, journal_untold;
     int64_t journal_line_ms;
+    struct sluice_refusals refusals;
     _Atomic int end, is_connected;
 };
 

@@ -21,7 +21,7 @@ struct world {
     struct test_loop loop;
     struct sluice_nats_box *box;
     struct sluice_nats_link *link;
-    int ups, downs, losts;
+    int ups, downs, losts, refusals;
     char text[512];
     atomic_int messages, released;
     char last[256];
@@ -59,7 +59,14 @@ static void on_lost(void *ctx, const char *text)
     (void)snprintf(w->text, sizeof w->text, "%s", text);
 }
 
-static const struct sluice_nats_link_events events = {on_up, on_down, on_lost};
+static void on_refused(void *ctx, const char *text)
+{
+    struct world *w = ctx;
+    w->refusals++;
+    (void)snprintf(w->text, sizeof w->text, "%s", text);
+}
+
+static const struct sluice_nats_link_events events = {on_up, on_down, on_lost, on_refused};
 
 static void open_world(struct world *w, const char *extra)
 {
@@ -518,6 +525,43 @@ static void a_credentials_file_logs_in(void **state)
     close_world(&w);
 }
 
+static int is_refused(void *ctx)
+{
+    return ((struct world *)ctx)->refusals == 1;
+}
+
+static int is_refused_twice(void *ctx)
+{
+    return ((struct world *)ctx)->refusals == 2;
+}
+
+static void what_the_server_denies_is_told(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w,
+               "authorization { users: [ { user: u, password: p, permissions: {\n"
+               "publish: { deny: [\"denied.>\"] }, subscribe: { deny: [\"secret.>\"] } } } ] }");
+    open_link(&w, (struct sluice_nats_options){.user = "u", .password = "p"});
+    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    assert_int_equal(sluice_nats_link_publish(w.link, "denied.a", NULL, NULL, 0, "x", 1),
+                     SLUICE_NATS_SENT);
+    test_loop_until(&w.loop, is_refused, &w, "the refused publish");
+    assert_non_null(strstr(w.text, "Publish"));
+    assert_non_null(strstr(w.text, "denied.a"));
+    assert_non_null(sluice_nats_link_subscribe(w.link, "secret.b", on_message, on_released, &w));
+    test_loop_until(&w.loop, is_refused_twice, &w, "the refused subscription");
+    assert_non_null(strstr(w.text, "secret.b"));
+    assert_int_equal(w.downs, 0);
+    /* Refusals that meet the stop. */
+    for (int i = 0; i < 500; i++) {
+        assert_int_equal(sluice_nats_link_publish(w.link, "denied.a", NULL, NULL, 0, "x", 1),
+                         SLUICE_NATS_SENT);
+    }
+    close_world(&w);
+    assert_int_equal(w.refusals, 2);
+}
+
 /* A CA, a server's and a client's certificate in `folder`; 0 without the openssl program. */
 static int make_certificates(const char *folder)
 {
@@ -653,6 +697,7 @@ int main(void)
         cmocka_unit_test(settings_that_cannot_be_right_are_refused),
         cmocka_unit_test(an_nkey_seed_logs_in),
         cmocka_unit_test(a_credentials_file_logs_in),
+        cmocka_unit_test(what_the_server_denies_is_told),
         cmocka_unit_test(tls_in_both_directions),
         cmocka_unit_test(a_server_that_requires_tls_unasked_gets_threads),
         cmocka_unit_test(a_broken_seed_is_refused_without_showing_it),

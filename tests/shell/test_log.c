@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "run/log.h"
+#include "run/refusals.h"
 #include "run/report.h"
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -263,10 +264,36 @@ static void more_secrets_than_can_be_kept_hide_all_text(void **state)
     assert_null(strstr(caught, "secret-"));
 }
 
+static int are_told(struct sluice_refusals *r, const char *text, int64_t now_ms)
+{
+    CATCH(sluice_refusals_tell(r, "pull", text, now_ms));
+    return strstr(caught, "nats.refused") != NULL && strstr(caught, text) != NULL;
+}
+
+static void a_refusal_is_told_once_a_minute(void **state)
+{
+    (void)state;
+    struct sluice_refusals r = {0};
+    char text[32];
+    sluice_log_open(SLUICE_LOG_INFO, 0, 0);
+    assert_true(are_told(&r, "denied", 5));
+    assert_false(are_told(&r, "denied", 5 + SLUICE_REFUSALS_MINUTE_MS - 1));
+    assert_true(are_told(&r, "denied", 5 + SLUICE_REFUSALS_MINUTE_MS));
+    assert_non_null(strstr(caught, "untold=1"));
+    assert_non_null(strstr(caught, "link=pull"));
+    for (unsigned i = 1; i < SLUICE_REFUSALS_MAX; i++) {
+        (void)snprintf(text, sizeof text, "subject %u", i);
+        assert_true(are_told(&r, text, 70000));
+    }
+    assert_false(are_told(&r, "one more", 70000));
+    assert_true(are_told(&r, "one more", 70000 + SLUICE_REFUSALS_MINUTE_MS));
+}
+
 int main(void)
 {
     (void)unsetenv("NO_COLOR");
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_refusal_is_told_once_a_minute),
         cmocka_unit_test(text_line_has_level_event_and_fields),
         cmocka_unit_test(json_line_parses),
         cmocka_unit_test(unknown_value_is_left_out),
