@@ -119,6 +119,18 @@ def a_connection_lost_for_good_ends_with_exit_1(s):
     s.expect_done(1)
 
 
+def what_the_server_denies_is_told(s):
+    s.nats_server.extra = """authorization { users: [ { user: "%s", password: "%s" }, { user: "some", password: "some",
+        permissions: { publish: { deny: ["$JS.API.CONSUMER.MSG.NEXT.>"] } } } ] }
+        """ % (s.nats_server.user, s.nats_server.password)
+    s.nats_server.restart()
+    s.start_worker(NATS_USER="some", NATS_PASSWORD="some")
+    wait_for("the log says so", lambda: any(e["event"] == "nats.refused" for e in s.events()))
+    told = [e for e in s.events() if e["event"] == "nats.refused"]
+    check(len(told) == 1 and told[0]["level"] == "warn" and told[0]["link"] == "pull", f"told {told}")
+    check("$JS.API.CONSUMER.MSG.NEXT." in told[0]["text"], told[0]["text"])
+
+
 def an_exceeded_grace_ends_with_exit_4_and_gives_back(s):
     s.llm_http("/control", {"latency-ms": 60000})
     w = s.start_worker(SLUICE_SHUTDOWN_GRACE=1)
