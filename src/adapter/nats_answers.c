@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "adapter/nats_answers.h"
+
+#include "adapter/nats_clock.h"
+#include "codec/fixed.h"
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SUBJECT_SIZE     512u
+#define STATUS_SIZE      160u
+#define CHECK_TIMEOUT_MS 5000
+#define INFO_SIZE_MAX    65536u
+
+enum note_kind { NOTE_SETTLED, NOTE_ECHO, NOTE_CHECK };
+
+/* An answer, or an operation that failed at once, on its way to the loop thread. */
+struct note {
+    struct sluice_mail mail; /* first */
+    struct sluice_nats_answers *answers;
+    enum note_kind kind;
+    int64_t read_ms; /* 0: no sign of the server */
+    int64_t sent_ms;
+    uint64_t number; /* op */
+    int is_answered;
+    size_t body_len;
+    char body[];
+};
+
+/* ---- What the loop is told ---- */
+
+/* Does the answer to CONSUMER.INFO say that it exists? */
+static int read_info(const struct note *note)
+{
+    cJSON *json = note->is_answered ? cJSON_ParseWithLength(note->body, note->body_len) : NULL;
+    const cJSON *error = cJSON_GetObjectItemCaseSensitive(json, "error");
+    const cJSON *code = cJSON_GetObjectItemCaseSensitive(error, "code");
+    int exists = -1;
+    if (cJSON_IsNumber(code) && code->valueint == 404) {
+        exists = 0;
+    } else if (error == NULL && cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(json, "config"))) {
+        exists = 1;
+    }
+    cJSON_Delete(json);
+    return exists;
+}
+
+static void end_check(struct sluice_nats_answers *answers, int exists)
+{
+    if (answers->check_until_ms != 0) {
+        answers->check_until_ms = 0;
+        answers->intake->events.on_consumer(answers->intake->ctx, exists);
+    }
+}
+
+static void deliver_note(struct sluice_mail *mail)
+{
+    struct note *note = (struct note *)mail;
+    struct sluice_nats_intake *intake = note->answers->intake;
+    if (intake->is_closed) {
+        free(note);
+        return;
+    }
+    if (note->read_ms != 0) {
+        sluice_nats_intake_alive(intake, note->read_ms);
+    }
+    switch (note->kind) {
+    case NOTE_SETTLED:
+        intake->events.on_settled(intake->ctx, note->number, note->is_answered, note->sent_ms);
+        break;
+    case NOTE_CHECK:
+        end_check(note->answers, read_info(note));
+        break;
+    case NOTE_ECHO:
+        break;
+    }
+    free(note);
+}
+
+/* Without memory there is no note: an answer that was not read, for which every sender has a
+ * deadline. */
+static struct note *note_create(struct sluice_nats_answers *answers, enum note_kind kind,
+                                const void *body, size_t body_len)
+{
+    struct note *note = malloc(sizeof *note + body_len);
+    if (note == NULL) {
+        return NULL;
+    }
+    memset(note, 0, sizeof *note);
+    note->mail.deliver = deliver_note;
+    note->answers = answers;
+    note->kind = kind;
+    note->body_len = body_len;
+    if (body_len > 0) {
+        memcpy(note->body, body, body_len);
+    }
+    return note;
+}
+
+static void post_settled(struct sluice_nats_answers *answers, uint64_t op, int is_answered)
+{
+    struct note *note = note_create(answers, NOTE_SETTLED, NULL, 0);
+    if (note != NULL) {
+        note->number = op;
+        note->is_answered = is_answered;
+        note->sent_ms = sluice_nats_now_ms();
+        sluice_nats_box_post(answers->intake->box, &note->mail);
+    }
+}
+
+/* ---- Callbacks on the delivery thread ---- */
+
+/* An answer to a settle (s), an echo (e) or a check (c): the subject carries number and time of
+ * sending, so nothing needs to be kept for an operation that is open. */
+static void on_answer(void *ctx, const struct sluice_nats_message *message)
+{
+    struct sluice_nats_wire *wire = ctx;
+    const char *rest = sluice_nats_wire_rest(wire, message->subject);
+    char text[STATUS_SIZE];
+    uint64_t number, sent;
+    if (rest == NULL || strncmp(rest, ".a.", 3) != 0 || rest[3] == '\0') {
+        return;
+    }
+    char kind = rest[3];
+    rest += 4;
+    if (!sluice_nats_wire_number(&rest, &number) || !sluice_nats_wire_number(&rest, &sent) ||
+        sent > INT64_MAX) {
+        return;
+    }
+    int64_t now = sluice_nats_now_ms(), sent_ms = (int64_t)sent;
+    if (sent_ms > wire->horizon_ms && sent_ms <= now) {
+        wire->horizon_ms = sent_ms;
+    }
+    enum note_kind what = kind == 's' ? NOTE_SETTLED : kind == 'c' ? NOTE_CHECK : NOTE_ECHO;
+    size_t len = what == NOTE_CHECK && message->body_len <= INFO_SIZE_MAX ? message->body_len : 0;
+    struct note *note = note_create(wire->answers, what, message->body, len);
+    if (note != NULL) {
+        note->read_ms = now;
+        note->number = number;
+        note->sent_ms = sent_ms;
+        /* Only an empty answer can be the server's "nobody listens there". */
+        note->is_answered =
+            message->body_len > 0 || sluice_nats_message_status(message, text, sizeof text) != 503;
+        sluice_nats_box_post(wire->answers->intake->box, &note->mail);
+    }
+}
+
+static void on_released(void *ctx)
+{
+    sluice_nats_wire_unref(ctx);
+}
+
+/* ---- Operations ---- */
+
+int sluice_nats_answers_listen(struct sluice_nats_answers *answers, struct sluice_nats_wire *wire)
+{
+    char subject[SUBJECT_SIZE];
+    wire->answers = answers;
+    sluice_nats_wire_ref(wire);
+    (void)snprintf(subject, sizeof subject, "%s.a.>", wire->inbox);
+    return sluice_nats_link_subscribe(answers->intake->link, subject, on_answer, on_released,
+                                      wire) != NULL;
+}
+
+void sluice_nats_answers_settle(struct sluice_nats_answers *answers, uint64_t op, const char *reply,
+                                enum sluice_verb verb, int64_t delay_ms)
+{
+    static const char *const words[] = {"+ACK", "-NAK", "+WPI", "+TERM"};
+    const struct sluice_nats_intake *in = answers->intake;
+    char inbox[SUBJECT_SIZE], body[64];
+    struct sluice_fixed word = sluice_fixed_in(body, sizeof body);
+    struct sluice_fixed to = sluice_fixed_in(inbox, sizeof inbox);
+    sluice_fixed_text(&word, words[verb]);
+    if (verb == SLUICE_VERB_NAK && delay_ms > 0) {
+        sluice_fixed_text(&word, " {\"delay\":");
+        sluice_fixed_int64(&word, delay_ms * 1000000);
+        sluice_fixed_text(&word, "}");
+    }
+    sluice_fixed_text(&to, in->wire == NULL ? "" : in->wire->inbox);
+    sluice_fixed_text(&to, ".a.s.");
+    sluice_fixed_hex(&to, op);
+    sluice_fixed_text(&to, ".");
+    sluice_fixed_hex(&to, (uint64_t)sluice_nats_now_ms());
+    if (answers->is_unconfirmed && in->wire != NULL) {
+        (void)sluice_nats_link_publish(in->link, reply, NULL, NULL, 0, body, word.len);
+        post_settled(answers, op, 1);
+        return;
+    }
+    if (in->wire == NULL || sluice_nats_link_publish(in->link, reply, inbox, NULL, 0, body,
+                                                     word.len) != SLUICE_NATS_SENT) {
+        post_settled(answers, op, 0);
+    }
+}
+
+void sluice_nats_answers_check(struct sluice_nats_answers *answers)
+{
+    const struct sluice_nats_intake *in = answers->intake;
+    char subject[SUBJECT_SIZE], reply[SUBJECT_SIZE];
+    int64_t now = sluice_nats_now_ms();
+    if (answers->check_until_ms != 0) {
+        return; /* one answer serves both */
+    }
+    answers->check_until_ms = now + CHECK_TIMEOUT_MS;
+    if (in->wire != NULL) {
+        (void)snprintf(subject, sizeof subject, "%s.CONSUMER.INFO.%s.%s",
+                       sluice_nats_link_api_prefix(in->link), in->stream, in->consumer);
+        (void)snprintf(reply, sizeof reply, "%s.a.c.0.%" PRIx64, in->wire->inbox, (uint64_t)now);
+        /* Silence ends with the deadline. */
+        (void)sluice_nats_link_publish(in->link, subject, reply, NULL, 0, "", 0);
+    }
+}
+
+void sluice_nats_answers_echo(struct sluice_nats_answers *answers)
+{
+    const struct sluice_nats_intake *in = answers->intake;
+    char subject[SUBJECT_SIZE];
+    if (in->wire != NULL) {
+        (void)snprintf(subject, sizeof subject, "%s.a.e.0.%" PRIx64, in->wire->inbox,
+                       (uint64_t)sluice_nats_now_ms());
+        (void)sluice_nats_link_publish(in->link, subject, NULL, NULL, 0, "", 0);
+    }
+}
+
+void sluice_nats_answers_tick(struct sluice_nats_answers *answers, int64_t now_ms)
+{
+    if (answers->check_until_ms != 0 && now_ms > answers->check_until_ms) {
+        end_check(answers, -1);
+    }
+}
+
+void sluice_nats_answers_down(struct sluice_nats_answers *answers)
+{
+    end_check(answers, -1);
+}

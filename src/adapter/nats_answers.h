@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a source sends and is answered on its inbox: verdicts, echoes of its own, and whether its
+ * consumer exists. For nats_source.c alone. */
+#ifndef SLUICE_ADAPTER_NATS_ANSWERS_H
+#define SLUICE_ADAPTER_NATS_ANSWERS_H
+
+#include "adapter/nats_intake.h"
+
+struct sluice_nats_answers {
+    struct sluice_nats_intake *intake;
+    int64_t check_until_ms; /* 0: no check is open */
+    int is_unconfirmed;     /* for `sluice bench` alone: settles count as answered when sent */
+};
+
+/* All: loop thread. */
+
+/* Listen for answers on a new connection; 0 when it cannot. */
+int sluice_nats_answers_listen(struct sluice_nats_answers *answers, struct sluice_nats_wire *wire);
+
+/* See port/source.h. */
+void sluice_nats_answers_settle(struct sluice_nats_answers *answers, uint64_t op, const char *reply,
+                                enum sluice_verb verb, int64_t delay_ms);
+void sluice_nats_answers_check(struct sluice_nats_answers *answers);
+
+/* Send a message to ourselves: it brings the horizon forward when it comes back. */
+void sluice_nats_answers_echo(struct sluice_nats_answers *answers);
+
+/* Nobody knows whether the consumer exists: a check that is open ends so when its time is over, or
+ * when the connection is gone. */
+void sluice_nats_answers_tick(struct sluice_nats_answers *answers, int64_t now_ms);
+void sluice_nats_answers_down(struct sluice_nats_answers *answers);
+
+#endif
