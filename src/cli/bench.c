@@ -167,7 +167,7 @@ static void latency_add(struct bench *b, enum bench_store store, uint32_t second
 
 static void boot_add(struct bench *b, enum bench_store store)
 {
-    struct bench_cell c = {.kind = BENCH_BOOT, .store = store, .in_flight = 256};
+    struct bench_cell c = {.kind = BENCH_BOOT, .store = store, .in_flight = 256, .count = 20};
     (void)snprintf(c.name, sizeof c.name, "%s boot", bench_store_names[store]);
     cell_add(b, c);
 }
@@ -221,10 +221,14 @@ static int cells_make(struct bench *b)
                                     .kind = BENCH_RAW_NATS,
                                     .in_flight = 256,
                                     .count = raw < most ? raw : most});
-    cell_add(b, (struct bench_cell){.name = "raw curl",
+    cell_add(b, (struct bench_cell){.name = "raw curl, one at a time",
                                     .kind = BENCH_RAW_CURL,
                                     .in_flight = 1,
                                     .count = b->is_quick ? 1000 : 5000});
+    cell_add(b, (struct bench_cell){.name = "raw curl, 256 in flight",
+                                    .kind = BENCH_RAW_CURL,
+                                    .in_flight = 256,
+                                    .count = b->is_quick ? 1500 : 10000});
     if (is_own(b)) {
         return own_add(b);
     }
@@ -244,13 +248,19 @@ static int cells_make(struct bench *b)
     if (b->is_quick) {
         latency_add(b, BENCH_SQLITE, 1);
     } else {
+        cell_add(b, (struct bench_cell){.name = "raw curl, 2000 in flight, 500 ms",
+                                        .kind = BENCH_RAW_CURL,
+                                        .in_flight = 2000,
+                                        .latency_us = 500000,
+                                        .count = 10000});
         guarantees_add(b, 10000);
         replicas_add(b);
     }
     return 0;
 }
 
-/* Peak memory beyond that of the same store's idle worker, for each slot. */
+/* Peak memory beyond that of the same store's worker that has done a few messages one by one: its
+ * code is mapped, its clients are connected. */
 static void memory_each(struct bench *b)
 {
     for (int i = 0; i < b->count; i++) {
@@ -258,9 +268,9 @@ static void memory_each(struct bench *b)
         for (int j = 0; j < b->count && c->kind == BENCH_THROUGHPUT && c->in_flight >= 256; j++) {
             const struct bench_cell *boot = &b->cells[j];
             if (boot->kind == BENCH_BOOT && boot->store == c->store) {
-                double idle = bench_median(&boot->figures[BENCH_RSS_IDLE_KIB]);
+                double warm = bench_median(&boot->figures[BENCH_RSS_WARM_KIB]);
                 for (int k = 0; k < c->figures[BENCH_RSS_PEAK_KIB].count; k++) {
-                    double more = c->figures[BENCH_RSS_PEAK_KIB].values[k] - idle * c->replicas;
+                    double more = c->figures[BENCH_RSS_PEAK_KIB].values[k] - warm * c->replicas;
                     bench_add(c, BENCH_KIB_EACH, more / c->in_flight / c->replicas);
                 }
             }
@@ -346,7 +356,8 @@ static int bench_all(struct bench *b, const char *compare)
 }
 
 /* A child of the bench; not for people. */
-static int role_run(const char *role, const char *path, const char *url, uint32_t count)
+static int role_run(const char *role, const char *path, const char *url, uint32_t count,
+                    uint32_t at_once)
 {
     int fd = open(path == NULL ? "" : path, O_RDWR | O_CLOEXEC);
     struct stat st;
@@ -360,7 +371,7 @@ static int role_run(const char *role, const char *path, const char *url, uint32_
         return 1;
     }
     return strcmp(role, "responder") == 0  ? bench_responder(page)
-           : strcmp(role, "raw-curl") == 0 ? bench_raw_curl(page, url, count)
+           : strcmp(role, "raw-curl") == 0 ? bench_raw_curl(page, url, count, at_once)
                                            : bench_raw_nats(page, url, count);
 }
 
@@ -401,7 +412,8 @@ static int run(int argc, char **argv)
         fprintf(stderr, "sluice bench: unknown argument \"%s\"; see --help\n", argv[1]);
         return 2;
     }
-    return role != NULL ? role_run(role, shared, url, (uint32_t)count) : bench_all(&b, compare);
+    return role != NULL ? role_run(role, shared, url, (uint32_t)count, (uint32_t)b.in_flight)
+                        : bench_all(&b, compare);
 }
 
 extern const struct sluice_command sluice_command_bench;

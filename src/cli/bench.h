@@ -21,7 +21,7 @@ struct bench_shared {
     _Atomic uint32_t llm_port;
     _Atomic uint32_t latency_us, jitter_us; /* of the responder; may change while it runs */
     _Atomic uint64_t calls, connections, bytes_in, bytes_out;
-    _Atomic uint64_t raw_cpu_ns, raw_count; /* of a raw program, when it is done */
+    _Atomic uint64_t raw_cpu_ns, raw_count, raw_kib; /* of a raw program, when it is done */
 };
 
 enum bench_store { BENCH_NULL, BENCH_SQLITE, BENCH_MONGODB, BENCH_STORES };
@@ -51,6 +51,7 @@ enum bench_figure {
     BENCH_ADDED_P50_MS,
     BENCH_ADDED_P99_MS,
     BENCH_RSS_IDLE_KIB,
+    BENCH_RSS_WARM_KIB,
     BENCH_RSS_PEAK_KIB,
     BENCH_KIB_EACH,
     BENCH_CONNECTIONS,
@@ -79,7 +80,7 @@ struct bench_cell {
 int bench_rig_open(struct bench_rig *r);
 void bench_rig_close(struct bench_rig *r);
 int bench_worker_start(struct bench_rig *r, const struct bench_cell *cell);
-int bench_role_start(struct bench_rig *r, const char *role, uint32_t count);
+int bench_role_start(struct bench_rig *r, const char *role, const struct bench_cell *cell);
 /* `sluice init` with the settings of the cell's worker. */
 int bench_provision(struct bench_rig *r, const struct bench_cell *cell);
 int64_t bench_now_ns(void);
@@ -88,6 +89,9 @@ int64_t bench_workers_cpu_ns(const struct bench_rig *r);
 int64_t bench_all_cpu_ns(const struct bench_rig *r); /* of all processes of the measurement */
 long bench_workers_kib(const struct bench_rig *r,
                        const char *field); /* their sum; -1: one is gone */
+long bench_self_kib(const char *field);
+/* From now on VmHWM is the peak since this call. */
+void bench_workers_forget_peak(const struct bench_rig *r);
 int bench_workers_run(struct bench_rig *r);
 void bench_workers_stop(struct bench_rig *r);
 /* GET; the status, 0 when nobody answers. The body, cut to `size`, ends with NUL. */
@@ -119,7 +123,8 @@ int bench_responder(struct bench_shared *shared);
 uint32_t bench_delay_us(uint32_t message, uint32_t latency_us, uint32_t jitter_us);
 
 /* ---- bench_curl.c ---- */
-int bench_raw_curl(struct bench_shared *shared, const char *url, uint32_t count);
+/* `count` calls over `at_once` connections, which are warm before. */
+int bench_raw_curl(struct bench_shared *shared, const char *url, uint32_t count, uint32_t at_once);
 
 int bench_is_interrupted(void); /* bench.c: somebody wants it to end */
 

@@ -91,6 +91,24 @@ long bench_workers_kib(const struct bench_rig *r, const char *field)
     return sum;
 }
 
+long bench_self_kib(const char *field)
+{
+    return status_kib(getpid(), field);
+}
+
+void bench_workers_forget_peak(const struct bench_rig *r)
+{
+    for (uint32_t i = 0; i < r->workers_count; i++) {
+        char path[64];
+        (void)snprintf(path, sizeof path, "/proc/%ld/clear_refs", (long)r->workers[i].pid);
+        FILE *f = fopen(path, "we");
+        if (f != NULL) {
+            (void)fputs("5", f); /* proc(5): resets the peak */
+            (void)fclose(f);
+        }
+    }
+}
+
 int bench_workers_run(struct bench_rig *r)
 {
     for (uint32_t i = 0; i < r->workers_count; i++) {
@@ -388,10 +406,12 @@ int bench_worker_start(struct bench_rig *r, const struct bench_cell *cell)
     return code;
 }
 
-int bench_role_start(struct bench_rig *r, const char *role, uint32_t count)
+int bench_role_start(struct bench_rig *r, const char *role, const struct bench_cell *cell)
 {
     char number[16];
-    (void)snprintf(number, sizeof number, "%u", count);
+    char at_once[16];
+    (void)snprintf(number, sizeof number, "%u", cell->count);
+    (void)snprintf(at_once, sizeof at_once, "%u", cell->in_flight);
     char *const argv[] = {r->self,
                           (char *)"bench",
                           (char *)"--role",
@@ -402,6 +422,8 @@ int bench_role_start(struct bench_rig *r, const char *role, uint32_t count)
                           strcmp(role, "raw-curl") == 0 ? r->llm_url : r->nats_url,
                           (char *)"--count",
                           number,
+                          (char *)"--in-flight",
+                          at_once,
                           NULL};
     r->workers_count = 1;
     return child_start(&r->workers[0], argv, NULL, -1) ? 0 : fail(role, "cannot be started");

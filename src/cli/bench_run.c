@@ -10,6 +10,7 @@
 
 #define RUN_LIMIT_MS 120000
 #define SETTLE_MS    300 /* until the idle figures are taken */
+#define BOOT_RATE    100 /* a second: one message at a time */
 #define PAGE_SIZE    (256u * 1024u)
 
 static int fail(const struct bench_cell *cell, const char *why)
@@ -35,7 +36,30 @@ static double answered_ms(struct bench_rig *r, const char *path, int64_t start_n
     return (double)(bench_now_ns() - start_ns) / 1e6;
 }
 
-static int run_boot(struct bench_rig *r, struct bench_cell *cell)
+/* Until all outputs are there. */
+static int wait_for_outputs(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell)
+{
+    uint32_t all = cell->warm + cell->count;
+    int64_t end = child_now_ms() + RUN_LIMIT_MS;
+    char why[96];
+    while (bench_load_seen(l) < all) {
+        if (!bench_workers_run(r)) {
+            return fail(cell, "the measured process has ended");
+        }
+        if (bench_is_interrupted()) {
+            return fail(cell, "interrupted");
+        }
+        if (child_now_ms() > end) {
+            (void)snprintf(why, sizeof why, "%u of %u outputs in %d s", bench_load_seen(l), all,
+                           RUN_LIMIT_MS / 1000);
+            return fail(cell, why);
+        }
+        child_pause_ms(2);
+    }
+    return 0;
+}
+
+static int run_boot(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell, size_t size)
 {
     int64_t start = bench_now_ns();
     if (bench_worker_start(r, cell) != 0) {
@@ -51,7 +75,12 @@ static int run_boot(struct bench_rig *r, struct bench_cell *cell)
     bench_add(cell, BENCH_PROBE_MS, probe);
     bench_add(cell, BENCH_READY_MS, ready);
     bench_add(cell, BENCH_RSS_IDLE_KIB, (double)rss);
-    return 0;
+    bench_load_watch(l, r, cell);
+    int code = bench_load_fill(l, cell->count, BOOT_RATE, size);
+    if (code == 0 && (code = wait_for_outputs(r, l, cell)) == 0) {
+        bench_add(cell, BENCH_RSS_WARM_KIB, (double)bench_workers_kib(r, "VmRSS"));
+    }
+    return code;
 }
 
 /* What the worker's own connections sent and received, as the server counted. */
@@ -78,29 +107,6 @@ static void nats_traffic(struct bench_rig *r, double *messages, double *bytes)
         }
     }
     cJSON_Delete(json);
-}
-
-/* Until all outputs are there. */
-static int wait_for_outputs(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell)
-{
-    uint32_t all = cell->warm + cell->count;
-    int64_t end = child_now_ms() + RUN_LIMIT_MS;
-    char why[96];
-    while (bench_load_seen(l) < all) {
-        if (!bench_workers_run(r)) {
-            return fail(cell, "the measured process has ended");
-        }
-        if (bench_is_interrupted()) {
-            return fail(cell, "interrupted");
-        }
-        if (child_now_ms() > end) {
-            (void)snprintf(why, sizeof why, "%u of %u outputs in %d s", bench_load_seen(l), all,
-                           RUN_LIMIT_MS / 1000);
-            return fail(cell, why);
-        }
-        child_pause_ms(2);
-    }
-    return 0;
 }
 
 static void take_figures(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell)
@@ -171,9 +177,10 @@ static int run_pipeline(struct bench_rig *r, struct bench_load *l, struct bench_
         return code;
     }
     bench_load_watch(l, r, cell);
-    if (is_paced && answered_ms(r, "/readyz", 0) < 0) {
+    if (answered_ms(r, "/readyz", 0) < 0) {
         return fail(cell, "the worker did not get ready");
     }
+    bench_workers_forget_peak(r); /* of the boot */
     if (is_paced && (code = bench_load_fill(l, all, cell->rate, size)) != 0) {
         return code;
     }
@@ -194,7 +201,7 @@ static int run_raw(struct bench_rig *r, struct bench_load *l, struct bench_cell 
     }
     atomic_store(&r->shared->raw_count, 0);
     int64_t start = bench_now_ns();
-    if (bench_role_start(r, is_curl ? "raw-curl" : "raw-nats", cell->count) != 0) {
+    if (bench_role_start(r, is_curl ? "raw-curl" : "raw-nats", cell) != 0) {
         return 1;
     }
     while (bench_workers_run(r) && bench_now_ns() - start < 60000000000) {
@@ -208,6 +215,9 @@ static int run_raw(struct bench_rig *r, struct bench_load *l, struct bench_cell 
     bench_add(cell, BENCH_CPU_US,
               (double)atomic_load(&r->shared->raw_cpu_ns) / 1e3 / (double)calls);
     bench_add(cell, BENCH_RATE, (double)calls * 1e9 / wall);
+    if (is_curl && cell->in_flight > 1) {
+        bench_add(cell, BENCH_KIB_EACH, (double)atomic_load(&r->shared->raw_kib) / cell->in_flight);
+    }
     return 0;
 }
 
@@ -226,7 +236,7 @@ int bench_run_cell(struct bench_rig *r, struct bench_load *l, struct bench_cell 
     }
     if (code == 0) {
         code = is_raw                     ? run_raw(r, l, cell, size)
-               : cell->kind == BENCH_BOOT ? run_boot(r, cell)
+               : cell->kind == BENCH_BOOT ? run_boot(r, l, cell, size)
                                           : run_pipeline(r, l, cell, size);
     }
     bench_workers_stop(r);
