@@ -221,6 +221,11 @@ static int cells_make(struct bench *b)
                                     .kind = BENCH_RAW_NATS,
                                     .in_flight = 256,
                                     .count = raw < most ? raw : most});
+    cell_add(b, (struct bench_cell){.name = "raw cnats, journal, confirmed ACK",
+                                    .kind = BENCH_RAW_NATS,
+                                    .in_flight = 256,
+                                    .count = raw < most ? raw : most,
+                                    .is_whole = 1});
     cell_add(b, (struct bench_cell){.name = "raw curl, one at a time",
                                     .kind = BENCH_RAW_CURL,
                                     .in_flight = 1,
@@ -370,9 +375,10 @@ static int role_run(const char *role, const char *path, const char *url, uint32_
     if (page == MAP_FAILED) {
         return 1;
     }
-    return strcmp(role, "responder") == 0  ? bench_responder(page)
-           : strcmp(role, "raw-curl") == 0 ? bench_raw_curl(page, url, count, at_once)
-                                           : bench_raw_nats(page, url, count);
+    return strcmp(role, "responder") == 0 ? bench_responder(page)
+           : strcmp(role, "raw-curl") == 0
+               ? bench_raw_curl(page, url, count, at_once)
+               : bench_raw_nats(page, url, count, strcmp(role, "raw-nats-whole") == 0);
 }
 
 static int run(int argc, char **argv)

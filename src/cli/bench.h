@@ -73,6 +73,7 @@ struct bench_cell {
     uint32_t in_flight, latency_us, jitter_us, warm, count, rate;
     uint32_t replicas, outputs; /* at least 1 */
     int is_unjournaled, is_unconfirmed;
+    int is_whole; /* of the raw cnats program: journal and confirmed ACK as well */
     struct bench_series figures[BENCH_FIGURES];
 };
 
@@ -116,7 +117,7 @@ struct bench_times bench_load_times(struct bench_load *l);
 /* Time of message `i` from publishing to its output, -1: none came. */
 int64_t bench_load_took_ns(const struct bench_load *l, uint32_t i);
 /* It measures itself: its outputs may be under way when it has long done its work. */
-int bench_raw_nats(struct bench_shared *shared, const char *url, uint32_t count);
+int bench_raw_nats(struct bench_shared *shared, const char *url, uint32_t count, int is_whole);
 
 /* ---- bench_responder.c ---- */
 int bench_responder(struct bench_shared *shared);

@@ -75,12 +75,14 @@ static void figure_print(const struct bench_cell *cell, enum bench_figure f, int
     }
 }
 
-/* The cheapest raw program of a kind without latency; 0: there was none. */
+/* The cheapest raw program of a kind without latency that does all that the worker does; 0: there
+ * was none. */
 static double raw_cpu_us(const struct bench_cell *cells, int count, enum bench_kind kind)
 {
     double least = 0;
     for (int i = 0; i < count; i++) {
         if (cells[i].kind == kind && cells[i].latency_us == 0 &&
+            (kind != BENCH_RAW_NATS || cells[i].is_whole) &&
             cells[i].figures[BENCH_CPU_US].count > 0) {
             double one = bench_median(&cells[i].figures[BENCH_CPU_US]);
             least = least == 0 || one < least ? one : least;
@@ -143,12 +145,12 @@ void bench_table(const struct bench_cell *cells, int count)
             printf(" %11.1f\n", bench_median(&c->figures[BENCH_RSS_IDLE_KIB]) / 1024);
         }
     }
-    puts(
-        "\nMedians. ~: the runs differ by more than 15 % from their median: repeat on a quieter "
-        "machine.\n`of raw`: CPU as a multiple of the raw cnats program plus the cheaper raw curl. "
-        "`of "
-        "max`: rate as percent\nof in flight / LLM latency. `all %`: CPU of all processes "
-        "together, servers and load included.");
+    puts("\nMedians. ~: the runs differ by more than 15 % from their median: repeat on a quieter "
+         "machine.\n`of raw`: CPU as a multiple of the raw cnats program with the same round "
+         "trips\nplus the cheaper raw curl. "
+         "`of "
+         "max`: rate as percent\nof in flight / LLM latency. `all %`: CPU of all processes "
+         "together, servers and load included.");
 }
 
 void bench_json(const struct bench_cell *cells, int count, double noise)

@@ -201,7 +201,11 @@ static int run_raw(struct bench_rig *r, struct bench_load *l, struct bench_cell 
     }
     atomic_store(&r->shared->raw_count, 0);
     int64_t start = bench_now_ns();
-    if (bench_role_start(r, is_curl ? "raw-curl" : "raw-nats", cell) != 0) {
+    if (bench_role_start(r,
+                         is_curl          ? "raw-curl"
+                         : cell->is_whole ? "raw-nats-whole"
+                                          : "raw-nats",
+                         cell) != 0) {
         return 1;
     }
     while (bench_workers_run(r) && bench_now_ns() - start < 60000000000) {

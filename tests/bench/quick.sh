@@ -12,7 +12,7 @@ grep -q 'no-such-flag' "$dir/err"
 /usr/bin/python3 - "$dir/out.json" <<'P'
 import json, sys
 rows = {r["name"]: r for r in json.load(open(sys.argv[1]))["rows"]}
-for name in ("raw cnats", "raw curl, one at a time", "null 256 in flight, 0 ms", "sqlite 256 in flight, 0 ms", "mongodb 256 in flight, 0 ms"):
+for name in ("raw cnats", "raw cnats, journal, confirmed ACK", "raw curl, one at a time", "null 256 in flight, 0 ms", "sqlite 256 in flight, 0 ms", "mongodb 256 in flight, 0 ms"):
     assert rows[name]["cpu_us_per_message"]["median"] > 0, name
 row = rows["sqlite 256 in flight, 0 ms"]
 assert row["messages_per_s"]["median"] > 0 and row["llm_connections"]["median"] >= 1, row
