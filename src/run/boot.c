@@ -51,10 +51,10 @@ static sluice_rc probe_step(struct boot *b)
 
 enum { ORDER_DRAIN = 1, ORDER_ABORT, ORDER_STOP };
 
-static void on_order(struct sluice_mail *mail)
+static void order_take(void *ctx, int kind)
 {
-    struct boot *b = (struct boot *)((char *)mail - offsetof(struct boot, order));
-    switch (atomic_exchange(&b->order_kind, 0)) {
+    struct boot *b = ctx;
+    switch (kind) {
     case ORDER_DRAIN:
         runtime_drain(b->runtime);
         break;
@@ -67,20 +67,11 @@ static void on_order(struct sluice_mail *mail)
     }
 }
 
-/* Waits until the loop has taken it, at most so long. It takes the place of one that was not taken:
- * the mail lies in the box then, and in a list only once. */
 static void order_give(struct boot *b, int kind, int64_t limit_ms)
 {
-    if (atomic_exchange(&b->order_kind, kind) == 0) {
-        b->order.deliver = on_order;
-        struct sluice_mailbox *port = sluice_loop_mailbox_port(b->mailbox);
-        port->post(port, &b->order);
-    }
-    int64_t end = sluice_mono_ms() + limit_ms;
-    while (atomic_load(&b->order_kind) != 0 && sluice_mono_ms() < end) {
-        struct timespec pause = {0, 1000000};
-        (void)nanosleep(&pause, NULL);
-    }
+    b->order.take = order_take;
+    b->order.ctx = b;
+    sluice_order_give(&b->order, sluice_loop_mailbox_port(b->mailbox), kind, limit_ms);
 }
 
 static void *loop_run(void *arg)

@@ -9,6 +9,7 @@
 #include "run/boot.h"
 #include "run/mailbox.h"
 #include "run/nats_target.h"
+#include "run/order.h"
 #include "run/refusals.h"
 #include "run/runtime.h"
 #include "run/watch.h"
@@ -47,8 +48,8 @@ struct boot {
     struct sluice_watch watch;
     uv_work_t mending; /* after a reconnect: see nats_provision.h */
     int is_mending;
-    struct sluice_mail order; /* to the loop thread */
-    _Atomic int order_kind, is_publisher_lost;
+    struct sluice_order order; /* to the loop thread */
+    _Atomic int is_publisher_lost;
     struct sluice_err err;
 };
 
