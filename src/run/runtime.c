@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "run/runtime_state.h"
+#include "run/runtime_operation.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -249,11 +249,7 @@ static void on_closed(uv_handle_t *handle)
     if (--rt->handles_open > 0) {
         return;
     }
-    while (rt->free_operations != NULL) {
-        struct operation *next = rt->free_operations->next;
-        free(rt->free_operations);
-        rt->free_operations = next;
-    }
+    runtime_operations_free(rt);
     free(rt->slots);
     free(rt->vacant);
     sluice_engine_destroy(rt->engine);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The runtime's inside, shared by runtime.c, runtime_calls.c, runtime_effects.c and
- * runtime_events.c only. */
+/* The runtime's inside, shared by runtime*.c only. */
 #ifndef SLUICE_RUN_RUNTIME_STATE_H
 #define SLUICE_RUN_RUNTIME_STATE_H
 
 #include "run/log.h"
 #include "run/refusals.h"
 #include "run/runtime.h"
+
+struct operation; /* runtime_operation.h */
 
 struct runtime {
     struct runtime_config config;
@@ -34,18 +35,6 @@ struct runtime {
     _Atomic int end, is_connected;
 };
 
-/* A call of a port that will come back. */
-struct operation {
-    struct operation *next;
-    struct runtime *rt;
-    struct inflight *m;
-    uint32_t index; /* step or output */
-    uv_work_t work; /* OFFLOAD */
-    sluice_rc rc;
-    void *out;
-    size_t out_len;
-};
-
 /* What each line about a message names. */
 #define RUNTIME_MESSAGE_FIELDS(m)                                                                  \
     SLUICE_F_NUMBER("seq", (m)->delivery->sequence),                                               \
@@ -67,20 +56,27 @@ void runtime_finish(struct runtime *rt, enum runtime_end end);
 /* runtime_effects.c */
 void runtime_perform(struct runtime *rt, const struct sluice_effect *fx);
 
-/* runtime_calls.c: the calls of ports, which come back as events. */
+/* The calls of ports, which come back as events: runtime_calls.c. */
 void runtime_call_start(struct runtime *rt, struct inflight *m, uint32_t step);
 void runtime_call_cancel(struct runtime *rt, const struct inflight *m, uint32_t step);
 void runtime_call_store(struct runtime *rt, struct inflight *m);
 void runtime_call_publish(struct runtime *rt, struct inflight *m, uint32_t output);
 void runtime_call_bury(struct runtime *rt, struct inflight *m, const struct sluice_effect *fx);
+/* Tell the engine of the calls for which there was no memory. */
+void runtime_call_tell(struct runtime *rt, struct inflight *m);
+void runtime_call_tell_step(struct runtime *rt, struct inflight *m, uint32_t step, unsigned owed);
+
+/* The journal's: runtime_journal.c. */
 void runtime_call_load(struct runtime *rt, struct inflight *m);
 void runtime_call_keep(struct runtime *rt, struct inflight *m, const struct sluice_effect *fx);
 void runtime_call_record(struct runtime *rt, struct inflight *m,
                          const struct sluice_record *numbers);
-/* Tell the engine of the calls for which there was no memory. */
-void runtime_call_tell(struct runtime *rt, struct inflight *m);
-void runtime_call_tell_step(struct runtime *rt, struct inflight *m, uint32_t step, unsigned owed);
-/* When the engine has released it and no call will come back. */
+/* Tell the engine of one for which there was no memory. */
+void runtime_starved_load(struct runtime *rt, struct inflight *m);
+void runtime_starved_keep(struct runtime *rt, const struct inflight *m, uint32_t step);
+void runtime_starved_record(struct runtime *rt, const struct inflight *m);
+
+/* runtime_operation.c: when the engine has released it and no call will come back. */
 void runtime_inflight_free_if_done(struct runtime *rt, struct inflight *m);
 
 #endif
