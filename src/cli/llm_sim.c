@@ -26,12 +26,12 @@ static const char help[] =
     "  --jitter-ms N        up to so much more [0]\n"
     "  --retry-after S      header of 429 and 503, in seconds [0: none]\n"
     "  --seed N             of the faults' draw [1]\n"
-    "  --fail KIND=PERCENT  429 500 503 stall cut refuse bad-json length reset empty blank; "
-    "repeatable\n"
+    "  --fail KIND=PERCENT " LLMSIM_FAULTS_TEXT "; repeatable\n"
     "  --quiet              no start line\n\n"
     "One call is steered by header X-Sluice-Fault: KIND, or by [[fault:KIND]], [[fault:KINDx3]] "
     "and\n"
-    "[[latency:MS]] in its prompt. POST /control {\"500\":100,\"latency-ms\":5} changes the draw;\n"
+    "[[latency:MS]] in its prompt; a KIND that is none is answered with 400.\n"
+    "POST /control {\"500\":100,\"latency-ms\":5} changes the draw;\n"
     "GET /ledger counts calls and answers (?keys=1: per idempotency key); POST /ledger/reset.\n";
 
 static int number(const char *name, const char *text, long max, long *value)
@@ -61,7 +61,8 @@ static int fault(struct llmsim_config *config, const char *text)
             return 1;
         }
     }
-    fprintf(stderr, "sluice llm-sim: --fail: \"%s\", expected KIND=PERCENT, see --help\n", text);
+    fprintf(stderr, "sluice llm-sim: --fail: \"%s\", expected KIND=PERCENT, KIND one of%s\n", text,
+            LLMSIM_FAULTS_TEXT);
     return 0;
 }
 

@@ -78,10 +78,9 @@ void llmsim_chat(struct call *c)
     }
     const char *header =
         MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "X-Sluice-Fault");
-    if (header != NULL && strcmp(header, llmsim_fault_name(LLMSIM_OK)) != 0 &&
-        llmsim_fault_named(header, strlen(header)) == LLMSIM_OK) {
-        llmsim_reply_error(c, 400, "invalid_request_error",
-                           "X-Sluice-Fault: no such fault, see sluice llm-sim --help");
+    struct llmsim_orders orders;
+    if (!llmsim_orders_read(header, prompt, &orders)) {
+        llmsim_reply_error(c, 400, "invalid_request_error", orders.why);
         cJSON_Delete(request);
         return;
     }
@@ -92,12 +91,7 @@ void llmsim_chat(struct call *c)
     int with_usage = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(options, "include_usage"));
     key_set(c, prompt);
     enum llmsim_fault fault =
-        header != NULL ? llmsim_fault_named(header, strlen(header)) : llmsim_fault_draw(s);
-    unsigned before = llmsim_ledger_call(s->ledger, c->key);
-    enum llmsim_fault marked = llmsim_fault_marked(prompt, before);
-    if (marked != LLMSIM_OK && fault == LLMSIM_OK) {
-        fault = marked;
-    }
+        llmsim_orders_fault(s, &orders, llmsim_ledger_call(s->ledger, c->key));
     llmsim_ledger_fault(s->ledger, fault);
     c->fault = fault;
     char *content = fault == LLMSIM_blank ? llmsim_content_blank(schema_of(request))

@@ -12,8 +12,9 @@
     X(f429, "429")                                                                                 \
     X(f500, "500")                                                                                 \
     X(f503, "503")                                                                                 \
-    X(stall, "stall") X(cut, "cut") X(refuse, "refuse") X(bad_json, "bad-json")                    \
-        X(length, "length") X(reset, "reset") X(empty, "empty") X(blank, "blank")
+    X(stall, "stall")                                                                              \
+    X(cut, "cut") X(refuse, "refuse") X(bad_json, "bad-json") X(length, "length")                  \
+        X(reset, "reset") X(empty, "empty") X(blank, "blank")
 
 enum llmsim_fault {
     LLMSIM_OK,
@@ -22,6 +23,10 @@ enum llmsim_fault {
 #undef FAULT_ENUM
         LLMSIM_FAULT_COUNT
 };
+
+/* All of them for people, each behind a space. */
+#define LLMSIM_FAULT_TEXT(member, name) " " name
+#define LLMSIM_FAULTS_TEXT              SLUICE_LLMSIM_FAULTS(LLMSIM_FAULT_TEXT)
 
 struct llmsim_config {
     const char *host;

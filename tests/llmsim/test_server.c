@@ -342,7 +342,8 @@ static void faults_can_be_asked_for_in_a_header(void **state)
     int calls = ledger_count(s, "calls");
     r = chat(s, "X-Sluice-Fault: no-such-fault\r\n", PLAIN);
     assert_int_equal(r.status, 400);
-    assert_non_null(strstr(r.body, "X-Sluice-Fault: no such fault"));
+    assert_non_null(
+        strstr(r.body, "X-Sluice-Fault: no-such-fault: no such fault, expected one of"));
     reply_free(&r);
     assert_int_equal(ledger_count(s, "calls"), calls);
     llmsim_stop(s);
@@ -393,9 +394,56 @@ static void a_mark_in_the_prompt_fails_the_first_calls(void **state)
     struct reply r = chat(s, NULL, ASK("[[fault:bad-jsonx1]] glaciers") "}");
     check_fault(LLMSIM_bad_json, &r);
     reply_free(&r);
-    r = chat(s, NULL, ASK("[[fault:") "}");
+    r = chat(s, NULL, ASK("[[fault:ok]] then [[fault:500]] glaciers") "}"); /* the first counts */
     assert_int_equal(r.status, 200);
     reply_free(&r);
+    llmsim_stop(s);
+}
+
+static void a_mark_that_names_no_fault_is_refused(void **state)
+{
+    (void)state;
+    struct llmsim *s = start(&plain_config);
+    static const struct {
+        const char *body, *says;
+    } cases[] = {
+        {ASK("[[fault:nope]]") "}", "[[fault:nope]]: no such fault, expected one of 429 500 503 "},
+        {ASK("a [[fault:5000]] b") "}", "[[fault:5000]]: "},
+        {ASK("[[fault:500x]]") "}", "[[fault:500x]]: "},
+        {ASK("[[fault:500xx3]]") "}", "[[fault:500xx3]]: "},
+        {ASK("[[fault:x3]]") "}", "[[fault:x3]]: "},
+        {ASK("[[fault:CUT]]") "}", "[[fault:CUT]]: "},
+        {ASK("[[fault:500]] and [[fault:bad-jsn]]") "}", "[[fault:bad-jsn]]: "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct reply r = chat(s, NULL, cases[i].body);
+        assert_int_equal(r.status, 400);
+        cJSON *json = cJSON_Parse(r.body);
+        const cJSON *error = cJSON_GetObjectItem(json, "error");
+        const char *text = cJSON_GetStringValue(cJSON_GetObjectItem(error, "message"));
+        assert_non_null(text);
+        assert_memory_equal(text, cases[i].says, strlen(cases[i].says));
+        cJSON_Delete(json);
+        reply_free(&r);
+    }
+    assert_int_equal(ledger_count(s, "calls"), 0);
+    llmsim_stop(s);
+}
+
+static void what_only_resembles_a_mark_is_text(void **state)
+{
+    (void)state;
+    struct llmsim *s = start(&plain_config);
+    static const char *const bodies[] = {
+        ASK("[[fault:") "}",        ASK("[[fault:]]") "}",     ASK("[[fault:500]") "}",
+        ASK("[[fault: 500]]") "}",  ASK("[fault:nope]]") "}",  ASK("[[fault:see the log]]") "}",
+        ASK("[[fault:nope ]]") "}", ASK("[[Fault:nope]]") "}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        struct reply r = chat(s, NULL, bodies[i]);
+        assert_int_equal(r.status, 200);
+        reply_free(&r);
+    }
     llmsim_stop(s);
 }
 
@@ -650,6 +698,8 @@ int main(void)
         cmocka_unit_test(faults_can_be_asked_for_in_a_header),
         cmocka_unit_test(faults_can_be_configured),
         cmocka_unit_test(a_mark_in_the_prompt_fails_the_first_calls),
+        cmocka_unit_test(a_mark_that_names_no_fault_is_refused),
+        cmocka_unit_test(what_only_resembles_a_mark_is_text),
         cmocka_unit_test(the_seed_decides_which_calls_fail),
         cmocka_unit_test(a_stalled_call_gets_nothing_while_others_are_answered),
         cmocka_unit_test(answers_wait_as_long_as_asked),
