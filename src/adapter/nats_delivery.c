@@ -11,43 +11,8 @@
 #define HEADER_BLOCK_OVERHEAD 12u
 #define HEADER_OVERHEAD       3u
 
-/* First round: how much the headers take. Second round: where they go. */
-struct copying {
-    struct sluice_nats_delivery *block; /* NULL in the first round */
-    char *at;
-    size_t bytes;
-    uint32_t count;
-};
-
-static const char *copy_text(char **at, const char *text, size_t len)
-{
-    char *copy = *at;
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    *at += len + 1;
-    return copy;
-}
-
-static void measure_header(void *ctx, const char *name, size_t name_len, const char *value,
-                           size_t value_len)
-{
-    struct copying *c = ctx;
-    (void)name;
-    (void)value;
-    c->bytes += name_len + value_len + 2;
-    c->count++;
-}
-
-static void copy_header(void *ctx, const char *name, size_t name_len, const char *value,
-                        size_t value_len)
-{
-    struct copying *c = ctx;
-    sluice_header *header = &c->block->headers[c->block->delivery.headers_count++];
-    header->name = copy_text(&c->at, name, name_len);
-    header->value = copy_text(&c->at, value, value_len);
-}
-
-static uint32_t size_on_server(const struct sluice_nats_message *m, const struct copying *headers)
+static uint32_t size_on_server(const struct sluice_nats_message *m,
+                               const struct sluice_nats_copying *headers)
 {
     size_t size = strlen(m->subject) + strlen(m->reply) + m->body_len;
     if (headers->count > 0) {
@@ -60,14 +25,14 @@ struct sluice_nats_delivery *sluice_nats_delivery_create(const struct sluice_nat
                                                          const char *stream, const char *consumer)
 {
     struct sluice_ackreply info;
-    struct copying c = {0};
+    struct sluice_nats_copying c = {0};
     if (!sluice_ackreply_parse(m->reply, &info)) {
         info.stream = stream;
         info.stream_len = strlen(stream);
         info.consumer = consumer;
         info.consumer_len = strlen(consumer);
     }
-    sluice_nats_message_headers(m, measure_header, &c);
+    sluice_nats_message_headers(m, sluice_nats_headers_measure, &c);
     size_t subject_len = strlen(m->subject), reply_len = strlen(m->reply);
     size_t texts = subject_len + reply_len + info.stream_len + info.consumer_len + 4 + c.bytes;
     struct sluice_nats_delivery *block =
@@ -76,18 +41,19 @@ struct sluice_nats_delivery *sluice_nats_delivery_create(const struct sluice_nat
         return NULL;
     }
     memset(block, 0, sizeof *block);
-    c.block = block;
+    c.headers = block->headers;
     c.at = (char *)(block->headers + c.count);
     struct sluice_delivery *d = &block->delivery;
-    d->subject = copy_text(&c.at, m->subject, subject_len);
-    d->reply = copy_text(&c.at, m->reply, reply_len);
-    d->stream = copy_text(&c.at, info.stream, info.stream_len);
-    d->consumer = copy_text(&c.at, info.consumer, info.consumer_len);
+    d->subject = sluice_nats_copy_text(&c.at, m->subject, subject_len);
+    d->reply = sluice_nats_copy_text(&c.at, m->reply, reply_len);
+    d->stream = sluice_nats_copy_text(&c.at, info.stream, info.stream_len);
+    d->consumer = sluice_nats_copy_text(&c.at, info.consumer, info.consumer_len);
     d->headers = block->headers;
-    sluice_nats_message_headers(m, copy_header, &c);
+    sluice_nats_message_headers(m, sluice_nats_headers_copy, &c);
+    d->headers_count = c.copied;
     /* Terminated too, for those who print it. */
-    d->body =
-        (sluice_bytes){m->body_len == 0 ? "" : copy_text(&c.at, m->body, m->body_len), m->body_len};
+    d->body = (sluice_bytes){
+        m->body_len == 0 ? "" : sluice_nats_copy_text(&c.at, m->body, m->body_len), m->body_len};
     d->sequence = info.sequence;
     d->pending = info.pending;
     d->stored_unix_ns = info.stored_unix_ns;

@@ -110,61 +110,26 @@ struct parts {
     size_t headers_len, body_len;
 };
 
-/* First round: how much the headers take. Second round: where they go. */
-struct copying {
-    struct sluice_nats_letter *letter;
-    char *at;
-    size_t bytes;
-    uint32_t count;
-};
-
-static const char *copy_text(char **at, const char *text, size_t len)
-{
-    char *copy = *at;
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    *at += len + 1;
-    return copy;
-}
-
-static void measure_header(void *ctx, const char *name, size_t name_len, const char *value,
-                           size_t value_len)
-{
-    struct copying *c = ctx;
-    (void)name;
-    (void)value;
-    c->count++;
-    c->bytes += name_len + value_len + 2;
-}
-
-static void copy_header(void *ctx, const char *name, size_t name_len, const char *value,
-                        size_t value_len)
-{
-    struct copying *c = ctx;
-    sluice_header *header = &c->letter->headers[c->letter->headers_count++];
-    header->name = copy_text(&c->at, name, name_len);
-    header->value = copy_text(&c->at, value, value_len);
-}
-
 static struct sluice_nats_letter *letter_create(const struct parts *p)
 {
-    struct copying c = {0};
-    sluice_nats_headers_parse(p->headers, p->headers_len, measure_header, &c);
+    struct sluice_nats_copying c = {0};
+    sluice_nats_headers_parse(p->headers, p->headers_len, sluice_nats_headers_measure, &c);
     size_t subject_len = strlen(p->subject), time_len = strlen(p->time);
-    size_t size = sizeof *c.letter + c.count * sizeof(sluice_header) + c.bytes + subject_len +
-                  time_len + p->body_len + 3;
-    c.letter = calloc(1, size);
-    if (c.letter == NULL) {
+    size_t size = sizeof(struct sluice_nats_letter) + c.count * sizeof(sluice_header) + c.bytes +
+                  subject_len + time_len + p->body_len + 3;
+    struct sluice_nats_letter *letter = calloc(1, size);
+    if (letter == NULL) {
         return NULL;
     }
-    c.letter->headers = (sluice_header *)(c.letter + 1);
-    c.at = (char *)(c.letter->headers + c.count);
-    sluice_nats_headers_parse(p->headers, p->headers_len, copy_header, &c);
-    c.letter->subject = copy_text(&c.at, p->subject, subject_len);
-    c.letter->time = copy_text(&c.at, p->time, time_len);
-    c.letter->body = (sluice_bytes){copy_text(&c.at, p->body, p->body_len), p->body_len};
-    c.letter->sequence = p->sequence;
-    return c.letter;
+    c.headers = letter->headers = (sluice_header *)(letter + 1);
+    c.at = (char *)(letter->headers + c.count);
+    sluice_nats_headers_parse(p->headers, p->headers_len, sluice_nats_headers_copy, &c);
+    letter->headers_count = c.copied;
+    letter->subject = sluice_nats_copy_text(&c.at, p->subject, subject_len);
+    letter->time = sluice_nats_copy_text(&c.at, p->time, time_len);
+    letter->body = (sluice_bytes){sluice_nats_copy_text(&c.at, p->body, p->body_len), p->body_len};
+    letter->sequence = p->sequence;
+    return letter;
 }
 
 /* Base64 of the answer; an empty block for an absent member. */

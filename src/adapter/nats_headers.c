@@ -77,6 +77,25 @@ void sluice_nats_headers_parse(const char *block, size_t len, sluice_nats_header
     }
 }
 
+void sluice_nats_headers_measure(void *copying, const char *name, size_t name_len,
+                                 const char *value, size_t value_len)
+{
+    struct sluice_nats_copying *c = copying;
+    (void)name;
+    (void)value;
+    c->bytes += name_len + value_len + 2;
+    c->count++;
+}
+
+void sluice_nats_headers_copy(void *copying, const char *name, size_t name_len, const char *value,
+                              size_t value_len)
+{
+    struct sluice_nats_copying *c = copying;
+    sluice_header *header = &c->headers[c->copied++];
+    header->name = sluice_nats_copy_text(&c->at, name, name_len);
+    header->value = sluice_nats_copy_text(&c->at, value, value_len);
+}
+
 int sluice_nats_headers_status(const char *block, size_t len, char *text, size_t size)
 {
     const char *at = block;
