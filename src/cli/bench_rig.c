@@ -3,6 +3,7 @@
  * scratch folder. */
 #include "cli/bench.h"
 
+#include "cli/free_port.h"
 #include "core/assert.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -125,20 +126,6 @@ void bench_workers_stop(struct bench_rig *r)
         child_stop(&r->workers[i], STOP_LIMIT_MS);
     }
     r->workers_count = 0;
-}
-
-static unsigned free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    unsigned port = 0;
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
-        getsockname(fd, (struct sockaddr *)&address, &len) == 0) {
-        port = ntohs(address.sin_port);
-    }
-    (void)close(fd);
-    return port;
 }
 
 int bench_get(unsigned port, const char *path, char *body, size_t size)

@@ -7,9 +7,9 @@
 #include "adapter/nats_desk.h"
 #include "cli/children.h"
 #include "cli/dev_view.h"
+#include "cli/free_port.h"
 #include "run/option.h"
 #include "sluice/names.h"
-#include <arpa/inet.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <getopt.h>
@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -64,21 +63,6 @@ static int fail(const char *what, const char *why)
 {
     fprintf(stderr, "sluice dev: %s: %s\n", what, why);
     return 1;
-}
-
-/* A port that was free a moment ago. */
-static unsigned free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    unsigned port = 0;
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
-        getsockname(fd, (struct sockaddr *)&address, &len) == 0) {
-        port = ntohs(address.sin_port);
-    }
-    (void)close(fd);
-    return port;
 }
 
 /* Worker and samples: of the build folder that this program stands in, else as installed. */
