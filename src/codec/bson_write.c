@@ -325,20 +325,15 @@ static sluice_rc write_field(struct writer *w, const ProtobufCMessage *message,
 static sluice_rc write_message(struct writer *w, const ProtobufCMessage *message,
                                const struct sluice_path *up)
 {
-    if (!sluice_field_is_message(message)) {
-        return sluice_path_fail(up, w->err, SLUICE_ERR_VALIDATION,
-                                "NULL or no descriptor, expected an initialised message");
+    sluice_rc rc = sluice_field_enter(message, up, &w->depth, w->err);
+    if (rc != SLUICE_OK) {
+        return rc;
     }
-    if (w->depth == SLUICE_MESSAGE_DEPTH_MAX) {
-        return sluice_path_fail(up, w->err, SLUICE_ERR_TOO_LARGE, "messages nested deeper than %u",
-                                SLUICE_MESSAGE_DEPTH_MAX);
-    }
-    w->depth++;
     const ProtobufCMessageDescriptor *type = message->descriptor;
     size_t begin = document_begin(w);
     for (unsigned i = 0; i < type->n_fields; i++) {
         struct sluice_path path = {.up = up, .name = type->fields[i].name, .index = -1};
-        sluice_rc rc = write_field(w, message, type->fields + i, &path);
+        rc = write_field(w, message, type->fields + i, &path);
         if (rc != SLUICE_OK) {
             return rc;
         }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/field.h"
 
+#include "codec/limits.h"
+
 int sluice_field_is_zero(const ProtobufCFieldDescriptor *field, const void *member)
 {
     ProtobufCBinaryData bytes;
@@ -218,4 +220,19 @@ int sluice_field_enum_is_placeholder(const ProtobufCEnumDescriptor *type,
     size_t len = strlen(value->name);
     return value->value == 0 && type->n_values > 1 && len >= sizeof suffix - 1 &&
            strcmp(value->name + len - (sizeof suffix - 1), suffix) == 0;
+}
+
+sluice_rc sluice_field_enter(const ProtobufCMessage *message, const struct sluice_path *at,
+                             uint32_t *depth, struct sluice_err *err)
+{
+    if (!sluice_field_is_message(message)) {
+        return sluice_path_fail(at, err, SLUICE_ERR_VALIDATION,
+                                "NULL or no descriptor, expected an initialised message");
+    }
+    if (*depth == SLUICE_MESSAGE_DEPTH_MAX) {
+        return sluice_path_fail(at, err, SLUICE_ERR_TOO_LARGE, "messages nested deeper than %u",
+                                SLUICE_MESSAGE_DEPTH_MAX);
+    }
+    ++*depth;
+    return SLUICE_OK;
 }

@@ -4,6 +4,7 @@
 #ifndef SLUICE_CODEC_FIELD_H
 #define SLUICE_CODEC_FIELD_H
 
+#include "codec/path.h"
 #include <protobuf-c/protobuf-c.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -148,5 +149,11 @@ static inline int sluice_field_is_message(const ProtobufCMessage *message)
     return message != NULL && message->descriptor != NULL &&
            message->descriptor->magic == PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC;
 }
+
+/* Before the fields of a message: is it one, and not nested deeper than SLUICE_MESSAGE_DEPTH_MAX?
+ * `*depth` counts it then. ERR_VALIDATION, ERR_TOO_LARGE. */
+SLUICE_MUST_CHECK
+sluice_rc sluice_field_enter(const ProtobufCMessage *message, const struct sluice_path *at,
+                             uint32_t *depth, struct sluice_err *err);
 
 #endif

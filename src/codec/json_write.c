@@ -272,15 +272,10 @@ static sluice_rc write_field(struct writer *w, const ProtobufCMessage *message,
 static sluice_rc write_message(struct writer *w, const ProtobufCMessage *message,
                                const struct sluice_path *up)
 {
-    if (!sluice_field_is_message(message)) {
-        return sluice_path_fail(up, w->err, SLUICE_ERR_VALIDATION,
-                                "NULL or no descriptor, expected an initialised message");
+    sluice_rc rc = sluice_field_enter(message, up, &w->depth, w->err);
+    if (rc != SLUICE_OK) {
+        return rc;
     }
-    if (w->depth == SLUICE_MESSAGE_DEPTH_MAX) {
-        return sluice_path_fail(up, w->err, SLUICE_ERR_TOO_LARGE, "messages nested deeper than %u",
-                                SLUICE_MESSAGE_DEPTH_MAX);
-    }
-    w->depth++;
     const ProtobufCMessageDescriptor *type = message->descriptor;
     int is_first = 1;
     sluice_buffer_byte(w->out, '{');
@@ -295,7 +290,7 @@ static sluice_rc write_message(struct writer *w, const ProtobufCMessage *message
         }
         is_first = 0;
         write_name(w, field->name);
-        sluice_rc rc = write_field(w, message, field, &path);
+        rc = write_field(w, message, field, &path);
         if (rc != SLUICE_OK) {
             return rc;
         }

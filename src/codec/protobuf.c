@@ -108,17 +108,11 @@ static sluice_rc check_list(struct check *c, const ProtobufCMessage *message,
 static sluice_rc check_message(struct check *c, const ProtobufCMessage *message,
                                const struct sluice_path *up)
 {
-    if (!sluice_field_is_message(message)) {
-        return sluice_path_fail(up, c->err, SLUICE_ERR_VALIDATION,
-                                "NULL or no descriptor, expected an initialised message");
+    sluice_rc rc = sluice_field_enter(message, up, &c->depth, c->err);
+    if (rc != SLUICE_OK) {
+        return rc;
     }
-    if (c->depth == SLUICE_MESSAGE_DEPTH_MAX) {
-        return sluice_path_fail(up, c->err, SLUICE_ERR_TOO_LARGE, "messages nested deeper than %u",
-                                SLUICE_MESSAGE_DEPTH_MAX);
-    }
-    c->depth++;
     const ProtobufCMessageDescriptor *type = message->descriptor;
-    sluice_rc rc = SLUICE_OK;
     for (unsigned i = 0; i < type->n_fields && rc == SLUICE_OK; i++) {
         const ProtobufCFieldDescriptor *field = type->fields + i;
         int is_list = sluice_field_is_list(field);
