@@ -186,6 +186,25 @@ void store_fixture_close(struct store_fixture *f)
     (void)store_mailbox_pump(&f->mailbox, 0);
 }
 
+int store_fixture_setup(void **state)
+{
+    struct sluice_err err = {0};
+    struct store_fixture *f = *state;
+    store_fixture_fresh(f);
+    if (store_fixture_open(f, &err) != SLUICE_OK) {
+        fail_msg("%s", err.text);
+    }
+    return 0;
+}
+
+int store_fixture_teardown(void **state)
+{
+    struct store_fixture *f = *state;
+    store_fixture_close(f);
+    assert_int_equal(atomic_load(&f->heap.open), 0);
+    return 0;
+}
+
 /* ---- Documents */
 
 static uint32_t little(const unsigned char *p)

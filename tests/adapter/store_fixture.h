@@ -53,7 +53,8 @@ void store_server_end(struct store_server *server);
 
 struct store_fixture {
     int is_mongo;
-    uint32_t timeout_ms; /* of MongoDB's operations; 0: STORE_TIMEOUT_MS, for cases that wait for it */
+    uint32_t
+        timeout_ms; /* of MongoDB's operations; 0: STORE_TIMEOUT_MS, for cases that wait for it */
     struct store_mailbox mailbox;
     struct store_heap heap;
     struct store_server server;
@@ -69,6 +70,13 @@ void store_fixture_end(struct store_fixture *f); /* everything was freed, or the
 void store_fixture_fresh(struct store_fixture *f);
 sluice_rc store_fixture_open(struct store_fixture *f, struct sluice_err *err);
 void store_fixture_close(struct store_fixture *f);
+
+/* A case of cmocka with a fresh place for documents, open; in the end everything was given back. */
+int store_fixture_setup(void **state);    /* *state: store_fixture */
+int store_fixture_teardown(void **state); /* the same */
+#define STORE_CASE(name, fixture)                                                                  \
+    cmocka_unit_test_prestate_setup_teardown(name, store_fixture_setup, store_fixture_teardown,    \
+                                             fixture)
 
 /* The end of one operation. */
 struct store_result {

@@ -27,25 +27,12 @@ static int64_t now_ms(void)
 
 static int open_fresh(void **state)
 {
-    struct sluice_err err = {0};
-    store_fixture_fresh(&fixture);
-    if (store_fixture_open(&fixture, &err) != SLUICE_OK) {
-        fail_msg("%s", err.text);
-    }
-    struct store_result r = store_put_now(&fixture, "packs", "before", "before");
+    int rc = store_fixture_setup(state);
+    struct store_result r = store_put_now(*state, "packs", "before", "before");
     if (r.fate != SLUICE_FATE_OK) {
         fail_msg("%s", r.text);
     }
-    *state = &fixture;
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    struct store_fixture *f = *state;
-    store_fixture_close(f);
-    assert_int_equal(atomic_load(&f->heap.open), 0);
-    return 0;
+    return rc;
 }
 
 /* How a crowd ended while the server was in trouble: in time, and never as stored if it is not. */
@@ -144,7 +131,8 @@ int main(void)
         store_fixture_end(&fixture);
         return 77;
     }
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_fresh, close_all)
+#define CASE(name)                                                                                 \
+    cmocka_unit_test_prestate_setup_teardown(name, open_fresh, store_fixture_teardown, &fixture)
     const struct CMUnitTest tests[] = {
         CASE(killed_server_is_retry_and_a_new_one_is_used),
         CASE(frozen_server_is_unknown_and_goes_on),

@@ -27,25 +27,6 @@ extern char **environ;
 
 static struct store_fixture fixture;
 
-static int open_fresh(void **state)
-{
-    struct sluice_err err = {0};
-    store_fixture_fresh(&fixture);
-    if (store_fixture_open(&fixture, &err) != SLUICE_OK) {
-        fail_msg("%s", err.text);
-    }
-    *state = &fixture;
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    struct store_fixture *f = *state;
-    store_fixture_close(f);
-    assert_int_equal(atomic_load(&f->heap.open), 0);
-    return 0;
-}
-
 /* Another program's connection to the file. */
 static sqlite3 *other(const struct store_fixture *f)
 {
@@ -504,7 +485,7 @@ int main(int argc, char **argv)
         return writer_main(argv[2]);
     }
     store_fixture_begin(&fixture, 0);
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_fresh, close_all)
+#define CASE(name) STORE_CASE(name, &fixture)
     const struct CMUnitTest tests[] = {
         CASE(file_is_what_the_header_says),
         CASE(unfit_paths_are_refused_with_their_reason),

@@ -15,26 +15,6 @@
 
 static struct store_fixture fixture; /* one server for all cases */
 
-static int open_fresh(void **state)
-{
-    struct sluice_err err = {0};
-    store_fixture_fresh(&fixture);
-    if (store_fixture_open(&fixture, &err) != SLUICE_OK) {
-        fail_msg("%s", err.text);
-    }
-    *state = &fixture;
-    return 0;
-}
-
-/* Whatever a case did: everything is given back. */
-static int close_all(void **state)
-{
-    struct store_fixture *f = *state;
-    store_fixture_close(f);
-    assert_int_equal(atomic_load(&f->heap.open), 0);
-    return 0;
-}
-
 static void assert_stored(const struct store_result *r)
 {
     if (r->fate != SLUICE_FATE_OK || r->rc != SLUICE_OK) {
@@ -438,7 +418,7 @@ int main(int argc, char **argv)
         store_fixture_end(&fixture);
         return 77;
     }
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_fresh, close_all)
+#define CASE(name) STORE_CASE(name, &fixture)
     const struct CMUnitTest tests[] = {
         CASE(finds_what_was_put),
         CASE(storing_twice_leaves_the_second),
