@@ -2,6 +2,7 @@
 #include "engine_fixture.h"
 
 #include "core/assert.h"
+#include "engine_config.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,26 +33,8 @@ const struct sluice_allocator fixture_allocator = {.resize = resize};
 
 struct sluice_engine_config fixture_config(void)
 {
-    struct sluice_engine_config c = {.max_in_flight = 4,
-                                     .message_size_max = 1000,
-                                     .ack_wait_ms = 30000,
-                                     .handler_timeout_ms = 300000,
-                                     .nak_delay_ms = 1000,
-                                     .nak_delay_max_ms = 60000,
-                                     .retry_after_max_ms = 300000,
-                                     .settle_timeout_ms = 2000,
-                                     .journal_timeout_ms = 2000,
-                                     .pull_expires_ms = 5000,
-                                     .pull_heartbeat_ms = 1000,
-                                     .max_deliver = 3,
-                                     .suspect_deliveries = 3,
-                                     .journal = 1,
-                                     .dependencies_count = 3,
-                                     .seed = 1,
-                                     .allocator = fixture_allocator};
-    c.dependencies[SLUICE_DEP_LLM] = sluice_breaker_service("llm");
-    c.dependencies[SLUICE_DEP_STORE] = sluice_breaker_service("store");
-    c.dependencies[SLUICE_DEP_PUBLISH] = sluice_breaker_publish("publish");
+    struct sluice_engine_config c = engine_config(fixture_allocator);
+    c.journal = 1;
     return c;
 }
 

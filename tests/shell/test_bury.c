@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "core/breaker.h"
+#include "engine_config.h"
 #include "host_fixture.h"
 #include "run/runtime.h"
 #include <string.h>
@@ -103,32 +103,15 @@ static struct runtime_config config_of(void)
 {
     struct runtime_config c = {.loop = &bench.loop,
                                .allocator = &allocator,
-                               .engine = {.max_in_flight = 1,
-                                          .message_size_max = 1000,
-                                          .ack_wait_ms = 30000,
-                                          .handler_timeout_ms = 300000,
-                                          .nak_delay_ms = 1000,
-                                          .nak_delay_max_ms = 60000,
-                                          .retry_after_max_ms = 300000,
-                                          .settle_timeout_ms = 2000,
-                                          .journal_timeout_ms = 2000,
-                                          .pull_expires_ms = 5000,
-                                          .pull_heartbeat_ms = 1000,
-                                          .max_deliver = 3,
-                                          .suspect_deliveries = 3,
-                                          .bury_rejected = 1,
-                                          .dependencies_count = 3,
-                                          .seed = 1,
-                                          .allocator = allocator},
+                               .engine = engine_config(allocator),
                                .host = &fixture.host,
                                .probe = bench.probe,
                                .consumer = "c",
                                .stream_dead = "DEAD",
                                .subject_dead = "dead",
                                .publisher = &bench.publisher};
-    c.engine.dependencies[SLUICE_DEP_LLM] = sluice_breaker_service("llm");
-    c.engine.dependencies[SLUICE_DEP_STORE] = sluice_breaker_service("store");
-    c.engine.dependencies[SLUICE_DEP_PUBLISH] = sluice_breaker_publish("publish");
+    c.engine.max_in_flight = 1;
+    c.engine.bury_rejected = 1;
     return c;
 }
 

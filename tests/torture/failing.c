@@ -71,6 +71,28 @@ const char *failing_name(void)
 
 /* ---- Memory ---- */
 
+static atomic_long open_blocks;
+
+static void *resize(void *ctx, void *p, size_t size)
+{
+    (void)ctx;
+    if (size == 0) {
+        atomic_fetch_sub(&open_blocks, p != NULL);
+        free(p);
+        return NULL;
+    }
+    void *memory = realloc(p, size);
+    atomic_fetch_add(&open_blocks, p == NULL && memory != NULL);
+    return memory;
+}
+
+const struct sluice_allocator failing_allocator = {.resize = resize};
+
+long failing_open_blocks(void)
+{
+    return atomic_load(&open_blocks);
+}
+
 #define WRAPPED(type, name, parameters)                                                            \
     type __real_##name parameters;                                                                 \
     type __wrap_##name parameters;                                                                 \

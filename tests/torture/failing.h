@@ -5,6 +5,8 @@
 #ifndef SLUICE_TESTS_FAILING_H
 #define SLUICE_TESTS_FAILING_H
 
+#include "core/alloc.h"
+
 enum failing_kind {
     FAILING_MEMORY = 1,
     FAILING_CALLS = 2,
@@ -28,6 +30,11 @@ const char *failing_name(void);
 /* When it is a descriptor, the name of the call that fails first is written to it at once: for
  * processes that may not live to tell. */
 extern int failing_tell_fd;
+
+/* Our allocator on the heap that the linker has wrapped, and what of it was not freed; any thread.
+ */
+extern const struct sluice_allocator failing_allocator;
+long failing_open_blocks(void);
 
 /* What can be repeated with other calls failing: 1 when it went well, 0 when it reported a failure.
  * It checks by itself that either is true and everything was given back. */

@@ -9,7 +9,7 @@
 #include "codec/proto_json.h"
 #include "codec/schema.h"
 #include "context.pb-c.h"
-#include "core/engine.h"
+#include "engine_config.h"
 #include "failing.h"
 #include "run/host.h"
 #include <setjmp.h>
@@ -20,30 +20,12 @@
 
 #include <cmocka.h>
 
-/* Our allocator on the heap that the linker has wrapped. */
-static long open_blocks;
-
-static void *resize(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    if (size == 0) {
-        open_blocks -= p != NULL;
-        free(p);
-        return NULL;
-    }
-    void *memory = realloc(p, size);
-    open_blocks += p == NULL && memory != NULL;
-    return memory;
-}
-
-static const struct sluice_allocator allocator = {.resize = resize};
-
 static void sweep(failing_case *run)
 {
     long count = failing_sweep(FAILING_MEMORY, run, NULL);
     print_message("# %ld allocations\n", count);
     assert_true(count > 0);
-    assert_int_equal(open_blocks, 0);
+    assert_int_equal(failing_open_blocks(), 0);
 }
 
 static int is_nomem(sluice_rc rc)
@@ -88,10 +70,10 @@ static int translating(void *ctx)
     struct sluice_arena a;
     struct sluice_err err = {0};
     (void)ctx;
-    sluice_arena_init(&a, &allocator, 64, 0);
+    sluice_arena_init(&a, &failing_allocator, 64, 0);
     sluice_rc rc = translate(&a, &err);
     sluice_arena_fini(&a);
-    assert_int_equal(open_blocks, 0);
+    assert_int_equal(failing_open_blocks(), 0);
     return rc == SLUICE_OK ? 1 : is_nomem(rc);
 }
 
@@ -114,9 +96,10 @@ static int prompting(void *ctx)
     Context__V1__ContextEnrichRequest request = CONTEXT__V1__CONTEXT_ENRICH_REQUEST__INIT;
     (void)ctx;
     request.query = (char *)"what?";
-    sluice_arena_init(&a, &allocator, 64, 0);
-    sluice_rc rc = sluice_prompt_parse(
-        "x.prompt", (sluice_bytes){prompt_text, sizeof prompt_text - 1}, &allocator, &prompt, &err);
+    sluice_arena_init(&a, &failing_allocator, 64, 0);
+    sluice_rc rc =
+        sluice_prompt_parse("x.prompt", (sluice_bytes){prompt_text, sizeof prompt_text - 1},
+                            &failing_allocator, &prompt, &err);
     if (rc == SLUICE_OK) {
         rc = sluice_prompt_render(prompt, &request.base, NULL, 0, &a, &text, &err);
     }
@@ -125,7 +108,7 @@ static int prompting(void *ctx)
     }
     sluice_prompt_destroy(prompt);
     sluice_arena_fini(&a);
-    assert_int_equal(open_blocks, 0);
+    assert_int_equal(failing_open_blocks(), 0);
     return rc == SLUICE_OK ? 1 : is_nomem(rc);
 }
 
@@ -149,10 +132,10 @@ static int asking(void *ctx)
                                        .max_tokens = 5};
     const struct sluice_openai_quirks quirks = {.is_streamed = 1};
     (void)ctx;
-    sluice_growbuf_init(&out, &allocator, 1 << 20);
+    sluice_growbuf_init(&out, &failing_allocator, 1 << 20);
     sluice_rc rc = sluice_openai_request(&out, &ask, &quirks, &err);
     sluice_growbuf_fini(&out);
-    assert_int_equal(open_blocks, 0);
+    assert_int_equal(failing_open_blocks(), 0);
     return rc == SLUICE_OK ? 1 : is_nomem(rc);
 }
 
@@ -164,7 +147,7 @@ static int answering(void *ctx)
     struct sluice_openai_answer a;
     struct sluice_openai_verdict verdict;
     (void)ctx;
-    sluice_openai_answer_init(&a, &allocator, 1 << 20, NULL);
+    sluice_openai_answer_init(&a, &failing_allocator, 1 << 20, NULL);
     sluice_rc rc = sluice_openai_answer_read(&a, (sluice_bytes){json, sizeof json - 1});
     sluice_openai_judge_answer(&a, 0, &verdict);
     int is_good = rc == SLUICE_OK && verdict.fate == SLUICE_FATE_OK;
@@ -173,7 +156,7 @@ static int answering(void *ctx)
     assert_true(is_good || rc == SLUICE_ERR_NOMEM || verdict.fate == SLUICE_FATE_BAD_ANSWER);
     assert_true(!is_good || strcmp(a.content.data, "text") == 0);
     sluice_openai_answer_fini(&a);
-    assert_int_equal(open_blocks, 0);
+    assert_int_equal(failing_open_blocks(), 0);
     return is_good;
 }
 
@@ -194,8 +177,8 @@ static int streaming(void *ctx)
     struct sluice_openai_answer a;
     struct sluice_openai_verdict verdict;
     (void)ctx;
-    sluice_openai_answer_init(&a, &allocator, 1 << 20, NULL);
-    sluice_sse_init(&sse, &allocator, &limits, on_event, &a);
+    sluice_openai_answer_init(&a, &failing_allocator, 1 << 20, NULL);
+    sluice_sse_init(&sse, &failing_allocator, &limits, on_event, &a);
     sluice_rc rc = sluice_sse_feed(&sse, stream, sizeof stream - 1);
     sluice_openai_judge_answer(&a, 0, &verdict);
     int is_good = rc == SLUICE_OK && verdict.fate == SLUICE_FATE_OK;
@@ -203,7 +186,7 @@ static int streaming(void *ctx)
     assert_true(!is_good || strcmp(a.content.data, "text") == 0);
     sluice_sse_fini(&sse);
     sluice_openai_answer_fini(&a);
-    assert_int_equal(open_blocks, 0);
+    assert_int_equal(failing_open_blocks(), 0);
     return is_good;
 }
 
@@ -276,39 +259,16 @@ static void the_journal_reports_missing_memory(void **state)
 
 /* ---- The engine ---- */
 
-static struct sluice_engine_config engine_config(void)
-{
-    struct sluice_engine_config c = {.max_in_flight = 4,
-                                     .message_size_max = 1 << 20,
-                                     .ack_wait_ms = 30000,
-                                     .handler_timeout_ms = 300000,
-                                     .nak_delay_ms = 1000,
-                                     .nak_delay_max_ms = 60000,
-                                     .retry_after_max_ms = 300000,
-                                     .settle_timeout_ms = 2000,
-                                     .journal_timeout_ms = 2000,
-                                     .pull_expires_ms = 5000,
-                                     .pull_heartbeat_ms = 1000,
-                                     .max_deliver = 3,
-                                     .suspect_deliveries = 3,
-                                     .dependencies_count = 3,
-                                     .seed = 1,
-                                     .allocator = {.resize = resize}};
-    c.dependencies[SLUICE_DEP_LLM] = sluice_breaker_service("llm");
-    c.dependencies[SLUICE_DEP_STORE] = sluice_breaker_service("store");
-    c.dependencies[SLUICE_DEP_PUBLISH] = sluice_breaker_publish("publish");
-    return c;
-}
-
 static int creating(void *ctx)
 {
-    struct sluice_engine_config config = engine_config();
+    struct sluice_engine_config config = engine_config(failing_allocator);
     struct sluice_engine *engine = NULL;
     struct sluice_err err = {0};
     (void)ctx;
+    config.message_size_max = 1 << 20;
     sluice_rc rc = sluice_engine_create(&config, 1000, &engine, &err);
     sluice_engine_destroy(engine);
-    assert_int_equal(open_blocks, 0);
+    assert_int_equal(failing_open_blocks(), 0);
     return rc == SLUICE_OK ? 1 : is_nomem(rc);
 }
 
@@ -356,10 +316,10 @@ static int running(const char *query)
                    .require = SLUICE_REQUIRE_NONE,
                    .input = &context__v1__context_enrich_request__descriptor,
                    .on_message = handle}};
-    struct sluice_engine_config config = engine_config();
+    struct sluice_engine_config config = engine_config(failing_allocator);
     struct worker_host host = {.plugin = &plugin,
                                .table = host_table(),
-                               .allocator = &allocator,
+                               .allocator = &failing_allocator,
                                .model = "m",
                                .temperature = -1,
                                .llm_timeout_ms = 1000,
@@ -379,24 +339,24 @@ static int running(const char *query)
                                        .sequence = 1,
                                        .deliveries = 1};
     delivery.body = (sluice_bytes){body, context__v1__context_enrich_request__pack(&request, body)};
-    config.allocator.resize = resize;
+    config.message_size_max = 1 << 20;
     if (sluice_engine_create(&config, 1000, &engine, &err) != SLUICE_OK) {
         return 0;
     }
     host.engine = engine;
-    sluice_arena_init(&host.scratch, &allocator, 64, 0);
-    sluice_rc rc = sluice_prompt_parse("p", (sluice_bytes){"{{query}}", 9}, &allocator,
+    sluice_arena_init(&host.scratch, &failing_allocator, 64, 0);
+    sluice_rc rc = sluice_prompt_parse("p", (sluice_bytes){"{{query}}", 9}, &failing_allocator,
                                        &host.prompts[0].prompt, &err);
     if (rc == SLUICE_OK) {
         (void)strcpy(host.prompts[0].name, "p");
         host.prompts_count = 1;
-        inflight_open(&m, &host, (struct sluice_ticket){0, 1}, &delivery, &allocator);
+        inflight_open(&m, &host, (struct sluice_ticket){0, 1}, &delivery, &failing_allocator);
         host_run(&host, &m, &verdict);
         inflight_close(&m, &source);
     }
     host_fini(&host);
     sluice_engine_destroy(engine);
-    assert_int_equal(open_blocks, 0);
+    assert_int_equal(failing_open_blocks(), 0);
     if (rc != SLUICE_OK) {
         return is_nomem(rc);
     }

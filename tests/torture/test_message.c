@@ -8,7 +8,7 @@
  * do: they have no memory to begin with, or none for the answer. */
 #include "adapter/sqlite_store.h"
 #include "context.pb-c.h"
-#include "core/breaker.h"
+#include "engine_config.h"
 #include "failing.h"
 #include "run/log.h"
 #include "run/mailbox.h"
@@ -26,23 +26,6 @@
 
 #define ANSWERS_MAX 64u
 #define PATIENCE_MS 20000
-
-static atomic_long open_blocks;
-
-static void *resize(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    if (size == 0) {
-        atomic_fetch_sub(&open_blocks, p != NULL);
-        free(p);
-        return NULL;
-    }
-    void *memory = realloc(p, size);
-    atomic_fetch_add(&open_blocks, p == NULL && memory != NULL);
-    return memory;
-}
-
-static const struct sluice_allocator allocator = {.resize = resize};
 
 /* ---- The world around one runtime ---- */
 
@@ -350,25 +333,8 @@ static sluice_rc reject(sluice_turn *t, const sluice_msg *in)
 static struct runtime_config config_of(struct sluice_http *const *services)
 {
     struct runtime_config c = {.loop = &w.loop,
-                               .allocator = &allocator,
-                               .engine = {.max_in_flight = 4,
-                                          .message_size_max = 1000,
-                                          .ack_wait_ms = 30000,
-                                          .handler_timeout_ms = 300000,
-                                          .nak_delay_ms = 1000,
-                                          .nak_delay_max_ms = 60000,
-                                          .retry_after_max_ms = 300000,
-                                          .settle_timeout_ms = 20000,
-                                          .journal_timeout_ms = 20000,
-                                          .pull_expires_ms = 50000,
-                                          .pull_heartbeat_ms = 10000,
-                                          .max_deliver = 20,
-                                          .suspect_deliveries = 3,
-                                          .bury_rejected = 1,
-                                          .journal = 1,
-                                          .dependencies_count = 4,
-                                          .seed = 1,
-                                          .allocator = allocator},
+                               .allocator = &failing_allocator,
+                               .engine = engine_config(failing_allocator),
                                .host = &w.host,
                                .probe = probe,
                                .consumer = "c",
@@ -379,9 +345,14 @@ static struct runtime_config config_of(struct sluice_http *const *services)
                                .http = services,
                                .publisher = &w.publisher,
                                .journal = &w.journal};
-    c.engine.dependencies[SLUICE_DEP_LLM] = sluice_breaker_service("llm");
-    c.engine.dependencies[SLUICE_DEP_STORE] = sluice_breaker_service("store");
-    c.engine.dependencies[SLUICE_DEP_PUBLISH] = sluice_breaker_publish("publish");
+    c.engine.settle_timeout_ms = 20000;
+    c.engine.journal_timeout_ms = 20000;
+    c.engine.pull_expires_ms = 50000;
+    c.engine.pull_heartbeat_ms = 10000;
+    c.engine.max_deliver = 20;
+    c.engine.bury_rejected = 1;
+    c.engine.journal = 1;
+    c.engine.dependencies_count = 4;
     c.engine.dependencies[SLUICE_DEP_SERVICES] = sluice_breaker_service("crm");
     return c;
 }
@@ -398,7 +369,7 @@ static void host_open(sluice_handler_fn *handler)
                                .on_message = handler};
     w.host = (struct worker_host){.plugin = &w.plugin,
                                   .table = host_table(),
-                                  .allocator = &allocator,
+                                  .allocator = &failing_allocator,
                                   .doc_format = SLUICE_DOC_JSON,
                                   .model = "m",
                                   .temperature = -1,
@@ -410,8 +381,8 @@ static void host_open(sluice_handler_fn *handler)
                                                 .timeout_ms = 1000,
                                                 .answer_size_max = 1000}},
                                   .services_count = 1};
-    sluice_arena_init(&w.host.scratch, &allocator, 64, 0);
-    assert_int_equal(sluice_prompt_parse("p", (sluice_bytes){"{{query}}", 9}, &allocator,
+    sluice_arena_init(&w.host.scratch, &failing_allocator, 64, 0);
+    assert_int_equal(sluice_prompt_parse("p", (sluice_bytes){"{{query}}", 9}, &failing_allocator,
                                          &w.host.prompts[0].prompt, &err),
                      SLUICE_OK);
     (void)strcpy(w.host.prompts[0].name, "p");
@@ -449,9 +420,11 @@ static void world_open(sluice_handler_fn *handler)
     w.journal.ops = &journal;
     w.events = runtime_source_events();
     assert_int_equal(uv_loop_init(&w.loop), 0);
-    assert_int_equal(sluice_loop_mailbox_create(&w.loop, &allocator, &w.mailbox, &err), SLUICE_OK);
-    const struct sluice_sqlite_config sqlite = {
-        .path = path, .mailbox = sluice_loop_mailbox_port(w.mailbox), .allocator = &allocator};
+    assert_int_equal(sluice_loop_mailbox_create(&w.loop, &failing_allocator, &w.mailbox, &err),
+                     SLUICE_OK);
+    const struct sluice_sqlite_config sqlite = {.path = path,
+                                                .mailbox = sluice_loop_mailbox_port(w.mailbox),
+                                                .allocator = &failing_allocator};
     assert_int_equal(sluice_sqlite_store_create(&sqlite, &w.store, &err), SLUICE_OK);
     host_open(handler);
     struct runtime_config config = config_of(services);
@@ -468,7 +441,7 @@ static void world_close(void)
     (void)uv_run(&w.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w.loop), 0);
     host_fini(&w.host);
-    assert_int_equal(atomic_load(&open_blocks), 0);
+    assert_int_equal(failing_open_blocks(), 0);
 }
 
 /* Until the runtime holds none of the deliveries any more. */

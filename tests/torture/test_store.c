@@ -19,22 +19,6 @@
 
 #define PUTS 3
 
-static atomic_long open_blocks;
-
-static void *resize(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    if (size == 0) {
-        atomic_fetch_sub(&open_blocks, p != NULL);
-        free(p);
-        return NULL;
-    }
-    void *memory = realloc(p, size);
-    atomic_fetch_add(&open_blocks, p == NULL && memory != NULL);
-    return memory;
-}
-
-static const struct sluice_allocator allocator = {.resize = resize};
 static char path[64];
 
 struct operations {
@@ -144,12 +128,12 @@ static int storing(void *ctx)
     if (uv_loop_init(&loop) != 0) {
         return 0;
     }
-    sluice_rc rc = sluice_loop_mailbox_create(&loop, &allocator, &mailbox, &err);
+    sluice_rc rc = sluice_loop_mailbox_create(&loop, &failing_allocator, &mailbox, &err);
     if (rc == SLUICE_OK) {
         const struct sluice_sqlite_config config = {.path = path,
                                                     .timeout_ms = 1000,
                                                     .mailbox = sluice_loop_mailbox_port(mailbox),
-                                                    .allocator = &allocator};
+                                                    .allocator = &failing_allocator};
         rc = sluice_sqlite_store_create(&config, &store, &err);
     }
     if (rc == SLUICE_OK) {
@@ -163,7 +147,7 @@ static int storing(void *ctx)
     sluice_loop_mailbox_destroy(mailbox);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
-    assert_int_equal(atomic_load(&open_blocks), 0);
+    assert_int_equal(failing_open_blocks(), 0);
     check_file(&o);
     return rc == SLUICE_OK && o.stored == PUTS && o.is_answered;
 }
