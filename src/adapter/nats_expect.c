@@ -20,12 +20,52 @@ void sluice_nats_tell(const struct sluice_nats_provision *p, const char *verb, c
     }
 }
 
-void sluice_nats_differs(struct sluice_nats_provision *p, sluice_rc rc, const char *what)
+static int is_noted(const struct sluice_nats_provision *p, const char *object)
 {
+    for (size_t at = 0; at < p->objects_len; at += strlen(p->objects + at) + 1) {
+        if (strcmp(p->objects + at, object) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void sluice_nats_differs(struct sluice_nats_provision *p, const char *object, sluice_rc rc,
+                         const char *what)
+{
+    size_t size = strlen(object) + 1;
     sluice_nats_tell(p, "differs", "%s", what);
+    if (size <= sizeof p->objects - p->objects_len && !is_noted(p, object)) {
+        memcpy(p->objects + p->objects_len, object, size);
+        p->objects_len += size;
+    }
     if (p->differences++ == 0) {
         (void)sluice_err_set(&p->first, rc, "%s", what);
     }
+}
+
+sluice_rc sluice_nats_differences(const struct sluice_nats_provision *p, struct sluice_err *err)
+{
+    *err = p->first;
+    if (p->differences == 1) {
+        return err->rc;
+    }
+    char tail[SLUICE_ERR_TEXT_SIZE];
+    size_t first = strlen(err->text);
+    size_t len = (size_t)snprintf(tail, sizeof tail, " (and %u more", p->differences - 1);
+    const char *between = ": ";
+    for (size_t at = strlen(p->objects) + 1; at < p->objects_len;
+         at += strlen(p->objects + at) + 1) {
+        size_t more = strlen(p->objects + at) + strlen(between);
+        if (first + len + more + sizeof ", …)" > sizeof tail) {
+            len += (size_t)snprintf(tail + len, sizeof tail - len, "%s…", between);
+            break;
+        }
+        len += (size_t)snprintf(tail + len, sizeof tail - len, "%s%s", between, p->objects + at);
+        between = ", ";
+    }
+    (void)snprintf(err->text + first, sizeof err->text - first, "%s)", tail);
+    return err->rc;
 }
 
 /* The server counts these in nanoseconds. */
@@ -57,7 +97,9 @@ void sluice_nats_field_differs(const struct sluice_nats_object *o, enum sluice_n
     if (weight == SLUICE_NATS_NOTE) {
         sluice_nats_tell(o->p, "note", "%s", what);
     } else {
-        sluice_nats_differs(o->p, SLUICE_ERR_CONFIG, what);
+        char object[SLUICE_ERR_TEXT_SIZE];
+        (void)snprintf(object, sizeof object, "%s %s", o->kind, o->name);
+        sluice_nats_differs(o->p, object, SLUICE_ERR_CONFIG, what);
     }
 }
 

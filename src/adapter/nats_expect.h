@@ -10,6 +10,8 @@
 
 #define SLUICE_NATS_MS 1000000.0 /* nanoseconds */
 
+#define SLUICE_NATS_OBJECTS_SIZE 1024u
+
 struct sluice_nats_provision {
     const struct sluice_nats_plan *plan;
     struct sluice_nats_api *api;
@@ -20,6 +22,9 @@ struct sluice_nats_provision {
     struct sluice_err *err;
     struct sluice_err first; /* difference */
     uint32_t differences;    /* told so far */
+    /* Which objects differ, the first included, each once and with an end of its own. */
+    char objects[SLUICE_NATS_OBJECTS_SIZE];
+    size_t objects_len;
 };
 
 /* The object under inspection. */
@@ -38,7 +43,12 @@ enum sluice_nats_weight { SLUICE_NATS_NOTE, SLUICE_NATS_DIFFERENCE };
 SLUICE_PRINTF(3, 4)
 void sluice_nats_tell(const struct sluice_nats_provision *p, const char *verb, const char *format,
                       ...);
-void sluice_nats_differs(struct sluice_nats_provision *p, sluice_rc rc, const char *what);
+/* `object` names it as in "stream ORDERS"; differences of one object follow each other. */
+void sluice_nats_differs(struct sluice_nats_provision *p, const char *object, sluice_rc rc,
+                         const char *what);
+/* The error for all differences: the first as it was told, then the names of the other objects, as
+ * many as there is room for. Returns its code; there is a difference. */
+sluice_rc sluice_nats_differences(const struct sluice_nats_provision *p, struct sluice_err *err);
 void sluice_nats_field_differs(const struct sluice_nats_object *o, enum sluice_nats_weight weight,
                                const char *field, const char *expected);
 

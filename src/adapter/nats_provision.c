@@ -84,11 +84,12 @@ static sluice_rc look_up(struct sluice_nats_object *o, const char *info_operatio
         rc = sluice_nats_api_call(p->api, info_operation, NULL, info, p->err);
     }
     if (rc == SLUICE_ERR_NOT_FOUND) {
-        char what[SLUICE_ERR_TEXT_SIZE];
+        char object[SLUICE_ERR_TEXT_SIZE / 2], what[SLUICE_ERR_TEXT_SIZE];
+        (void)snprintf(object, sizeof object, "%s %s", o->kind, o->name);
         (void)snprintf(what, sizeof what,
-                       "%s %s does not exist; `sluice init` or SLUICE_CREATE_STREAMS=1 creates it",
-                       o->kind, o->name);
-        sluice_nats_differs(p, rc, what);
+                       "%s does not exist; `sluice init` or SLUICE_CREATE_STREAMS=1 creates it",
+                       object);
+        sluice_nats_differs(p, object, rc, what);
         return rc;
     }
     if (rc == SLUICE_OK) {
@@ -306,9 +307,10 @@ static sluice_rc inspect_output(struct sluice_nats_provision *p, const char *sub
     sluice_rc rc = sluice_nats_api_call(p->api, "STREAM.NAMES", request, &answer, p->err);
     if (rc == SLUICE_OK &&
         cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(answer, "streams")) == 0) {
-        char what[SLUICE_ERR_TEXT_SIZE];
-        (void)snprintf(what, sizeof what, "output subject %s: no stream takes it", subject);
-        sluice_nats_differs(p, SLUICE_ERR_NOT_FOUND, what);
+        char object[SLUICE_ERR_TEXT_SIZE - 32], what[SLUICE_ERR_TEXT_SIZE];
+        (void)snprintf(object, sizeof object, "output subject %s", subject);
+        (void)snprintf(what, sizeof what, "%s: no stream takes it", object);
+        sluice_nats_differs(p, object, SLUICE_ERR_NOT_FOUND, what);
     }
     cJSON_Delete(answer);
     cJSON_Delete(request);
@@ -464,7 +466,9 @@ static sluice_rc mend_consumer(struct sluice_nats_provision *p)
                    "has lost count): nothing up to there would come",
                    plan->consumer, delivered, plan->stream_requests, last);
     if (p->mode < SLUICE_NATS_CREATE) {
-        sluice_nats_differs(p, SLUICE_ERR_CONFIG, what);
+        char object[SLUICE_ERR_TEXT_SIZE / 2];
+        (void)snprintf(object, sizeof object, "consumer %s", plan->consumer);
+        sluice_nats_differs(p, object, SLUICE_ERR_CONFIG, what);
         return SLUICE_OK;
     }
     (void)snprintf(operations.make, sizeof operations.make, "CONSUMER.DELETE.%s.%s",
@@ -534,13 +538,7 @@ sluice_rc sluice_nats_provision(const struct sluice_nats_options *options,
         rc = mend_consumer(&p);
     }
     if (rc == SLUICE_OK && p.differences > 0) {
-        *p.err = p.first;
-        rc = p.first.rc;
-        if (p.differences > 1) {
-            size_t len = strlen(p.err->text);
-            (void)snprintf(p.err->text + len, sizeof p.err->text - len, " (and %u more)",
-                           p.differences - 1);
-        }
+        rc = sluice_nats_differences(&p, p.err);
     }
     sluice_nats_api_close(p.api);
     return rc;

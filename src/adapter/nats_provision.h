@@ -44,9 +44,9 @@ enum {
 typedef void sluice_nats_told_fn(void *ctx, const char *verb, const char *what);
 
 /* Verify after having done what `mode` allows. All differences are told; the error has the first,
- * and how many more there are. ERR_CONNECTION, ERR_AUTH, ERR_TIMEOUT, ERR_UNAVAILABLE,
- * ERR_NOT_FOUND (names what is missing and the remedy), ERR_CONFIG (names object, field, value and
- * expectation), ERR_API (the server refused to make it). */
+ * how many more there are, and the names of the other objects. ERR_CONNECTION, ERR_AUTH,
+ * ERR_TIMEOUT, ERR_UNAVAILABLE, ERR_NOT_FOUND (names what is missing and the remedy), ERR_CONFIG
+ * (names object, field, value and expectation), ERR_API (the server refused to make it). */
 SLUICE_MUST_CHECK
 sluice_rc sluice_nats_provision(const struct sluice_nats_options *options,
                                 const struct sluice_nats_plan *plan, int mode,

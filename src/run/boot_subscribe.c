@@ -19,6 +19,10 @@ static void on_told(void *ctx, const char *verb, const char *what)
 {
     (void)ctx;
     int is_done = strcmp(verb, "created") == 0 || strcmp(verb, "updated") == 0;
+    if (strcmp(verb, "differs") == 0) { /* somebody must act; there may be several */
+        SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "nats.provision", what, SLUICE_F_TEXT("did", verb));
+        return;
+    }
     SLUICE_LOG(is_done ? SLUICE_LOG_INFO : SLUICE_LOG_WARN, START, "nats.provision", what,
                SLUICE_F_TEXT("did", verb));
 }

@@ -87,11 +87,43 @@ static void all_that_is_missing_is_named(void **state)
     struct world *w = open_world();
     assert_int_equal(provision(w, SLUICE_NATS_VERIFY), SLUICE_ERR_NOT_FOUND);
     contains(w->err.text, "stream REQ does not exist; `sluice init`");
-    contains(w->err.text, "(and 4 more)");
+    contains(w->err.text, "(and 4 more: stream READY, stream DEAD, stream KV_JOURNAL, "
+                          "consumer worker)");
     contains(w->told, "stream READY does not exist");
     contains(w->told, "stream DEAD does not exist");
     contains(w->told, "stream KV_JOURNAL does not exist");
     contains(w->told, "consumer worker does not exist");
+    close_world(w);
+}
+
+static int is_between(const char *text, const char *object)
+{
+    const char *found = strstr(text, object);
+    return found != NULL && strchr(",)", found[strlen(object)]) != NULL;
+}
+
+static void many_missing_outputs_are_named_as_far_as_there_is_room(void **state)
+{
+    (void)state;
+    char subjects[16][64], object[1100];
+    struct world *w = open_world();
+    for (uint32_t i = 0; i < 16; i++) {
+        (void)snprintf(subjects[i], sizeof subjects[i], "nobody.takes.this.output.number.%u", i);
+        w->plan.output_subjects[i] = subjects[i];
+    }
+    w->plan.output_subjects_count = 3;
+    assert_int_equal(provision(w, SLUICE_NATS_VERIFY), SLUICE_ERR_NOT_FOUND);
+    contains(w->err.text, "(and 7 more: stream READY");
+    for (uint32_t i = 0; i < 3; i++) {
+        (void)snprintf(object, sizeof object, "output subject %s", subjects[i]);
+        assert_true(is_between(w->err.text, object));
+    }
+    assert_true(is_between(w->err.text, "consumer worker"));
+    w->plan.output_subjects_count = 16;
+    assert_int_equal(provision(w, SLUICE_NATS_VERIFY), SLUICE_ERR_NOT_FOUND);
+    contains(w->err.text, "(and 20 more: stream READY");
+    contains(w->err.text, ", …)");
+    contains(w->told, "number.15: no stream takes it"); /* each has a line all the same */
     close_world(w);
 }
 
@@ -219,8 +251,7 @@ static void each_difference_of_the_streams_is_found(void **state)
         {"READY", "\"subjects\":[\"app.ready\"],\"no_ack\":true",
          "differs: stream READY: no_ack is true, expected false", SLUICE_ERR_CONFIG, 1},
         {"READY", "\"subjects\":[\"app.ready\"],\"duplicate_window\":1000000000",
-         "note: stream READY: duplicate_window is 1 s, expected at least 600 s",
-         SLUICE_OK, 1},
+         "note: stream READY: duplicate_window is 1 s, expected at least 600 s", SLUICE_OK, 1},
         {"READY",
          "\"subjects\":[\"app.ready\"],\"storage\":\"memory\",\"duplicate_window\":600000000000",
          "note: stream READY: storage is \"memory\", expected \"file\"", SLUICE_OK, 0},
@@ -324,6 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_that_is_missing_is_named),
+        cmocka_unit_test(many_missing_outputs_are_named_as_far_as_there_is_room),
         cmocka_unit_test(what_it_makes_it_finds_right),
         cmocka_unit_test(each_difference_of_the_consumer_is_found),
         cmocka_unit_test(each_difference_of_the_streams_is_found),
