@@ -39,6 +39,7 @@ static void set_restraints(CURL *easy, const struct sluice_curl_profile *profile
     (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
     if (profile->ca_file != NULL) {
         (void)curl_easy_setopt(easy, CURLOPT_CAINFO, profile->ca_file);
+        (void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* the system's would count as well */
     }
 }
 

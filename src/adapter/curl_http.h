@@ -17,7 +17,7 @@ struct sluice_curl_http_options {
     uint32_t connections_max;                 /* 100 (SVC-3); calls beyond it wait */
     uint32_t connect_timeout_ms;              /* 3000 */
     size_t answer_size_max; /* 16 MiB (SVC-6), where a call does not give its own */
-    const char *ca_file;    /* the system's */
+    const char *ca_file;    /* PEM; instead of the system's */
 };
 
 SLUICE_MUST_CHECK

@@ -26,7 +26,7 @@ struct sluice_curl_llm_options {
     uint32_t connections_max;     /* 256; 1…65536. Calls beyond it wait */
     uint32_t connect_timeout_ms;  /* 3000 */
     uint32_t stall_ms;            /* 30000; longest silence inside a stream */
-    const char *ca_file;          /* the system's */
+    const char *ca_file;          /* PEM; instead of the system's */
 };
 
 /* ERR_CONFIG names what is wrong with an option (never the key); ERR_NOMEM; ERR_INTERNAL. */

@@ -93,6 +93,7 @@ sluice_rc boot_clients(struct boot *b)
                                           .allocator = &b->allocator,
                                           .base_url = s->llm_base_url,
                                           .api_key = s->llm_api_key,
+                                          .ca_file = s->llm_ca,
                                           .is_streamed = s->llm_stream,
                                           .answer_size_max = (size_t)s->llm_answer_size_max,
                                           .connections_max = (uint32_t)s->max_in_flight};

@@ -34,7 +34,8 @@ static sluice_rc service_open(struct boot *b, uint32_t i)
                                            .headers_count = from->token[0] != '\0'};
     struct sluice_curl_http_options http = {.loop = &b->loop,
                                             .allocator = &b->allocator,
-                                            .connections_max = (uint32_t)from->connections};
+                                            .connections_max = (uint32_t)from->connections,
+                                            .ca_file = from->ca};
     return sluice_curl_http_create(&http, &b->http[i], &b->err);
 }
 

@@ -200,6 +200,7 @@ sluice_rc sluice_settings_load(int arguments_count, char **arguments, const char
     flags_read(box, arguments_count, arguments, report);
     option_settings_check(box, report);
     option_service_check(box, report);
+    option_ca_check(box, report);
     *out = box;
     return report->count == 0 ? SLUICE_OK : SLUICE_ERR_CONFIG;
 }

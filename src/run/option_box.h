@@ -84,6 +84,8 @@ void option_service_check(struct sluice_settings_box *box, struct sluice_report 
 /* Would the worker be given what it sends to this subject? */
 void option_own_customer_check(const struct sluice_settings *s, const char *subject,
                                const struct option_source *source);
+/* CA certificates of the LLM and the services: where they come from, and whether they are any. */
+void option_ca_check(struct sluice_settings_box *box, struct sluice_report *report);
 /* What no single value of the table shows. */
 void option_settings_check(struct sluice_settings_box *box, struct sluice_report *report);
 void option_named_free(struct sluice_settings_box *box);

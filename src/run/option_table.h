@@ -56,6 +56,7 @@ X(mongodb_breaker_reset_ms, "store.breaker_reset", "MONGODB_BREAKER_RESET", SECO
 X(sqlite_path, "store.sqlite_path", "SLUICE_SQLITE_PATH", PATH, "sluice.db", 0, 0, "file of the embedded store") \
 X(llm_base_url, "llm.base_url", "LLM_BASE_URL", URL, "http://localhost:8000/v1", 0, 0, "OpenAI-compatible endpoint") \
 X(llm_api_key, "llm.api_key", "LLM_API_KEY", SECRET, "", 0, 0, "its key") \
+X(llm_ca, "llm.ca", "LLM_CA", PATH, "", 0, 0, "PEM file of CA certificates for https; without it what SSL_CERT_FILE names, else the system's") \
 X(llm_model, "llm.model", "LLM_MODEL", TEXT, "", 0, 0, "model; required if the worker asks an LLM") \
 X(llm_timeout_ms, "llm.timeout", "LLM_TIMEOUT", SECONDS, "60", 0.1, 86400, "time for one LLM attempt") \
 X(llm_temperature, "llm.temperature", "LLM_TEMPERATURE", NUMBER, "-1", -1, 2, "temperature; -1: not sent") \
@@ -85,6 +86,7 @@ X(url, "url", "URL", URL, "", 0, 0, "base URL; the worker's path is appended") \
 X(timeout_ms, "timeout", "TIMEOUT", SECONDS, "30", 0.001, 3600, "time for one call") \
 X(connections, "connections", "CONNECTIONS", COUNT, "100", 1, 65536, "connections at once; calls beyond them wait, inside their timeout") \
 X(required, "required", "REQUIRED", FLAG, "1", 0, 1, "1: the boot fails when it does not answer; 0: that is only logged") \
+X(ca, "ca", "CA", PATH, "", 0, 0, "PEM file of CA certificates for https; without it what SSL_CERT_FILE names, else the system's") \
 X(health_path, "health_path", "HEALTH_PATH", TEXT, "/health", 0, 0, "path that the boot asks; any answer but 502, 503, 504 will do") \
 X(token, "token", "TOKEN", SECRET, "", 0, 0, "credential, sent in auth_header") \
 X(auth_header, "auth_header", "AUTH_HEADER", NAME, "Authorization", 0, 0, "header of the token; Authorization sends `Bearer TOKEN`") \
