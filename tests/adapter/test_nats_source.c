@@ -326,6 +326,22 @@ static void a_parked_pull_beats_and_expires(void **state)
     close_world(w);
 }
 
+/* The server ends it without a word. */
+static void a_full_pull_gives_its_inbox_back(void **state)
+{
+    (void)state;
+    enum { PULLS = 100 }; /* more than there may be inboxes */
+    struct world *w = open_world(30000);
+    nats_say(&w->server, "s.one", "x", PULLS);
+    for (int i = 0; i < PULLS; i++) {
+        pull(w, (uint32_t)i + 1, 1, 30000, 1000);
+        wait_for(w, has_delivered, i + 1, "one message for each pull");
+        assert_int_equal(w->deliveries[i]->pull, i + 1);
+    }
+    assert_int_equal(w->statuses, 0);
+    close_world(w);
+}
+
 static void messages_belong_to_the_pull_that_asked(void **state)
 {
     (void)state;
@@ -654,6 +670,7 @@ int main(void)
         cmocka_unit_test(a_nak_comes_back_after_its_delay),
         cmocka_unit_test(progress_holds_a_message_beyond_the_ack_wait),
         cmocka_unit_test(a_parked_pull_beats_and_expires),
+        cmocka_unit_test(a_full_pull_gives_its_inbox_back),
         cmocka_unit_test(messages_belong_to_the_pull_that_asked),
         cmocka_unit_test(an_abandoned_pull_still_hands_over_what_it_gets),
         cmocka_unit_test(what_is_too_large_for_the_pull_ends_it),
