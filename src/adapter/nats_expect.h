@@ -8,8 +8,7 @@
 #include "adapter/nats_provision.h"
 #include <cjson/cJSON.h>
 
-#define SLUICE_NATS_MS 1000000.0 /* nanoseconds */
-
+#define SLUICE_NATS_MS           1000000.0 /* nanoseconds */
 #define SLUICE_NATS_OBJECTS_SIZE 1024u
 
 struct sluice_nats_provision {
@@ -43,7 +42,7 @@ enum sluice_nats_weight { SLUICE_NATS_NOTE, SLUICE_NATS_DIFFERENCE };
 SLUICE_PRINTF(3, 4)
 void sluice_nats_tell(const struct sluice_nats_provision *p, const char *verb, const char *format,
                       ...);
-/* `object` names it as in "stream ORDERS"; differences of one object follow each other. */
+/* `object` names it, as in "stream ORDERS". */
 void sluice_nats_differs(struct sluice_nats_provision *p, const char *object, sluice_rc rc,
                          const char *what);
 /* The error for all differences: the first as it was told, then the names of the other objects, as

@@ -16,6 +16,7 @@ struct nats_publisher {
     struct sluice_nats_requests *requests;
     int64_t timeout_ms;
     void (*on_link)(void *ctx, enum sluice_link_state state, const char *text);
+    void (*on_unheard)(void *ctx, const char *subject, const char *stream);
     void *ctx;
 };
 
@@ -200,6 +201,7 @@ static void publisher_destroy(struct sluice_publisher *base)
         return;
     }
     p->on_link = NULL;
+    p->on_unheard = NULL;
     int is_over = sluice_nats_link_stop(p->link);
     if (p->requests != NULL) {
         sluice_nats_requests_end(p->requests);
@@ -248,6 +250,16 @@ static void on_lost(void *ctx, const char *text)
     tell(ctx, SLUICE_LINK_LOST, text);
 }
 
+/* The journal sends over this connection too, and tells of its failures itself. */
+static void on_unheard(void *ctx, sluice_nats_answer_fn *fn, void *fn_ctx)
+{
+    const struct nats_publisher *publisher = ctx;
+    if (fn == on_answer && publisher->on_unheard != NULL) {
+        const struct publishing *p = fn_ctx;
+        publisher->on_unheard(publisher->ctx, p->subject, p->stream);
+    }
+}
+
 static void on_refused(void *ctx, const char *text)
 {
     tell(ctx, SLUICE_LINK_REFUSED, text);
@@ -266,6 +278,7 @@ sluice_rc sluice_nats_publisher_create(const struct sluice_nats_publisher_config
     p->base.ops = &ops;
     p->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_MS;
     p->on_link = config->on_link;
+    p->on_unheard = config->on_unheard;
     p->ctx = config->ctx;
     if ((rc = sluice_nats_link_create(&config->nats, config->loop, p->box, &events, p, &p->link,
                                       err)) != SLUICE_OK) {
@@ -277,6 +290,7 @@ sluice_rc sluice_nats_publisher_create(const struct sluice_nats_publisher_config
         publisher_destroy(&p->base);
         return rc;
     }
+    sluice_nats_requests_on_unheard(p->requests, on_unheard, p);
     *out = &p->base;
     return SLUICE_OK;
 fail:

@@ -19,6 +19,10 @@ struct sluice_nats_publisher_config {
     /* Loop thread; may be NULL. The state of the publisher's connection; text without credentials.
      */
     void (*on_link)(void *ctx, enum sluice_link_state state, const char *text);
+    /* Loop thread; may be NULL. No stream takes this subject, as the server said at once; the
+     * publish goes on until its timeout, in case the stream comes back. Once for each publish.
+     * `stream` is the one that was expected; NULL: any. */
+    void (*on_unheard)(void *ctx, const char *subject, const char *stream);
     void *ctx;
 };
 

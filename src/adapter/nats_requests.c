@@ -27,6 +27,7 @@ struct again {
     enum sluice_nats_again when;
     int is_waiting; /* nobody listened: to be sent when due */
     int is_unknown; /* a try may have been stored */
+    int is_unheard; /* that nobody listens has been told */
     int64_t wait_ms;
     int64_t deadline_ms;
     const char *subject;
@@ -59,7 +60,9 @@ struct sluice_nats_requests {
     int64_t turn; /* the bucket that was looked at last, since the clock's zero */
     struct sluice_mail ended_mail;
     int is_ended_posted;
-    int is_closed; /* end() was called */
+    int is_closed;                   /* end() was called */
+    sluice_nats_unheard_fn *unheard; /* may be NULL */
+    void *unheard_ctx;
     char inbox[SUBJECT_SIZE];
 };
 
@@ -314,6 +317,10 @@ static int wait_for_listener(struct sluice_nats_requests *r, uint32_t index)
     e->due_ms = due_of(a, now);
     a->wait_ms = a->wait_ms * 2 < AGAIN_MAX_MS ? a->wait_ms * 2 : AGAIN_MAX_MS;
     link_open(r, index);
+    if (!a->is_unheard && r->unheard != NULL) {
+        a->is_unheard = 1;
+        r->unheard(r->unheard_ctx, e->fn, e->ctx);
+    }
     return 1;
 }
 
@@ -424,6 +431,13 @@ static void on_answer(void *ctx, const struct sluice_nats_message *message)
 static void on_released(void *ctx)
 {
     (void)ctx; /* the requests outlive the link */
+}
+
+void sluice_nats_requests_on_unheard(struct sluice_nats_requests *r,
+                                     sluice_nats_unheard_fn *unheard, void *unheard_ctx)
+{
+    r->unheard = unheard;
+    r->unheard_ctx = unheard_ctx;
 }
 
 void sluice_nats_requests_up(struct sluice_nats_requests *r)

@@ -36,6 +36,12 @@ struct sluice_nats_requests *sluice_nats_requests_create(uv_loop_t *loop,
                                                          struct sluice_nats_box *box,
                                                          struct sluice_nats_link *link);
 
+/* `unheard` is called when a request that is sent again has found nobody who listens, once for
+ * each, with the `fn` and `ctx` it was sent with; not from inside an operation. It may not send. */
+typedef void sluice_nats_unheard_fn(void *unheard_ctx, sluice_nats_answer_fn *fn, void *ctx);
+void sluice_nats_requests_on_unheard(struct sluice_nats_requests *requests,
+                                     sluice_nats_unheard_fn *unheard, void *unheard_ctx);
+
 /* To be called in the link's on_up and on_down. */
 void sluice_nats_requests_up(struct sluice_nats_requests *requests);
 void sluice_nats_requests_down(struct sluice_nats_requests *requests);

@@ -141,6 +141,23 @@ static void on_publisher_link(void *ctx, enum sluice_link_state state, const cha
     }
 }
 
+/* Does `subject` stand for outputs, as `sluice init` sets their stream up? */
+static int is_output_subject(const struct sluice_settings *s, const char *subject)
+{
+    size_t len = strlen(s->subject_ready);
+    return strncmp(subject, s->subject_ready, len) == 0 &&
+           (subject[len] == '\0' || subject[len] == '.');
+}
+
+static void on_unheard(void *ctx, const char *subject, const char *stream)
+{
+    struct boot *b = ctx;
+    if (stream == NULL && is_output_subject(b->settings, subject)) {
+        stream = b->settings->stream_ready;
+    }
+    sluice_refusals_tell_unheard(&b->unheard, subject, stream, sluice_mono_ms());
+}
+
 sluice_rc boot_publisher(struct boot *b)
 {
     const char *who = b->settings->durable[0] != '\0' ? b->settings->durable : "worker";
@@ -153,6 +170,7 @@ sluice_rc boot_publisher(struct boot *b)
                                                   .mailbox = sluice_loop_mailbox_port(b->mailbox),
                                                   .timeout_ms = b->settings->publish_timeout_ms,
                                                   .on_link = on_publisher_link,
+                                                  .on_unheard = on_unheard,
                                                   .ctx = b};
     rc = sluice_nats_publisher_create(&config, &b->publisher, &b->err);
     if (rc == SLUICE_OK) {

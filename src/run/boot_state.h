@@ -29,6 +29,7 @@ struct boot {
                                                       connections of the others */
     struct sluice_publisher *publisher;
     struct sluice_refusals refusals; /* of the publisher's connection; loop thread */
+    struct sluice_refusals unheard;  /* subjects that no stream takes; loop thread */
     struct sluice_journal *journal;
     struct sluice_source *source;
     struct sluice_plugin plugin;

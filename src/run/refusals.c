@@ -20,19 +20,40 @@ static uint32_t find_due(const struct sluice_refusals *r, const char *text, int6
     return due;
 }
 
-void sluice_refusals_tell(struct sluice_refusals *r, const char *link, const char *text,
-                          int64_t now_ms)
+/* Note that `text` is told now; 0: it is not due, and counted for the next line. */
+static int note(struct sluice_refusals *r, const char *text, int64_t now_ms)
 {
     char kept[SLUICE_REFUSALS_TEXT_SIZE];
-    (void)snprintf(kept, sizeof kept, "%s", text == NULL || text[0] == '\0' ? "denied" : text);
+    (void)snprintf(kept, sizeof kept, "%s", text);
     uint32_t i = find_due(r, kept, now_ms);
     if (i == SLUICE_REFUSALS_MAX) {
         r->untold++;
-        return;
+        return 0;
     }
-    SLUICE_LOG(SLUICE_LOG_WARN, WARN, "nats.refused", kept, SLUICE_F_TEXT("link", link),
-               SLUICE_F_COUNTED("untold", r->untold));
     memcpy(r->told[i].text, kept, sizeof kept);
     r->told[i].told_ms = now_ms;
-    r->untold = 0;
+    return 1;
+}
+
+void sluice_refusals_tell(struct sluice_refusals *r, const char *link, const char *text,
+                          int64_t now_ms)
+{
+    const char *words = text == NULL || text[0] == '\0' ? "denied" : text;
+    if (note(r, words, now_ms)) {
+        SLUICE_LOG(SLUICE_LOG_WARN, WARN, "nats.refused", words, SLUICE_F_TEXT("link", link),
+                   SLUICE_F_COUNTED("untold", r->untold));
+        r->untold = 0;
+    }
+}
+
+void sluice_refusals_tell_unheard(struct sluice_refusals *r, const char *subject,
+                                  const char *stream, int64_t now_ms)
+{
+    if (note(r, subject, now_ms)) {
+        SLUICE_LOG(SLUICE_LOG_WARN, WARN, "publish.no_stream",
+                   "no stream takes the subject; it is tried again until the publish timeout",
+                   SLUICE_F_TEXT("subject", subject), SLUICE_F_KNOWN("stream", stream),
+                   SLUICE_F_COUNTED("untold", r->untold));
+        r->untold = 0;
+    }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Log lines about what the NATS server denies: the same text at most once a minute, and not more
- * than SLUICE_REFUSALS_MAX texts in a minute, since a denied subject may differ for each message.
- */
+/* Log lines about what the NATS server denies or has no stream for: the same text at most once a
+ * minute, and not more than SLUICE_REFUSALS_MAX texts in a minute, since the subject may differ for
+ * each message. */
 #ifndef SLUICE_RUN_REFUSALS_H
 #define SLUICE_RUN_REFUSALS_H
 
@@ -24,5 +24,9 @@ struct sluice_refusals {
  * connection say. */
 void sluice_refusals_tell(struct sluice_refusals *r, const char *link, const char *text,
                           int64_t now_ms);
+/* Write the line `publish.no_stream`: no stream takes `subject`. `stream` is the one that should;
+ * NULL: not known. For a struct of its own. */
+void sluice_refusals_tell_unheard(struct sluice_refusals *r, const char *subject,
+                                  const char *stream, int64_t now_ms);
 
 #endif

@@ -14,7 +14,7 @@ struct world {
     struct test_loop loop;
     struct sluice_publisher *publisher;
     int ups, downs;
-    int done, wanted;
+    int done, unheard, wanted;
     int fates[SLUICE_FATE_COUNT];
     struct sluice_publish_done last;
     char text[512], stream[64];
@@ -78,6 +78,18 @@ static void wait_for(struct world *w, int (*is)(void *), int wanted, const char 
     test_loop_until(&w->loop, is, w, what);
 }
 
+static void on_unheard(void *ctx, const char *subject, const char *stream)
+{
+    struct world *w = ctx;
+    w->unheard++;
+    (void)snprintf(w->text, sizeof w->text, "%s of %s", subject, stream == NULL ? "any" : stream);
+}
+
+static int is_unheard(void *ctx)
+{
+    return ((struct world *)ctx)->unheard >= ((struct world *)ctx)->wanted;
+}
+
 static struct world *open_world(int64_t timeout_ms)
 {
     struct sluice_err err = {0};
@@ -92,6 +104,7 @@ static struct world *open_world(int64_t timeout_ms)
         .mailbox = &w->loop.mailbox,
         .timeout_ms = timeout_ms,
         .on_link = on_link,
+        .on_unheard = on_unheard,
         .ctx = w,
     };
     if (sluice_nats_publisher_create(&config, &w->publisher, &err) != SLUICE_OK) {
@@ -170,8 +183,11 @@ static void a_stream_that_comes_in_time_gets_it(void **state)
     (void)state;
     struct world *w = open_world(0);
     publish(w, "late.one", "hello", NULL);
+    wait_for(w, is_unheard, 1, "word that nobody listens");
+    assert_string_equal(w->text, "late.one of any");
     test_loop_for(&w->loop, 250);
     assert_int_equal(w->done, 0);
+    assert_int_equal(w->unheard, 1); /* the repetitions are not told */
     ask_ok(w, "$JS.API.STREAM.CREATE.LATE",
            "{\"name\":\"LATE\",\"subjects\":[\"late.>\"],\"storage\":\"file\",\"retention\":"
            "\"limits\","
@@ -179,6 +195,20 @@ static void a_stream_that_comes_in_time_gets_it(void **state)
     wait_for(w, is_done, 1, "the PubAck");
     assert_int_equal(w->last.fate, SLUICE_FATE_OK);
     assert_int_equal(w->last.sequence, 1);
+    close_world(w);
+}
+
+static void the_stream_that_should_take_it_is_told(void **state)
+{
+    (void)state;
+    struct world *w = open_world(300);
+    const struct sluice_publication publication = {
+        .subject = "dead.one", .body = {"x", 1}, .expected_stream = "DEAD"};
+    w->publisher->ops->publish(w->publisher, &publication, on_done, w);
+    wait_for(w, is_unheard, 1, "word that nobody listens");
+    assert_int_equal(w->done, 0);
+    assert_string_equal(w->text, "dead.one of DEAD");
+    wait_for(w, is_done, 1, "the answer");
     close_world(w);
 }
 
@@ -419,6 +449,7 @@ int main(void)
         cmocka_unit_test(a_stored_message_is_ok),
         cmocka_unit_test(a_subject_without_stream_is_named),
         cmocka_unit_test(a_stream_that_comes_in_time_gets_it),
+        cmocka_unit_test(the_stream_that_should_take_it_is_told),
         cmocka_unit_test(silence_is_asked_again_when_there_is_an_id),
         cmocka_unit_test(limits_of_the_stream_are_told),
         cmocka_unit_test(what_the_server_would_refuse_is_not_sent),

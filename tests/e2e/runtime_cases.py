@@ -131,6 +131,21 @@ def what_the_server_denies_is_told(s):
     check("$JS.API.CONSUMER.MSG.NEXT." in told[0]["text"], told[0]["text"])
 
 
+def a_deleted_output_stream_is_told_before_the_publish_timeout(s):
+    s.start_worker(SLUICE_PUBLISH_TIMEOUT=60)
+    s.ready()
+    c = s.client()
+    c.stream_delete("ENRICH_READY")
+    s.send(3)
+    wait_for("the log says so", lambda: any(e["event"] == "publish.no_stream" for e in s.events()))
+    told = [e for e in s.events() if e["event"] == "publish.no_stream"]
+    check(len(told) == 1 and told[0]["level"] == "warn", f"told {told}")
+    check((told[0]["subject"], told[0]["stream"]) == ("context.enrich.ready", "ENRICH_READY"), told[0])
+    c.stream_create("ENRICH_READY", ["context.enrich.ready"])
+    s.expect_done(3)
+    check(not any(e["event"] == "message.failed" for e in s.events()), "a message was given back")
+
+
 def an_exceeded_grace_ends_with_exit_4_and_gives_back(s):
     s.llm_http("/control", {"latency-ms": 60000})
     w = s.start_worker(SLUICE_SHUTDOWN_GRACE=1)
@@ -229,7 +244,8 @@ def a_frozen_process_is_not_taken_for_a_stalled_loop(s):
 
 
 for case in (exit_in_a_handler_is_told, a_signal_during_boot_ends_it_at_once, a_journal_that_is_away_is_told,
-             a_connection_lost_for_good_ends_with_exit_1, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
+             a_connection_lost_for_good_ends_with_exit_1,
+             a_deleted_output_stream_is_told_before_the_publish_timeout, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
              a_handler_that_hangs_does_not_outlive_the_grace, the_watchdog_looks_during_a_shutdown,
              a_second_signal_ends_a_handler_that_hangs, a_handler_that_returns_after_the_grace_gives_back,
              a_worker_whose_end_hangs_is_ended, a_closed_standard_stream_harms_nobody, a_frozen_process_is_not_taken_for_a_stalled_loop):

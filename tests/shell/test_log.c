@@ -289,11 +289,26 @@ static void a_refusal_is_told_once_a_minute(void **state)
     assert_true(are_told(&r, "one more", 70000 + SLUICE_REFUSALS_MINUTE_MS));
 }
 
+static void a_subject_without_stream_is_told_with_both(void **state)
+{
+    (void)state;
+    struct sluice_refusals r = {0};
+    sluice_log_open(SLUICE_LOG_INFO, 0, 0);
+    CATCH(sluice_refusals_tell_unheard(&r, "app.ready", "READY", 5));
+    assert_non_null(strstr(caught, "publish.no_stream"));
+    assert_non_null(strstr(caught, "subject=app.ready stream=READY"));
+    CATCH(sluice_refusals_tell_unheard(&r, "app.ready", "READY", 6));
+    assert_string_equal(caught, "");
+    CATCH(sluice_refusals_tell_unheard(&r, "other", NULL, 7));
+    assert_non_null(strstr(caught, "subject=other untold=1"));
+}
+
 int main(void)
 {
     (void)unsetenv("NO_COLOR");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refusal_is_told_once_a_minute),
+        cmocka_unit_test(a_subject_without_stream_is_told_with_both),
         cmocka_unit_test(text_line_has_level_event_and_fields),
         cmocka_unit_test(json_line_parses),
         cmocka_unit_test(unknown_value_is_left_out),
