@@ -123,6 +123,12 @@ static void source_add(struct sluice_breaker *b, uint64_t source)
     }
 }
 
+static int has_enough_sources(const struct sluice_breaker *b)
+{
+    return b->sources_count >= b->config.minimum_sources ||
+           b->consecutive_failures / SLUICE_BREAKER_LONE_FACTOR >= b->config.failure_threshold;
+}
+
 static void failed(struct sluice_breaker *b, int64_t now_ms, uint64_t source)
 {
     b->failed_at_ms = now_ms;
@@ -135,8 +141,7 @@ static void failed(struct sluice_breaker *b, int64_t now_ms, uint64_t source)
         return;
     }
     if (b->consecutive_failures >= b->config.failure_threshold &&
-        b->completed >= b->config.minimum_throughput &&
-        b->sources_count >= b->config.minimum_sources) {
+        b->completed >= b->config.minimum_throughput && has_enough_sources(b)) {
         enter(b, SLUICE_BREAKER_OPEN, now_ms);
     }
 }

@@ -17,6 +17,9 @@ enum sluice_breaker_state {
 };
 
 #define SLUICE_BREAKER_SOURCES_MAX 8u
+/* So many times failure_threshold in a row open it from however few sources: while little is at
+ * work, an outage must not use up the attempts of the few that are. */
+#define SLUICE_BREAKER_LONE_FACTOR 2u
 
 struct sluice_breaker_config {
     const char *name;
@@ -25,7 +28,8 @@ struct sluice_breaker_config {
     uint32_t success_threshold;  /* trial successes that close it, >= 1 */
     uint32_t minimum_throughput; /* calls completed since CLOSED was entered before it may open */
     uint32_t minimum_sources;    /* different sources among the consecutive failures,
-                                    0…SLUICE_BREAKER_SOURCES_MAX */
+                                    0…SLUICE_BREAKER_SOURCES_MAX; or see
+                                    SLUICE_BREAKER_LONE_FACTOR */
     int64_t reset_timeout_ms;    /* > 0 */
 };
 

@@ -12,6 +12,14 @@ static int is_same(const struct sluice_journaled *x, const struct sluice_journal
 
 /* ---- Breakers */
 
+/* Failures of several messages, or twice as many of whoever it was. */
+static int may_open(const struct sim_watched_breaker *b, const struct sluice_breaker_config *config)
+{
+    uint32_t needed = config->failure_threshold;
+    return b->failures >= needed &&
+           (b->sources_count >= config->minimum_sources || b->failures >= 2 * needed);
+}
+
 void sim_judge_breaker(struct sim_world *w, const struct sim_process *p, uint32_t dependency,
                        enum sluice_breaker_state to)
 {
@@ -24,10 +32,10 @@ void sim_judge_breaker(struct sim_world *w, const struct sim_process *p, uint32_
         sim_judge_fail(w, SIM_RULE_RETRY, "the breaker of %s went half open too early",
                        config->name);
     }
-    if (to == SLUICE_BREAKER_OPEN && b->state == SLUICE_BREAKER_CLOSED &&
-        b->failures < config->failure_threshold) {
-        sim_judge_fail(w, SIM_RULE_RETRY, "the breaker of %s opens after %u failures of %u",
-                       config->name, b->failures, config->failure_threshold);
+    if (to == SLUICE_BREAKER_OPEN && b->state == SLUICE_BREAKER_CLOSED && !may_open(b, config)) {
+        sim_judge_fail(w, SIM_RULE_RETRY,
+                       "the breaker of %s opens after %u failures of %u, of %u messages",
+                       config->name, b->failures, config->failure_threshold, b->sources_count);
     }
     b->state = (uint8_t)to;
     b->changed_ms = w->now_ms;
@@ -38,9 +46,8 @@ void sim_judge_breaker(struct sim_world *w, const struct sim_process *p, uint32_
 static int must_be_open(const struct sim_watched_breaker *b,
                         const struct sluice_breaker_config *config)
 {
-    return b->state == SLUICE_BREAKER_CLOSED && b->failures >= config->failure_threshold &&
-           b->completed >= config->minimum_throughput &&
-           b->sources_count >= config->minimum_sources;
+    return b->state == SLUICE_BREAKER_CLOSED && b->completed >= config->minimum_throughput &&
+           may_open(b, config);
 }
 
 uint32_t sim_judge_may_call(struct sim_world *w, struct sim_watch *watch,

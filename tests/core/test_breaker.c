@@ -133,12 +133,11 @@ static void one_source_or_few_calls_open_nothing(void **state)
     (void)state;
     begin();
     b.config.minimum_sources = 2;
-    b.config.minimum_throughput = 6;
-    for (int i = 0; i < 5; i++) {
+    b.config.minimum_throughput = 3;
+    for (int i = 0; i < 3; i++) {
         call(i, SLUICE_CALL_FAILED, 7);
     }
-    call(5, SLUICE_CALL_FAILED, 7);
-    assert_int_equal(b.state, SLUICE_BREAKER_CLOSED); /* six calls, one source */
+    assert_int_equal(b.state, SLUICE_BREAKER_CLOSED); /* three calls, one source */
     call(6, SLUICE_CALL_FAILED, 8);
     assert_int_equal(b.state, SLUICE_BREAKER_OPEN);
     begin();
@@ -146,6 +145,23 @@ static void one_source_or_few_calls_open_nothing(void **state)
     call(0, SLUICE_CALL_FAILED, 1);
     call(0, SLUICE_CALL_FAILED, 2);
     assert_int_equal(b.state, SLUICE_BREAKER_CLOSED);
+}
+
+static void one_source_opens_it_after_twice_as_many(void **state)
+{
+    (void)state;
+    begin();
+    b.config.minimum_sources = 3;
+    for (int i = 0; i < 3; i++) {
+        call(i, SLUICE_CALL_FAILED, 7);
+    }
+    call(3, SLUICE_CALL_OK, 8); /* it works for another one */
+    for (int i = 0; i < 3; i++) {
+        call(4 + i, SLUICE_CALL_FAILED, 7);
+        assert_int_equal(b.state, SLUICE_BREAKER_CLOSED);
+    }
+    call(7, SLUICE_CALL_FAILED, 7);
+    assert_int_equal(b.state, SLUICE_BREAKER_OPEN);
 }
 
 static void counters_stop_at_their_end(void **state)
@@ -207,6 +223,7 @@ int main(void)
                                        cmocka_unit_test(a_failed_trial_opens_it_again),
                                        cmocka_unit_test(a_permit_ends_once),
                                        cmocka_unit_test(one_source_or_few_calls_open_nothing),
+                                       cmocka_unit_test(one_source_opens_it_after_twice_as_many),
                                        cmocka_unit_test(counters_stop_at_their_end),
                                        cmocka_unit_test(can_be_forced_open_and_reset),
                                        cmocka_unit_test(every_state_has_a_name)};

@@ -243,7 +243,20 @@ def a_frozen_process_is_not_taken_for_a_stalled_loop(s):
         check(w.is_alive(), f"ended with {w.code} after freeze {n + 1}")
 
 
-for case in (exit_in_a_handler_is_told, a_signal_during_boot_ends_it_at_once, a_journal_that_is_away_is_told,
+def a_lone_message_waits_for_an_llm_that_is_away(s):
+    s.start_worker(LLM_BREAKER_RESET=1)
+    s.ready()
+    s.llm.set(f503=100)
+    s.send(1)
+    wait_for("the breaker is open", lambda: json.loads(s.probe("/health")[1])["services"]["llm"]["breaker"] == "open")
+    asked = s.llm.ledger()["calls"]
+    check(asked == 10, f"{asked} calls, expected 10 until it opens")
+    s.llm.set(f503=0)
+    s.expect_done(1)
+    check(s.nats.count("ENRICH_DEAD") == 0, "a dead letter for an outage of the LLM")
+
+
+for case in (a_lone_message_waits_for_an_llm_that_is_away, exit_in_a_handler_is_told, a_signal_during_boot_ends_it_at_once, a_journal_that_is_away_is_told,
              a_connection_lost_for_good_ends_with_exit_1,
              a_deleted_output_stream_is_told_before_the_publish_timeout, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
              a_handler_that_hangs_does_not_outlive_the_grace, the_watchdog_looks_during_a_shutdown,
