@@ -2,19 +2,16 @@
 #include "adapter/nats_api.h"
 
 #include "adapter/nats_connect.h"
+#include "adapter/nats_greeting.h"
 #include "adapter/nats_puback.h"
 #include <cjson/cJSON.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#define CALL_TIMEOUT_MS    5000
-#define GREETING_TIMEOUT_S 2
-#define GREETING_SIZE      8192u
-#define SUBJECT_SIZE       512u
+#define CALL_TIMEOUT_MS 5000
+#define SUBJECT_SIZE    512u
+#define URL_SIZE        512u
 
 struct sluice_nats_api {
     struct sluice_nats_settings *settings;
@@ -182,78 +179,12 @@ int64_t sluice_nats_api_payload_max(struct sluice_nats_api *api)
     return natsConnection_GetMaxPayload(api->nc);
 }
 
-/* ---- The greeting: cnats reads it and keeps it to itself ---- */
-
-static int connect_to(const char *host, const char *port)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
-    struct timeval timeout = {.tv_sec = GREETING_TIMEOUT_S};
-    int fd = -1;
-    if (getaddrinfo(host, port, &hints, &list) != 0) {
-        return -1;
-    }
-    for (struct addrinfo *at = list; at != NULL && fd < 0; at = at->ai_next) {
-        fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC, at->ai_protocol);
-        if (fd < 0) {
-            continue;
-        }
-        (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-        if (connect(fd, at->ai_addr, at->ai_addrlen) != 0) {
-            close(fd);
-            fd = -1;
-        }
-    }
-    freeaddrinfo(list);
-    return fd;
-}
-
-/* "INFO {…}\r\n", the first thing that a server says, also one that wants TLS after it. */
-static cJSON *read_greeting(int fd)
-{
-    char text[GREETING_SIZE];
-    size_t len = 0;
-    while (len < sizeof text - 1) {
-        ssize_t n = recv(fd, text + len, sizeof text - 1 - len, 0);
-        if (n <= 0) {
-            return NULL;
-        }
-        len += (size_t)n;
-        if (memchr(text, '\n', len) != NULL) {
-            break;
-        }
-    }
-    text[len] = '\0';
-    return strncmp(text, "INFO ", 5) == 0 ? cJSON_ParseWithOpts(text + 5, NULL, 0) : NULL;
-}
-
 void sluice_nats_api_server_version(struct sluice_nats_api *api, char *out, size_t size)
 {
-    char url[SUBJECT_SIZE];
-    out[0] = '\0';
-    if (natsConnection_GetConnectedUrl(api->nc, url, sizeof url) != NATS_OK) {
-        return;
+    char url[URL_SIZE];
+    struct sluice_nats_greeting greeting = {.version = ""};
+    if (natsConnection_GetConnectedUrl(api->nc, url, sizeof url) == NATS_OK) {
+        (void)sluice_nats_greeting_read(url, &greeting);
     }
-    char *host = strstr(url, "://");
-    host = host == NULL ? url : host + 3;
-    char *port = strrchr(host, ':');
-    if (port == NULL) {
-        return;
-    }
-    *port++ = '\0';
-    size_t len = strlen(host);
-    if (host[0] == '[' && host[len - 1] == ']') {
-        host[len - 1] = '\0';
-        host++;
-    }
-    int fd = connect_to(host, port);
-    cJSON *info = fd < 0 ? NULL : read_greeting(fd);
-    const cJSON *version = cJSON_GetObjectItemCaseSensitive(info, "version");
-    if (cJSON_IsString(version)) {
-        (void)snprintf(out, size, "%s", version->valuestring);
-    }
-    cJSON_Delete(info);
-    if (fd >= 0) {
-        close(fd);
-    }
+    (void)snprintf(out, size, "%s", greeting.version);
 }

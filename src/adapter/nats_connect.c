@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_connect.h"
 
-#include "adapter/nats_nkey.h"
-#include <errno.h>
+#include "adapter/nats_files.h"
+#include "adapter/nats_greeting.h"
+#include "adapter/nats_login.h"
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,13 +13,11 @@
 #include <strings.h>
 #include <sys/random.h>
 
-#define URL_SIZE         512u
 #define PING_INTERVAL_MS 2000 /* a frozen server is left after three of them */
 #define PINGS_OUT_MAX    2
 /* A peer that takes nothing for this long is given up; below the watchdog's stall limit of the loop
  * (8 s). */
 #define WRITE_DEADLINE_MS 5000
-#define SEED_FILE_MAX     4096u
 
 struct sluice_nats_settings {
     struct sluice_nats_options options; /* texts point into `texts` */
@@ -26,8 +25,8 @@ struct sluice_nats_settings {
     uint32_t texts_count;
     char *servers[SLUICE_NATS_SERVERS_MAX]; /* complete URLs */
     uint32_t servers_count, servers_next;
-    char user_info[URL_SIZE]; /* "user:password@" of the first URL that has one, for servers that
-                                 are learned */
+    char user_info[SLUICE_NATS_URL_SIZE]; /* "user:password@" of the first URL that has one, for
+                                 servers that are learned */
     int use_tls;
     char nkey_public[SLUICE_NKEY_SIZE];
 };
@@ -80,30 +79,34 @@ static sluice_rc add_server(struct sluice_nats_settings *s, const char *url, str
 static sluice_rc parse_server(struct sluice_nats_settings *s, const char *text, size_t len,
                               struct sluice_err *err)
 {
-    char item[URL_SIZE], shown[URL_SIZE], url[URL_SIZE + 16];
+    char item[SLUICE_NATS_URL_SIZE], shown[SLUICE_NATS_URL_SIZE], url[SLUICE_NATS_URL_SIZE + 16];
     if (len == 0 || len >= sizeof item || memchr(text, ' ', len) != NULL) {
         return sluice_err_set(err, SLUICE_ERR_CONFIG,
                               "NATS_URL: an empty or overlong server, or one with blanks");
     }
     memcpy(item, text, len);
     item[len] = '\0';
-    sluice_nats_redact(item, shown, sizeof shown);
     const char *host = strstr(item, "://");
     size_t scheme_len = host == NULL ? 0 : (size_t)(host - item);
     host = host == NULL ? item : host + 3;
+    const char *at = strrchr(host, '@');
+    const char *name = at == NULL ? host : at + 1;
+    (void)snprintf(shown, sizeof shown, "%.*s%s", (int)(host - item), item, name);
     int is_tls = scheme_len == 3 && strncasecmp(item, "tls", 3) == 0;
     if (host != item && !is_tls && (scheme_len != 4 || strncasecmp(item, "nats", 4) != 0)) {
         return sluice_err_set(err, SLUICE_ERR_CONFIG,
                               "NATS_URL: \"%s\": expected nats:// or tls://", shown);
     }
-    const char *at = strrchr(host, '@');
-    const char *name = at == NULL ? host : at + 1;
     const char *port = strrchr(name, ']') != NULL ? strrchr(name, ']') + 1 : name;
     port = strrchr(port, ':');
     if (name[0] == '\0' || name[0] == ':' ||
         (port != NULL && (atoi(port + 1) < 1 || atoi(port + 1) > 65535))) {
         return sluice_err_set(err, SLUICE_ERR_CONFIG,
                               "NATS_URL: \"%s\": expected host or host:port", shown);
+    }
+    sluice_rc rc = at == NULL ? SLUICE_OK : sluice_nats_login_check(host, err);
+    if (rc != SLUICE_OK) {
+        return rc;
     }
     if (at != NULL && s->user_info[0] == '\0') {
         memcpy(s->user_info, host, (size_t)(at + 1 - host));
@@ -140,7 +143,7 @@ void sluice_nats_settings_learn(struct sluice_nats_settings *s, natsConnection *
     }
     for (int i = 0; i < count; i++) {
         const char *host = strstr(list[i], "://");
-        char url[2 * URL_SIZE];
+        char url[2 * SLUICE_NATS_URL_SIZE];
         host = host == NULL ? list[i] : host + 3;
         int len = snprintf(url, sizeof url, "nats://%s%s", s->user_info, host);
         /* A full list is no error: enough servers are known. */
@@ -180,21 +183,6 @@ static int keep_all(struct sluice_nats_settings *s)
            keep(s, &o->api_prefix);
 }
 
-static sluice_rc read_nkey(struct sluice_nats_settings *s, struct sluice_err *err)
-{
-    char text[SEED_FILE_MAX];
-    FILE *file = fopen(s->options.nkey_file, "re");
-    if (file == NULL) {
-        return sluice_err_set(err, SLUICE_ERR_CONFIG, "NATS_NKEY: %s: %s", s->options.nkey_file,
-                              strerror(errno));
-    }
-    size_t len = fread(text, 1, sizeof text, file);
-    (void)fclose(file);
-    sluice_rc rc = sluice_nkey_public(text, len, s->nkey_public, err);
-    OPENSSL_cleanse(text, sizeof text);
-    return rc == SLUICE_OK ? rc : sluice_err_prefix(err, rc, "NATS_NKEY: %s", s->options.nkey_file);
-}
-
 static sluice_rc check(struct sluice_nats_settings *s, struct sluice_err *err)
 {
     const struct sluice_nats_options *o = &s->options;
@@ -208,7 +196,7 @@ static sluice_rc check(struct sluice_nats_settings *s, struct sluice_err *err)
         return sluice_err_set(err, SLUICE_ERR_CONFIG, "NATS_CERT and NATS_KEY need each other");
     }
     s->use_tls |= is_set(o->tls_ca) || is_set(o->tls_cert);
-    return is_set(o->nkey_file) ? read_nkey(s, err) : SLUICE_OK;
+    return sluice_nats_files_read(o, s->nkey_public, err);
 }
 
 sluice_rc sluice_nats_settings_create(const struct sluice_nats_options *options,
@@ -265,6 +253,15 @@ void sluice_nats_settings_destroy(struct sluice_nats_settings *s)
     free(s);
 }
 
+sluice_rc sluice_nats_options_check(const struct sluice_nats_options *options,
+                                    struct sluice_err *err)
+{
+    struct sluice_nats_settings *settings = NULL;
+    sluice_rc rc = sluice_nats_settings_create(options, &settings, err);
+    sluice_nats_settings_destroy(settings);
+    return rc;
+}
+
 const struct sluice_nats_options *sluice_nats_settings_options(const struct sluice_nats_settings *s)
 {
     return &s->options;
@@ -297,24 +294,6 @@ static void ignore_error(natsConnection *nc, natsSubscription *sub, natsStatus s
     (void)closure;
 }
 
-static natsStatus set_login(const struct sluice_nats_settings *s, natsOptions *opts)
-{
-    const struct sluice_nats_options *o = &s->options;
-    if (is_set(o->user)) {
-        return natsOptions_SetUserInfo(opts, o->user, o->password);
-    }
-    if (is_set(o->token)) {
-        return natsOptions_SetToken(opts, o->token);
-    }
-    if (is_set(o->nkey_file)) {
-        return natsOptions_SetNKeyFromSeed(opts, s->nkey_public, o->nkey_file);
-    }
-    if (is_set(o->creds_file)) {
-        return natsOptions_SetUserCredentialsFromFiles(opts, o->creds_file, NULL);
-    }
-    return NATS_OK;
-}
-
 static natsStatus set_tls(const struct sluice_nats_settings *s, natsOptions *opts)
 {
     const struct sluice_nats_options *o = &s->options;
@@ -333,8 +312,10 @@ static natsStatus set_all(const struct sluice_nats_settings *s, const char *url,
                           const struct sluice_nats_handlers *handlers, natsOptions *opts)
 {
     natsErrHandler error = handlers->error != NULL ? handlers->error : ignore_error;
+    char server[SLUICE_NATS_URL_SIZE];
     natsStatus status;
-    if ((status = natsOptions_SetURL(opts, url)) != NATS_OK ||
+    sluice_nats_login_strip(url, server, sizeof server);
+    if ((status = natsOptions_SetURL(opts, server)) != NATS_OK ||
         (status = natsOptions_SetTimeout(opts, s->options.connect_timeout_ms)) != NATS_OK ||
         (status = natsOptions_SetPingInterval(opts, PING_INTERVAL_MS)) != NATS_OK ||
         (status = natsOptions_SetMaxPingsOut(opts, PINGS_OUT_MAX)) != NATS_OK ||
@@ -352,9 +333,31 @@ static natsStatus set_all(const struct sluice_nats_settings *s, const char *url,
         status = natsOptions_SetName(opts, s->options.name);
     }
     if (status == NATS_OK) {
-        status = set_login(s, opts);
+        status = sluice_nats_login_set(opts, url, &s->options, s->nkey_public);
     }
     return status == NATS_OK ? set_tls(s, opts) : status;
+}
+
+/* What to do about a connection that came about and was dropped. With TLS 1.3 a server that misses
+ * the client's certificate says so only when the handshake is over for the client, and cnats makes
+ * a wrong answer to its first ping of it. */
+static const char *explain(const struct sluice_nats_settings *s, natsStatus status,
+                           const char *server, const char *text)
+{
+    struct sluice_nats_greeting greeting;
+    if (strstr(text, "issuer certificate") != NULL || strstr(text, "self-signed") != NULL ||
+        strstr(text, "self signed") != NULL) {
+        return "; set NATS_CA to the certificate of the authority that signed the server's";
+    }
+    if ((status != NATS_PROTOCOL_ERROR && status != NATS_SSL_ERROR && status != NATS_IO_ERROR &&
+         status != NATS_CONNECTION_CLOSED && status != NATS_CONNECTION_DISCONNECTED) ||
+        !sluice_nats_greeting_read(server, &greeting) || !greeting.wants_client_certificate) {
+        return "";
+    }
+    return is_set(s->options.tls_cert)
+               ? "; the server demands a client certificate and may not know the authority that "
+                 "signed the one of NATS_CERT"
+               : "; the server demands a client certificate: set NATS_CERT and NATS_KEY";
 }
 
 static sluice_rc connect_one(struct sluice_nats_settings *s, const char *url,
@@ -363,7 +366,7 @@ static sluice_rc connect_one(struct sluice_nats_settings *s, const char *url,
                              struct sluice_err *err)
 {
     natsOptions *opts = NULL;
-    char server[URL_SIZE], text[SLUICE_ERR_TEXT_SIZE / 2];
+    char server[SLUICE_NATS_URL_SIZE], text[SLUICE_ERR_TEXT_SIZE / 2];
     natsStatus status = natsOptions_Create(&opts);
     int is_set_up = 0;
     if (status == NATS_OK && (status = set_all(s, url, socket, handlers, opts)) == NATS_OK) {
@@ -381,7 +384,7 @@ static sluice_rc connect_one(struct sluice_nats_settings *s, const char *url,
     }
     sluice_nats_redact(words != NULL && words[0] != '\0' ? words : natsStatus_GetText(status), text,
                        sizeof text);
-    sluice_nats_redact(url, server, sizeof server);
+    sluice_nats_login_strip(url, server, sizeof server);
     natsOptions_Destroy(opts);
     *out = NULL;
     if (!is_set_up) {
@@ -389,7 +392,8 @@ static sluice_rc connect_one(struct sluice_nats_settings *s, const char *url,
     }
     int is_auth = status == NATS_CONNECTION_AUTH_FAILED || status == NATS_NOT_PERMITTED;
     return sluice_err_set(err, is_auth ? SLUICE_ERR_AUTH : SLUICE_ERR_CONNECTION,
-                          "cannot connect to %s: %s", server, text);
+                          "cannot connect to %s: %s%s", server, text,
+                          explain(s, status, server, text));
 }
 
 sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *s,

@@ -109,3 +109,43 @@ sluice_rc sluice_nkey_public(const char *file_text, size_t len, char out[SLUICE_
     encode_base32(key, PUBLIC_LEN, out);
     return SLUICE_OK;
 }
+
+static int is_base64url(char c)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+}
+
+/* Three parts between dots, none empty; the first is the encoding of "{"…". */
+static int is_jwt(const char *text, size_t len)
+{
+    size_t part = 0;
+    int dots = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '.' && part > 0) {
+            dots++;
+            part = 0;
+        } else if (is_base64url(text[i])) {
+            part++;
+        } else {
+            return 0;
+        }
+    }
+    return dots == 2 && part > 0 && memcmp(text, "ey", 2) == 0;
+}
+
+sluice_rc sluice_creds_check(const char *file_text, size_t len, struct sluice_err *err)
+{
+    char unused[SLUICE_NKEY_SIZE];
+    int has_jwt = 0;
+    size_t end;
+    for (size_t i = 0; i < len && !has_jwt; i = end + 1) {
+        for (end = i; end < len && strchr(" \t\r\n", file_text[end]) == NULL; end++) {
+        }
+        has_jwt = is_jwt(file_text + i, end - i);
+    }
+    if (!has_jwt) {
+        return sluice_err_set(err, SLUICE_ERR_CONFIG, "no JWT in it, expected a credentials file");
+    }
+    return sluice_nkey_public(file_text, len, unused, err);
+}

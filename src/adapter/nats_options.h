@@ -3,6 +3,7 @@
 #ifndef SLUICE_ADAPTER_NATS_OPTIONS_H
 #define SLUICE_ADAPTER_NATS_OPTIONS_H
 
+#include "core/err.h"
 #include <stdint.h>
 
 #define SLUICE_NATS_SERVERS_MAX 64u
@@ -23,5 +24,11 @@ struct sluice_nats_options {
     int64_t reconnect_wait_ms;       /* longest pause between attempts; 0: 10 s */
     uint32_t reconnect_attempts_max; /* passes over the list before the link is lost; 0: 60 */
 };
+
+/* Can these be right? Looks at URL, files and what excludes each other, without connecting.
+ * ERR_CONFIG naming the setting and never a secret, ERR_NOMEM. */
+SLUICE_MUST_CHECK
+sluice_rc sluice_nats_options_check(const struct sluice_nats_options *options,
+                                    struct sluice_err *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include "run/boot.h"
 #include "run/loader.h"
 #include "run/log.h"
+#include "run/nats_target.h"
 #include "run/prompts.h"
 #include "run/state.h"
 #include "run/worker_config.h"
@@ -55,6 +56,14 @@ static struct sluice_config *worker_look(const struct sluice_settings *s,
     return sluice_worker_config_create(s, &plugin.worker, report);
 }
 
+/* Most of what is wrong has been said of the single settings, and would be said twice. */
+static void look_at_nats(const struct sluice_settings *s, struct sluice_report *report)
+{
+    if (report->count == 0) {
+        sluice_nats_target_check(s, report);
+    }
+}
+
 static void log_prepare(const struct sluice_settings *s)
 {
     sluice_log_open(level_of(s->log_level), strcmp(s->log_format, "json") == 0, s->log_emoji);
@@ -86,6 +95,7 @@ static int run(int argc, char **argv)
     struct sluice_err unloadable = {.rc =
                                         SLUICE_OK}; /* alone, the boot says so, with exit code 3 */
     if (sluice_settings_load(argc - 1, argv + 1, file, &box, &report) != SLUICE_ERR_NOMEM) {
+        look_at_nats(sluice_settings_of(box), &report);
         if (sluice_settings_of(box)->worker[0] == '\0') {
             sluice_report_add(&report, &(struct sluice_place){.option = "SLUICE_WORKER"},
                               "not set, expected a plug-in");
@@ -143,6 +153,7 @@ static int check(int argc, char **argv)
         return SLUICE_EXIT_CONFIG;
     }
     if (sluice_settings_load(argc - 1, argv + 1, file, &box, &report) != SLUICE_ERR_NOMEM) {
+        look_at_nats(sluice_settings_of(box), &report);
         own = worker_look(sluice_settings_of(box), &report, &warnings, &err);
     }
     if (err.rc != SLUICE_OK) {

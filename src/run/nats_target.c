@@ -29,14 +29,30 @@ sluice_rc sluice_nats_target_init(struct sluice_nats_target *target,
                                      .connect_timeout_ms = s->nats_connect_timeout_ms,
                                      .reconnect_wait_ms = s->nats_reconnect_wait_ms,
                                      .reconnect_attempts_max = (uint32_t)s->nats_max_reconnects};
-    if (s->nats_context[0] == '\0') {
-        return SLUICE_OK;
+    sluice_rc rc = SLUICE_OK;
+    if (s->nats_context[0] != '\0') {
+        rc = sluice_nats_context_load(s->nats_context, &target->context, err);
     }
-    sluice_rc rc = sluice_nats_context_load(s->nats_context, &target->context, err);
-    if (rc == SLUICE_OK) {
+    if (rc == SLUICE_OK && target->context != NULL) {
         sluice_nats_context_apply(target->context, DEFAULT_URL, &target->options);
     }
+    if (rc == SLUICE_OK) {
+        rc = sluice_nats_options_check(&target->options, err);
+    }
+    if (rc == SLUICE_ERR_NOT_FOUND) { /* a context that does not exist is a wrong setting, too */
+        rc = err->rc = SLUICE_ERR_CONFIG;
+    }
     return rc;
+}
+
+void sluice_nats_target_check(const struct sluice_settings *s, struct sluice_report *report)
+{
+    struct sluice_nats_target target;
+    struct sluice_err err = {0};
+    if (sluice_nats_target_init(&target, s, "check", &err) != SLUICE_OK) {
+        sluice_report_add(report, NULL, "%s", err.text);
+    }
+    sluice_nats_target_fini(&target);
 }
 
 void sluice_nats_target_fini(struct sluice_nats_target *target)

@@ -3,6 +3,7 @@
 #include "run/option_box.h"
 
 #include "codec/header.h"
+#include "codec/percent.h"
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -85,6 +86,9 @@ void sluice_url_secrets(const char *text, void (*see)(const char *))
         char *copy = strndup(text + secret, end - secret);
         if (copy != NULL) {
             see(copy);
+            if (strchr(copy, '%') != NULL && sluice_percent_decode(copy)) {
+                see(copy); /* as whoever logs in with it may show it */
+            }
         }
         free(copy);
         from = end + 1;

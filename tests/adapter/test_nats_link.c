@@ -460,8 +460,17 @@ static void settings_that_cannot_be_right_are_refused(void **state)
         {{.user = "u", .token = "t"}, "more than one"},
         {{.tls_cert = "c"}, "NATS_KEY"},
         {{.nkey_file = "/nonexistent"}, "/nonexistent"},
-        {{.creds_file = "/nonexistent"}, "cannot connect"},
-        {{.tls_ca = "/nonexistent"}, "NATS connection settings"},
+        {{.nkey_file = "/dev/null"}, "NATS_NKEY: /dev/null: no valid nkey"},
+        {{.creds_file = "/nonexistent"}, "NATS_CREDS: /nonexistent: No such file"},
+        {{.creds_file = "/dev/null"}, "NATS_CREDS: /dev/null: no JWT"},
+        {{.tls_ca = "/nonexistent"}, "NATS_CA: /nonexistent: No such file"},
+        {{.tls_ca = "/dev/null"}, "NATS_CA: /dev/null: no certificate"},
+        {{.tls_cert = "/dev/null", .tls_key = "/dev/null"}, "NATS_CERT: /dev/null: no certificate"},
+        {{.url = "nats://us%er:secret@h"}, "for h has a %"},
+        {{.url = "nats://secret%0@h:1"}, "for h:1 has a %"},
+        {{.url = "nats://u:secret%zz@h"}, "the sign itself is %25"},
+        {{.url = "nats://u:sec%00ret@h"}, "NATS_URL"},
+        {{.url = "http://u:a/secret@h"}, "http://h"},
     };
     struct test_loop loop;
     test_loop_init(&loop);
@@ -471,15 +480,47 @@ static void settings_that_cannot_be_right_are_refused(void **state)
         struct sluice_nats_options options = rows[i].options;
         options.url = options.url == NULL ? "nats://127.0.0.1:1" : options.url;
         struct sluice_nats_box *box = sluice_nats_box_create(&loop.mailbox);
-        assert_int_not_equal(
+        assert_int_equal(sluice_nats_options_check(&options, &err), SLUICE_ERR_CONFIG);
+        assert_int_equal(
             sluice_nats_link_create(&options, loop_of(&loop), box, &events, NULL, &link, &err),
-            SLUICE_OK);
+            SLUICE_ERR_CONFIG);
         sluice_nats_box_close(box);
         if (strstr(err.text, rows[i].text) == NULL || strstr(err.text, "secret") != NULL) {
             fail_msg("row %d: %s", (int)i, err.text);
         }
     }
     test_loop_fini(&loop);
+}
+
+/* As other clients take it: escapes, and what would end a JSON string. */
+static void a_login_may_hold_any_character(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *userinfo; /* NULL: the settings say it */
+        const char *user, *password, *token;
+    } rows[] = {
+        {"us%40er:p%3Aw%22%5C%2f%25x@", NULL, NULL, NULL},
+        {"secret%2Ctoken@", NULL, NULL, NULL},
+        {NULL, "us@er", "p:w\"\\/%x", NULL},
+        {NULL, NULL, NULL, "secret,token"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct world w;
+        char url[128];
+        open_world(&w, i % 2 == 0 ? "authorization { users: [ { user: \"us@er\", password: "
+                                    "\"p:w\\\"\\\\/%x\" } ] }"
+                                  : "authorization { token: \"secret,token\" }");
+        (void)snprintf(url, sizeof url, "nats://%s127.0.0.1:%d",
+                       rows[i].userinfo == NULL ? "" : rows[i].userinfo, w.server.port);
+        open_link(&w, (struct sluice_nats_options){.url = url,
+                                                   .user = rows[i].user,
+                                                   .password = rows[i].password,
+                                                   .token = rows[i].token});
+        test_loop_until(&w.loop, is_up_once, &w, "the login");
+        assert_null(strchr(sluice_nats_link_server(w.link), '@'));
+        close_world(&w);
+    }
 }
 
 /* A pair made with the nkeys library of the Go client. */
@@ -588,7 +629,7 @@ static void tls_in_both_directions(void **state)
     struct world w;
     struct sluice_err err = {0};
     char folder[] = "/tmp/sluice-tls-XXXXXX", config[512], url[64], ca[64], cert[64], key[64],
-         other[64];
+         other[64], other_key[64];
     assert_non_null(mkdtemp(folder));
     if (!make_certificates(folder)) {
         (void)fprintf(stderr, "no openssl program: TLS is not tested\n");
@@ -602,6 +643,7 @@ static void tls_in_both_directions(void **state)
     (void)snprintf(cert, sizeof cert, "%s/client.pem", folder);
     (void)snprintf(key, sizeof key, "%s/client.key", folder);
     (void)snprintf(other, sizeof other, "%s/other.pem", folder);
+    (void)snprintf(other_key, sizeof other_key, "%s/o.key", folder);
     open_world(&w, config);
     (void)snprintf(url, sizeof url, "tls://localhost:%d", w.server.port);
     struct sluice_nats_options options = {
@@ -609,11 +651,22 @@ static void tls_in_both_directions(void **state)
     assert_int_equal(
         sluice_nats_link_create(&options, loop_of(&w.loop), w.box, &events, &w, &w.link, &err),
         SLUICE_ERR_CONNECTION);
+    assert_non_null(strstr(err.text, "set NATS_CA"));
     options.tls_ca = ca;
     options.tls_cert = options.tls_key = NULL;
-    assert_int_not_equal(
+    assert_int_equal(
         sluice_nats_link_create(&options, loop_of(&w.loop), w.box, &events, &w, &w.link, &err),
-        SLUICE_OK);
+        SLUICE_ERR_CONNECTION);
+    assert_non_null(strstr(err.text, "demands a client certificate: set NATS_CERT and NATS_KEY"));
+    options.tls_cert = other;
+    options.tls_key = other_key;
+    assert_int_equal(
+        sluice_nats_link_create(&options, loop_of(&w.loop), w.box, &events, &w, &w.link, &err),
+        SLUICE_ERR_CONNECTION);
+    assert_non_null(strstr(err.text, "may not know the authority"));
+    options.tls_key = key;
+    assert_int_equal(sluice_nats_options_check(&options, &err), SLUICE_ERR_CONFIG);
+    assert_non_null(strstr(err.text, "not the key of the certificate"));
     options.tls_cert = cert;
     options.tls_key = key;
     open_link(&w, options);
@@ -679,6 +732,27 @@ static void a_broken_seed_is_refused_without_showing_it(void **state)
     }
 }
 
+static void credentials_are_a_jwt_and_a_seed(void **state)
+{
+    (void)state;
+    struct sluice_err err = {0};
+    static const char creds[] = TEST_USER_CREDS;
+    const char *seed = strstr(creds, "SUAK");
+    size_t len = strlen(creds), before = (size_t)(seed - creds);
+    assert_int_equal(sluice_creds_check(creds, len, &err), SLUICE_OK);
+    assert_int_equal(sluice_creds_check(creds, before, &err), SLUICE_ERR_CONFIG);
+    assert_non_null(strstr(err.text, "nkey user seed"));
+    assert_int_equal(sluice_creds_check(seed, len - before, &err), SLUICE_ERR_CONFIG);
+    assert_non_null(strstr(err.text, "no JWT"));
+    assert_null(strstr(err.text, "SUAK"));
+    static const char *const none[] = {"",      "\n",   "ey..",     "ey.a.",
+                                       ".ey.a", "ey.a", "ey.a.b.c", "ab.c.d"};
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        assert_int_equal(sluice_creds_check(none[i], strlen(none[i]), &err), SLUICE_ERR_CONFIG);
+        assert_non_null(strstr(err.text, "no JWT"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -695,12 +769,14 @@ int main(void)
         cmocka_unit_test(stopping_while_the_server_is_gone_is_quick),
         cmocka_unit_test(a_first_connect_that_fails_names_the_server_and_no_password),
         cmocka_unit_test(settings_that_cannot_be_right_are_refused),
+        cmocka_unit_test(a_login_may_hold_any_character),
         cmocka_unit_test(an_nkey_seed_logs_in),
         cmocka_unit_test(a_credentials_file_logs_in),
         cmocka_unit_test(what_the_server_denies_is_told),
         cmocka_unit_test(tls_in_both_directions),
         cmocka_unit_test(a_server_that_requires_tls_unasked_gets_threads),
         cmocka_unit_test(a_broken_seed_is_refused_without_showing_it),
+        cmocka_unit_test(credentials_are_a_jwt_and_a_seed),
     };
     int failed = 0;
     for (is_read_by_loop = 0; is_read_by_loop <= 1; is_read_by_loop++) {

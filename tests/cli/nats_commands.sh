@@ -13,6 +13,21 @@ trap '[ -n "$pid" ] && kill "$pid" 2>/dev/null; rm -rf "$folder"' EXIT
 port=$(python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])')
 unset NATS_CONTEXT NATS_USER NATS_PASSWORD NATS_TOKEN NATS_CREDS NATS_NKEY SLUICE_WORKER
 export NATS_URL=nats://127.0.0.1:$port SLUICE_DURABLE=worker XDG_CONFIG_HOME=$folder
+
+# Judged before anything starts; no text shows what is in the file.
+echo "hunter2" >"$folder/garbage"
+for command in "run" "check" "init" "send --data x" "tail"; do
+    for setting in NATS_NKEY NATS_CREDS NATS_CA; do
+        # shellcheck disable=SC2086 # a command and its arguments
+        said=$(env "$setting=$folder/garbage" "$sluice" $command 2>&1)
+        [ $? = 2 ] || fail "$setting, $command: not exit 2: $said"
+        case $said in *hunter2*) fail "$command shows a secret" ;; *"$setting: $folder/garbage: no "*) ;; *) fail "$command: $said" ;; esac
+    done
+    # shellcheck disable=SC2086
+    said=$(NATS_URL="nats://user:hunter%2@127.0.0.1:$port" "$sluice" $command 2>&1)
+    [ $? = 2 ] || fail "$command: not exit 2: $said"
+    case $said in *hunter*) fail "$command shows a secret" ;; *"the sign itself is %25"*) ;; *) fail "$command: $said" ;; esac
+done
 expect 3 "cannot connect to nats://127.0.0.1:$port" "$sluice" init
 "$server" -js -sd "$folder/js" -a 127.0.0.1 -p "$port" -l "$folder/log" &
 pid=$!

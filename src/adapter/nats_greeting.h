@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a server says first to whoever connects: cnats reads it and keeps it to itself. */
+#ifndef SLUICE_ADAPTER_NATS_GREETING_H
+#define SLUICE_ADAPTER_NATS_GREETING_H
+
+struct sluice_nats_greeting {
+    char version[32];             /* "" when it names none */
+    int wants_client_certificate; /* it lets nobody in without one */
+};
+
+/* Ask the server of "nats://host:port" over a connection of its own, at most 2 s for each step. 0
+ * when nothing readable came. */
+int sluice_nats_greeting_read(const char *url, struct sluice_nats_greeting *out);
+
+#endif
