@@ -430,6 +430,11 @@ struct sluice_curl_stats sluice_curl_llm_stats(const struct sluice_llm *port)
     return sluice_curl_pool_stats(((const struct llm *)port)->pool);
 }
 
+uint32_t sluice_curl_llm_open_count(const struct sluice_llm *port)
+{
+    return sluice_curl_pool_open_count(((const struct llm *)port)->pool);
+}
+
 /* ---- Creation */
 
 static sluice_rc header_error(sluice_rc rc, const char *name, struct sluice_err *err)

@@ -35,5 +35,7 @@ sluice_rc sluice_curl_llm_create(const struct sluice_curl_llm_options *options,
                                  struct sluice_llm **out, struct sluice_err *err);
 /* Of an LLM made here, for metrics and tests. */
 struct sluice_curl_stats sluice_curl_llm_stats(const struct sluice_llm *llm);
+/* Calls and pings whose callback is still to come. */
+uint32_t sluice_curl_llm_open_count(const struct sluice_llm *llm);
 
 #endif

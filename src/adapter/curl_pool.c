@@ -344,6 +344,11 @@ struct sluice_curl_stats sluice_curl_pool_stats(const struct sluice_curl_pool *p
     return stats;
 }
 
+uint32_t sluice_curl_pool_open_count(const struct sluice_curl_pool *pool)
+{
+    return pool->waiting.count + pool->running.count + pool->ended.count;
+}
+
 /* ---- Life */
 
 static void pool_free(void *ctx)

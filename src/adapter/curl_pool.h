@@ -105,6 +105,8 @@ void sluice_curl_pool_cancel(struct sluice_curl_pool *pool, uint64_t number);
 /* Within on_body: the answer's content type, "" when absent. */
 const char *sluice_curl_call_content_type(const struct sluice_curl_call *call);
 struct sluice_curl_stats sluice_curl_pool_stats(const struct sluice_curl_pool *pool);
+/* Calls whose on_end is still to come. */
+uint32_t sluice_curl_pool_open_count(const struct sluice_curl_pool *pool);
 /* Ends all calls with CANCELLED (their on_end is called before it returns), closes all connections.
  * The memory goes when the loop has run its close callbacks. Accepts NULL. */
 void sluice_curl_pool_destroy(struct sluice_curl_pool *pool);

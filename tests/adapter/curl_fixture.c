@@ -12,6 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { CONNECTIONS = 256 };
+
+uint32_t fixture_threads;
+
 _Noreturn void sluice_panic(const char *expression, const char *file, int line, const char *state);
 void sluice_panic(const char *expression, const char *file, int line, const char *state)
 {
@@ -34,6 +38,7 @@ int fixture_setup(void **state)
     (void)signal(SIGPIPE, SIG_IGN);
     assert_int_equal(uv_loop_init(&f->loop), 0);
     heap_init(&f->heap);
+    f->threads = fixture_threads;
     f->server = tiny_server_start(serve, f);
     snprintf(f->url, sizeof f->url, "http://127.0.0.1:%u/v1", tiny_server_port(f->server));
     f->options = (struct sluice_curl_llm_options){
@@ -42,10 +47,28 @@ int fixture_setup(void **state)
     return 0;
 }
 
+sluice_rc llm_create(struct fixture *f, struct sluice_err *err)
+{
+    if (f->threads == 0) {
+        return sluice_curl_llm_create(&f->options, &f->llm, err);
+    }
+    struct sluice_llm_threads_options options = {
+        .llm = f->options, .threads = f->threads, .home_max = f->home_max};
+    if (f->options.connections_max == 0) {
+        options.llm.connections_max = CONNECTIONS;
+    }
+    return sluice_llm_threads_create(&options, &f->llm, err);
+}
+
+struct sluice_curl_stats llm_stats(const struct fixture *f)
+{
+    return f->threads == 0 ? sluice_curl_llm_stats(f->llm) : sluice_llm_threads_stats(f->llm);
+}
+
 void llm_open(struct fixture *f)
 {
     struct sluice_err err = {0};
-    if (sluice_curl_llm_create(&f->options, &f->llm, &err) != SLUICE_OK) {
+    if (llm_create(f, &err) != SLUICE_OK) {
         print_error("%s\n", err.text);
         fail();
     }

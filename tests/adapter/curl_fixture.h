@@ -3,7 +3,7 @@
 #ifndef SLUICE_TESTS_ADAPTER_CURL_FIXTURE_H
 #define SLUICE_TESTS_ADAPTER_CURL_FIXTURE_H
 
-#include "adapter/curl_llm.h"
+#include "adapter/llm_threads.h"
 #include "heap.h"
 #include "tiny_server.h"
 
@@ -32,12 +32,15 @@ struct fixture {
     struct sluice_llm *llm;
     struct sluice_curl_llm_options options; /* for llm_open; base_url points into `url` */
     char url[128];
-    unsigned ended; /* calls */
+    uint32_t threads, home_max; /* for llm_open; without threads it opens a plain one */
+    unsigned ended;             /* calls */
     /* the script, read on the server's threads under its lock */
     tiny_answer_fn *answer;
     void *script;
     char last_head[8192], last_body[8192]; /* of the last request */
 };
+
+extern uint32_t fixture_threads; /* of each new fixture; 0 unless main says otherwise */
 
 /* As cmocka's setup and teardown. The fixture has loop and server, the LLM is opened by the test.
  */
@@ -45,6 +48,9 @@ int fixture_setup(void **state);
 int fixture_teardown(void **state); /* checks that all memory was given back */
 
 void llm_open(struct fixture *f);
+SLUICE_MUST_CHECK
+sluice_rc llm_create(struct fixture *f, struct sluice_err *err); /* what llm_open opens */
+struct sluice_curl_stats llm_stats(const struct fixture *f);
 void llm_close(struct fixture *f); /* and run the loop until its handles are closed */
 
 /* The plainest request. */

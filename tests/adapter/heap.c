@@ -3,6 +3,15 @@
 
 #include <stdlib.h>
 
+/* 0: this one fails. */
+static int may_allocate(struct heap *heap)
+{
+    long left = heap->fail_after;
+    while (left > 0 && !atomic_compare_exchange_weak(&heap->fail_after, &left, left - 1)) {
+    }
+    return left != 0;
+}
+
 static void *heap_resize(void *ctx, void *p, size_t size)
 {
     struct heap *heap = ctx;
@@ -11,16 +20,18 @@ static void *heap_resize(void *ctx, void *p, size_t size)
         free(p);
         return NULL;
     }
-    if (heap->fail_after == 0) {
+    if (!may_allocate(heap)) {
         heap->failed++;
         return NULL;
     }
-    heap->fail_after -= heap->fail_after > 0;
     heap->open += p == NULL;
     return realloc(p, size);
 }
 
 void heap_init(struct heap *heap)
 {
-    *heap = (struct heap){.allocator = {.resize = heap_resize, .ctx = heap}, .fail_after = -1};
+    heap->allocator = (struct sluice_allocator){.resize = heap_resize, .ctx = heap};
+    atomic_init(&heap->fail_after, -1);
+    atomic_init(&heap->failed, 0);
+    atomic_init(&heap->open, 0);
 }
