@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define FILES_LLM_THREAD    4u   /* of its loop, and of a connection by rounding */
 #define FILES_BESIDE        128u /* probe (57), MongoDB's pool, NATS, SQLite, prompts, libraries */
 #define TICK_MS             100  /* how often the supervising thread looks */
 #define FIRST_CONNECTION_MS 1000 /* the source is connected, and only has to say so */
@@ -292,7 +293,8 @@ static int boot_run(struct boot *b)
 static sluice_rc files_allow(struct boot *b)
 {
     const struct sluice_settings *s = b->settings;
-    uint64_t needed = FILES_BESIDE + (uint64_t)s->max_in_flight;
+    uint64_t needed = FILES_BESIDE + (uint64_t)s->max_in_flight +
+                      (uint64_t)FILES_LLM_THREAD * boot_llm_threads(s);
     struct rlimit files;
     for (uint32_t i = 0; i < s->services_count; i++) {
         needed += (uint64_t)s->services[i].connections;

@@ -2,6 +2,7 @@
 /* The clients of a worker process, and whether they answer. */
 #include "run/boot_state.h"
 
+#include "adapter/llm_threads.h"
 #include "adapter/mongo_loader.h"
 #include "adapter/nats_publisher.h"
 #include "adapter/null_store.h"
@@ -86,18 +87,40 @@ static sluice_rc store_check(struct boot *b)
     return SLUICE_OK;
 }
 
-sluice_rc boot_clients(struct boot *b)
+uint32_t boot_llm_threads(const struct sluice_settings *s)
+{
+    if (s->max_in_flight <= SLUICE_LLM_HOME_MAX) {
+        return 0; /* they would only sleep */
+    }
+    return s->llm_threads >= 0
+               ? (uint32_t)s->llm_threads
+               : sluice_llm_threads_wanted((uint32_t)s->max_in_flight, uv_available_parallelism());
+}
+
+static sluice_rc llm_open(struct boot *b)
 {
     const struct sluice_settings *s = b->settings;
-    struct sluice_curl_llm_options llm = {.loop = &b->loop,
-                                          .allocator = &b->allocator,
-                                          .base_url = s->llm_base_url,
-                                          .api_key = s->llm_api_key,
-                                          .ca_file = s->llm_ca,
-                                          .is_streamed = s->llm_stream,
-                                          .answer_size_max = (size_t)s->llm_answer_size_max,
-                                          .connections_max = (uint32_t)s->max_in_flight};
-    sluice_rc rc = sluice_curl_llm_create(&llm, &b->llm, &b->err);
+    struct sluice_llm_threads_options o = {
+        .llm = {.loop = &b->loop,
+                .allocator = &b->allocator,
+                .base_url = s->llm_base_url,
+                .api_key = s->llm_api_key,
+                .ca_file = s->llm_ca,
+                .is_streamed = s->llm_stream,
+                .answer_size_max = (size_t)s->llm_answer_size_max,
+                .connections_max = (uint32_t)s->max_in_flight},
+        .threads = boot_llm_threads(s),
+        .home_max = SLUICE_LLM_HOME_MAX};
+    if (o.threads == 0) {
+        return sluice_curl_llm_create(&o.llm, &b->llm, &b->err);
+    }
+    SLUICE_LOG(SLUICE_LOG_INFO, START, "llm.threads", "", SLUICE_F_NUMBER("threads", o.threads));
+    return sluice_llm_threads_create(&o, &b->llm, &b->err);
+}
+
+sluice_rc boot_clients(struct boot *b)
+{
+    sluice_rc rc = llm_open(b);
     if (rc == SLUICE_OK) {
         rc = boot_services_open(b);
     }

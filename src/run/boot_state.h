@@ -56,6 +56,9 @@ struct boot {
 
 void boot_state_enter(struct boot *b, enum sluice_run_state state);
 
+/* How many further threads carry LLM calls. */
+uint32_t boot_llm_threads(const struct sluice_settings *s);
+
 /* Parts of boot_clients(). */
 sluice_rc boot_services_open(struct boot *b);
 sluice_rc boot_services_check(struct boot *b); /* ERR_UNAVAILABLE: a required one does not answer */

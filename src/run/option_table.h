@@ -63,6 +63,7 @@ X(llm_temperature, "llm.temperature", "LLM_TEMPERATURE", NUMBER, "-1", -1, 2, "t
 X(llm_max_tokens, "llm.max_tokens", "LLM_MAX_TOKENS", COUNT, "0", 0, 10000000, "limit of an answer; 0: not sent") \
 X(llm_stream, "llm.stream", "LLM_STREAM", FLAG, "0", 0, 1, "ask for streamed answers") \
 X(llm_answer_size_max, "llm.answer_size_max", "LLM_ANSWER_SIZE_MAX", COUNT, "4194304", 1024, 67108864, "bytes of an answer's body") \
+X(llm_threads, "llm.threads", "SLUICE_LLM_THREADS", COUNT, "-1", -1, 16, "further threads for LLM calls beyond the first 1,024 at once; 0: none; -1: as max_in_flight and the processors allow") \
 X(llm_breaker_failures, "llm.breaker_failures", "LLM_BREAKER_FAILURES", COUNT, "5", 1, 1000000, "consecutive failures that open the LLM's breaker") \
 X(llm_breaker_reset_ms, "llm.breaker_reset", "LLM_BREAKER_RESET", SECONDS, "60", 0.1, 86400, "time until the next trial") \
 X(publish_timeout_ms, "publish.timeout", "SLUICE_PUBLISH_TIMEOUT", SECONDS, "10", 0.1, 300, "time until the stream's acknowledgement of an output, sent again meanwhile") \

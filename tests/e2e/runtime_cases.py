@@ -161,6 +161,25 @@ def an_exceeded_grace_ends_with_exit_4_and_gives_back(s):
     check(s.client().count("ENRICH_DEAD") == 0, "a drain counted as a failure")
 
 
+def calls_beyond_those_of_the_loop_are_carried_by_threads(s):
+    s.llm_http("/control", {"latency-ms": 60000})
+    many = {"SLUICE_MAX_IN_FLIGHT": 1200, "SLUICE_LLM_THREADS": 2, "SLUICE_ACK_WAIT": 30}
+    w = s.start_worker(SLUICE_SHUTDOWN_GRACE=1, **many)
+    s.ready()
+    check([e["threads"] for e in s.events() if e["event"] == "llm.threads"] == [2], "the log does not name two threads")
+    s.send(1200)
+    wait_for("all calls run at once", lambda: s.llm_http("/ledger")["calls"] == 1200, 60)
+    w.p.send_signal(signal.SIGTERM)
+    check(w.p.wait(30) == 4, f"exit {w.p.returncode}, expected 4")
+    s.llm_http("/control", {"latency-ms": 500})
+    w = s.start_worker(**many)
+    s.ready()
+    s.expect_done(1200)
+    w.p.send_signal(signal.SIGTERM)
+    check(w.p.wait(30) == 0, f"exit {w.p.returncode}, expected 0")
+    check(s.client().count("ENRICH_DEAD") == 0, "a drain counted as a failure")
+
+
 def a_second_signal_ends_at_once(s):
     s.llm_http("/control", {"latency-ms": 60000})
     w = s.start_worker(SLUICE_SHUTDOWN_GRACE=3600)
@@ -259,6 +278,7 @@ def a_lone_message_waits_for_an_llm_that_is_away(s):
 for case in (a_lone_message_waits_for_an_llm_that_is_away, exit_in_a_handler_is_told, a_signal_during_boot_ends_it_at_once, a_journal_that_is_away_is_told,
              a_connection_lost_for_good_ends_with_exit_1,
              a_deleted_output_stream_is_told_before_the_publish_timeout, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
+             calls_beyond_those_of_the_loop_are_carried_by_threads,
              a_handler_that_hangs_does_not_outlive_the_grace, the_watchdog_looks_during_a_shutdown,
              a_second_signal_ends_a_handler_that_hangs, a_handler_that_returns_after_the_grace_gives_back,
              a_worker_whose_end_hangs_is_ended, a_closed_standard_stream_harms_nobody, a_frozen_process_is_not_taken_for_a_stalled_loop):
