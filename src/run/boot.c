@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FILES_LLM_THREAD    4u   /* of its loop, and of a connection by rounding */
+#define FILES_LLM_THREAD    6u   /* of its loop, and of a shard and a connection by rounding */
 #define FILES_BESIDE        128u /* probe (57), MongoDB's pool, NATS, SQLite, prompts, libraries */
 #define TICK_MS             100  /* how often the supervising thread looks */
 #define FIRST_CONNECTION_MS 1000 /* the source is connected, and only has to say so */
@@ -288,16 +288,24 @@ static int boot_run(struct boot *b)
     return code;
 }
 
+/* Of so many connections: each of libcurl's multi handles has a pair of sockets to wake it. */
+static uint64_t files_of(int64_t connections)
+{
+    uint64_t count = (uint64_t)connections;
+    uint64_t shards = (count + SLUICE_CURL_SHARD_TRANSFERS - 1) / SLUICE_CURL_SHARD_TRANSFERS;
+    return count + 2 * shards;
+}
+
 /* Without enough descriptors a connection fails here and there, and the probe's thread finds one
  * that it cannot accept for ever. */
 static sluice_rc files_allow(struct boot *b)
 {
     const struct sluice_settings *s = b->settings;
-    uint64_t needed = FILES_BESIDE + (uint64_t)s->max_in_flight +
+    uint64_t needed = FILES_BESIDE + files_of(s->max_in_flight) +
                       (uint64_t)FILES_LLM_THREAD * boot_llm_threads(s);
     struct rlimit files;
     for (uint32_t i = 0; i < s->services_count; i++) {
-        needed += (uint64_t)s->services[i].connections;
+        needed += files_of(s->services[i].connections);
     }
     if (getrlimit(RLIMIT_NOFILE, &files) != 0) {
         return SLUICE_OK;
