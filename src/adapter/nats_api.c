@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_api.h"
 
+#include "adapter/nats_clock.h"
 #include "adapter/nats_connect.h"
 #include "adapter/nats_greeting.h"
+#include "adapter/nats_headers.h"
+#include "adapter/nats_login.h"
 #include "adapter/nats_puback.h"
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -10,12 +13,16 @@
 #include <string.h>
 
 #define CALL_TIMEOUT_MS 5000
+#define LOOK_MS         20 /* how often it is seen whether the server denied the request */
 #define SUBJECT_SIZE    512u
-#define URL_SIZE        512u
+#define INBOX_SIZE      160u
 
 struct sluice_nats_api {
     struct sluice_nats_settings *settings;
     natsConnection *nc;
+    natsSubscription *answers; /* to requests; NULL before the first */
+    uint32_t requests;         /* so far */
+    char inbox[INBOX_SIZE];    /* each request has a token below it; "" before the first */
 };
 
 static void on_closed(natsConnection *nc, void *closure)
@@ -46,25 +53,48 @@ sluice_rc sluice_nats_api_open(const struct sluice_nats_options *options,
 void sluice_nats_api_close(struct sluice_nats_api *api)
 {
     if (api != NULL) {
+        natsConnection_Close(api->nc);
+        natsSubscription_Destroy(api->answers);
         natsConnection_Destroy(api->nc);
         sluice_nats_settings_destroy(api->settings);
         free(api);
     }
 }
 
+static const char *server_of(struct sluice_nats_api *api, char *out, size_t size)
+{
+    char url[SLUICE_NATS_URL_SIZE] = "the server";
+    (void)natsConnection_GetConnectedUrl(api->nc, url, sizeof url);
+    sluice_nats_redact(url, out, size);
+    return out;
+}
+
+static sluice_rc set_disabled(struct sluice_nats_api *api, struct sluice_err *err)
+{
+    char server[SLUICE_NATS_URL_SIZE];
+    return sluice_err_set(err, SLUICE_ERR_UNAVAILABLE,
+                          "JetStream is not enabled for this account on %s",
+                          server_of(api, server, sizeof server));
+}
+
 /* The server's refusal in its own words. */
-static sluice_rc read_error(const cJSON *error, struct sluice_err *err)
+static sluice_rc read_error(struct sluice_nats_api *api, const cJSON *error, struct sluice_err *err)
 {
     const cJSON *code = cJSON_GetObjectItemCaseSensitive(error, "code");
     const cJSON *words = cJSON_GetObjectItemCaseSensitive(error, "description");
     const cJSON *number = cJSON_GetObjectItemCaseSensitive(error, "err_code");
+    if (cJSON_IsNumber(number) && (number->valueint == SLUICE_JS_ERR_NOT_ENABLED ||
+                                   number->valueint == SLUICE_JS_ERR_NOT_ENABLED_FOR_ACCOUNT)) {
+        return set_disabled(api, err);
+    }
     int is_missing = cJSON_IsNumber(code) && code->valueint == 404;
     return sluice_err_set(err, is_missing ? SLUICE_ERR_NOT_FOUND : SLUICE_ERR_API, "%s (%d)",
                           cJSON_IsString(words) ? words->valuestring : "refused",
                           cJSON_IsNumber(number) ? number->valueint : 0);
 }
 
-static sluice_rc read_answer(natsMsg *msg, cJSON **out, struct sluice_err *err)
+static sluice_rc read_answer(struct sluice_nats_api *api, natsMsg *msg, cJSON **out,
+                             struct sluice_err *err)
 {
     cJSON *json = cJSON_ParseWithLength(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg));
     const cJSON *error = cJSON_GetObjectItemCaseSensitive(json, "error");
@@ -72,7 +102,7 @@ static sluice_rc read_answer(natsMsg *msg, cJSON **out, struct sluice_err *err)
     if (!cJSON_IsObject(json)) {
         rc = sluice_err_set(err, SLUICE_ERR_DECODE, "the server's answer is no JSON object");
     } else if (error != NULL) {
-        rc = read_error(error, err);
+        rc = read_error(api, error, err);
     }
     if (rc == SLUICE_OK && out != NULL) {
         *out = json;
@@ -82,18 +112,103 @@ static sluice_rc read_answer(natsMsg *msg, cJSON **out, struct sluice_err *err)
     return rc;
 }
 
-static sluice_rc call_failed(natsStatus status, struct sluice_err *err)
+/* ---- Requests ---- */
+
+/* Has the server denied the publish on `subject`, or our inbox? Its words, else NULL. The request
+ * itself is never answered then; the connection keeps the last thing that the server said. */
+static const char *find_denial(struct sluice_nats_api *api, const char *subject)
 {
+    char quoted[SUBJECT_SIZE + 2];
+    const char *words = NULL;
+    if (natsConnection_GetLastError(api->nc, &words) != NATS_NOT_PERMITTED || words == NULL) {
+        return NULL;
+    }
+    (void)snprintf(quoted, sizeof quoted, "\"%s\"", subject);
+    return strstr(words, quoted) != NULL || strstr(words, api->inbox) != NULL ? words : NULL;
+}
+
+static sluice_rc call_failed(struct sluice_nats_api *api, natsStatus status, const char *subject,
+                             struct sluice_err *err)
+{
+    const char *denial;
     switch (status) {
     case NATS_NO_RESPONDERS:
-        return sluice_err_set(err, SLUICE_ERR_UNAVAILABLE,
-                              "JetStream is not enabled for this account");
+        return set_disabled(api, err);
     case NATS_TIMEOUT:
         return sluice_err_set(err, SLUICE_ERR_TIMEOUT, "no answer within %d s",
                               CALL_TIMEOUT_MS / 1000);
+    case NATS_NOT_PERMITTED:
+        denial = find_denial(api, subject);
+        return sluice_err_set(err, SLUICE_ERR_AUTH, "the server says: %s",
+                              denial == NULL ? natsStatus_GetText(status) : denial);
     default:
         return sluice_err_set(err, SLUICE_ERR_CONNECTION, "%s", natsStatus_GetText(status));
     }
+}
+
+/* The answer of reply subject `reply`, or why there is none. */
+static natsStatus await(struct sluice_nats_api *api, const char *subject, const char *reply,
+                        natsMsg **out)
+{
+    int64_t deadline = sluice_nats_now_ms() + CALL_TIMEOUT_MS;
+    while (1) {
+        natsMsg *msg = NULL;
+        natsStatus status = natsSubscription_NextMsg(&msg, api->answers, LOOK_MS);
+        if (status == NATS_OK && strcmp(natsMsg_GetSubject(msg), reply) == 0) {
+            *out = msg;
+            return NATS_OK;
+        }
+        natsMsg_Destroy(msg); /* a late one, to an earlier request */
+        if (status != NATS_OK && status != NATS_TIMEOUT) {
+            return status;
+        }
+        if (find_denial(api, subject) != NULL) {
+            return NATS_NOT_PERMITTED;
+        }
+        if (sluice_nats_now_ms() >= deadline) {
+            return NATS_TIMEOUT;
+        }
+    }
+}
+
+/* Subscribe once, before the first request. */
+static natsStatus open_inbox(struct sluice_nats_api *api)
+{
+    char subject[INBOX_SIZE + 2];
+    natsInbox *inbox = NULL;
+    natsStatus status = api->answers != NULL ? NATS_OK : natsInbox_Create(&inbox);
+    if (inbox == NULL) {
+        return status;
+    }
+    const char *token = strrchr(inbox, '.');
+    (void)snprintf(api->inbox, sizeof api->inbox, "%s.%s",
+                   sluice_nats_settings_options(api->settings)->inbox_prefix,
+                   token == NULL ? inbox : token + 1);
+    natsInbox_Destroy(inbox);
+    (void)snprintf(subject, sizeof subject, "%s.*", api->inbox);
+    return natsConnection_SubscribeSync(&api->answers, api->nc, subject);
+}
+
+/* cnats' own request would wait for its time-out where the server denies it. */
+static natsStatus request(struct sluice_nats_api *api, const char *subject,
+                          const sluice_header *headers, uint32_t headers_count, sluice_bytes body,
+                          natsMsg **answer)
+{
+    char reply[INBOX_SIZE + 24];
+    natsMsg *msg = NULL;
+    natsStatus status = open_inbox(api);
+    (void)snprintf(reply, sizeof reply, "%s.%u", api->inbox, ++api->requests);
+    if (status == NATS_OK) {
+        status = natsMsg_Create(&msg, subject, reply, body.data, (int)body.len);
+    }
+    for (uint32_t i = 0; status == NATS_OK && i < headers_count; i++) {
+        status = natsMsgHeader_Add(msg, headers[i].name, headers[i].value);
+    }
+    if (status == NATS_OK) {
+        status = natsConnection_PublishMsg(api->nc, msg);
+    }
+    natsMsg_Destroy(msg);
+    return status == NATS_OK ? await(api, subject, reply, answer) : status;
 }
 
 sluice_rc sluice_nats_api_call(struct sluice_nats_api *api, const char *operation, const cJSON *in,
@@ -107,12 +222,38 @@ sluice_rc sluice_nats_api_call(struct sluice_nats_api *api, const char *operatio
     natsMsg *msg = NULL;
     (void)snprintf(subject, sizeof subject, "%s.%s",
                    sluice_nats_settings_options(api->settings)->api_prefix, operation);
-    natsStatus status = natsConnection_RequestString(&msg, api->nc, subject,
-                                                     body == NULL ? "" : body, CALL_TIMEOUT_MS);
+    natsStatus status =
+        request(api, subject, NULL, 0, (sluice_bytes){body, body == NULL ? 0 : strlen(body)}, &msg);
     cJSON_free(body);
-    sluice_rc rc = status == NATS_OK ? read_answer(msg, out, err) : call_failed(status, err);
+    sluice_rc rc = status == NATS_OK ? read_answer(api, msg, out, err)
+                                     : call_failed(api, status, subject, err);
     natsMsg_Destroy(msg);
     return rc == SLUICE_OK ? rc : sluice_err_prefix(err, rc, "%s", operation);
+}
+
+/* Is it for want of JetStream that no stream listens? */
+static int is_disabled(struct sluice_nats_api *api)
+{
+    struct sluice_err err;
+    return sluice_nats_api_call(api, "INFO", NULL, NULL, &err) == SLUICE_ERR_UNAVAILABLE;
+}
+
+static sluice_rc publish_failed(struct sluice_nats_api *api, natsStatus status, const char *subject,
+                                size_t size, struct sluice_err *err)
+{
+    switch (status) {
+    case NATS_NO_RESPONDERS:
+        return is_disabled(api) ? set_disabled(api, err)
+                                : sluice_err_set(err, SLUICE_ERR_PUBLISH,
+                                                 "no stream listens on subject %s", subject);
+    case NATS_MAX_PAYLOAD:
+        return sluice_err_set(err, SLUICE_ERR_TOO_LARGE,
+                              "%s: %zu bytes with headers, over the server's max_payload of %lld: "
+                              "make the message smaller, or raise max_payload there",
+                              subject, size, (long long)natsConnection_GetMaxPayload(api->nc));
+    default:
+        return call_failed(api, status, subject, err);
+    }
 }
 
 static sluice_rc read_ack(natsMsg *msg, const char *subject, uint64_t *sequence,
@@ -137,7 +278,6 @@ sluice_rc sluice_nats_api_publish(struct sluice_nats_api *api, const char *subje
                                   const sluice_header *headers, uint32_t headers_count,
                                   sluice_bytes body, uint64_t *sequence, struct sluice_err *err)
 {
-    natsMsg *msg = NULL, *answer = NULL;
     for (uint32_t i = 0; i < headers_count; i++) {
         if (headers[i].name[0] == '\0' || strpbrk(headers[i].name, ": \r\n") != NULL ||
             strpbrk(headers[i].value, "\r\n") != NULL) {
@@ -145,26 +285,11 @@ sluice_rc sluice_nats_api_publish(struct sluice_nats_api *api, const char *subje
                                   headers[i].name);
         }
     }
-    natsStatus status = natsMsg_Create(&msg, subject, NULL, body.data, (int)body.len);
-    for (uint32_t i = 0; status == NATS_OK && i < headers_count; i++) {
-        status = natsMsgHeader_Add(msg, headers[i].name, headers[i].value);
-    }
-    if (status == NATS_OK) {
-        status = natsConnection_RequestMsg(&answer, api->nc, msg, CALL_TIMEOUT_MS);
-    }
-    natsMsg_Destroy(msg);
-    sluice_rc rc;
-    if (status == NATS_OK) {
-        rc = read_ack(answer, subject, sequence, err);
-    } else if (status == NATS_NO_RESPONDERS) {
-        rc = sluice_err_set(err, SLUICE_ERR_PUBLISH, "no stream listens on subject %s", subject);
-    } else if (status == NATS_MAX_PAYLOAD) {
-        rc = sluice_err_set(err, SLUICE_ERR_TOO_LARGE,
-                            "%s: %zu bytes and headers, the server takes %lld", subject, body.len,
-                            (long long)natsConnection_GetMaxPayload(api->nc));
-    } else {
-        rc = call_failed(status, err);
-    }
+    natsMsg *answer = NULL;
+    natsStatus status = request(api, subject, headers, headers_count, body, &answer);
+    size_t size = body.len + sluice_nats_headers_size(headers, headers_count);
+    sluice_rc rc = status == NATS_OK ? read_ack(answer, subject, sequence, err)
+                                     : publish_failed(api, status, subject, size, err);
     natsMsg_Destroy(answer);
     return rc;
 }
@@ -181,7 +306,7 @@ int64_t sluice_nats_api_payload_max(struct sluice_nats_api *api)
 
 void sluice_nats_api_server_version(struct sluice_nats_api *api, char *out, size_t size)
 {
-    char url[URL_SIZE];
+    char url[SLUICE_NATS_URL_SIZE];
     struct sluice_nats_greeting greeting = {.version = ""};
     if (natsConnection_GetConnectedUrl(api->nc, url, sizeof url) == NATS_OK) {
         (void)sluice_nats_greeting_read(url, &greeting);

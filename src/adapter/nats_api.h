@@ -17,14 +17,14 @@ void sluice_nats_api_close(struct sluice_nats_api *api); /* accepts NULL */
 
 /* Ask `operation`, e.g. "STREAM.INFO.ORDERS", with `in` (borrowed; NULL: empty). `out` gets the
  * whole answer, owned by the caller; it may be NULL. ERR_NOT_FOUND when the server says 404,
- * ERR_API for its other refusals (in its words), ERR_UNAVAILABLE without JetStream, ERR_TIMEOUT
- * after 5 s, ERR_DECODE. */
+ * ERR_API for its other refusals (in its words), ERR_UNAVAILABLE without JetStream, ERR_AUTH
+ * in the server's words when it denies the request, ERR_TIMEOUT after 5 s, ERR_DECODE. */
 sluice_rc sluice_nats_api_call(struct sluice_nats_api *api, const char *operation,
                                const struct cJSON *in, struct cJSON **out, struct sluice_err *err);
 
 /* Publish into a stream and wait for its PubAck, 5 s. `sequence` may be NULL. ERR_PUBLISH (no
- * stream listens there, it refused), ERR_TOO_LARGE, ERR_TIMEOUT, ERR_CONNECTION, ERR_VALIDATION
- * (line breaks in a header). */
+ * stream listens there, it refused), ERR_UNAVAILABLE and ERR_AUTH as above, ERR_TOO_LARGE,
+ * ERR_TIMEOUT, ERR_CONNECTION, ERR_VALIDATION (line breaks in a header). */
 sluice_rc sluice_nats_api_publish(struct sluice_nats_api *api, const char *subject,
                                   const sluice_header *headers, uint32_t headers_count,
                                   sluice_bytes body, uint64_t *sequence, struct sluice_err *err);

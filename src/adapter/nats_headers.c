@@ -116,3 +116,12 @@ int sluice_nats_headers_status(const char *block, size_t len, char *text, size_t
     text[text_len] = '\0';
     return code;
 }
+
+size_t sluice_nats_headers_size(const sluice_header *headers, uint32_t count)
+{
+    size_t size = count == 0 ? 0 : sizeof "NATS/1.0\r\n\r\n" - 1;
+    for (uint32_t i = 0; i < count; i++) {
+        size += strlen(headers[i].name) + strlen(headers[i].value) + sizeof ": \r\n" - 1;
+    }
+    return size;
+}

@@ -47,4 +47,7 @@ static inline const char *sluice_nats_copy_text(char **at, const char *text, siz
  * `size`. */
 int sluice_nats_headers_status(const char *block, size_t len, char *text, size_t size);
 
+/* Bytes that they take on the wire, beside the body; 0 for none. */
+size_t sluice_nats_headers_size(const sluice_header *headers, uint32_t count);
+
 #endif

@@ -10,9 +10,11 @@
 
 /* Numbers of errors that mean something here (server/errors.json). */
 enum {
+    SLUICE_JS_ERR_NOT_ENABLED_FOR_ACCOUNT = 10039,
     SLUICE_JS_ERR_MESSAGE_SIZE = 10054, /* over the stream's max_msg_size */
     SLUICE_JS_ERR_WRONG_LAST_SEQUENCE =
-        10071,                         /* Nats-Expected-Last-Subject-Sequence did not match */
+        10071, /* Nats-Expected-Last-Subject-Sequence did not match */
+    SLUICE_JS_ERR_NOT_ENABLED = 10076,
     SLUICE_JS_ERR_STORE_FAILED = 10077 /* limits of the stream, full disk */
 };
 

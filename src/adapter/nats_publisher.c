@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_publisher.h"
 
+#include "adapter/nats_headers.h"
 #include "adapter/nats_puback.h"
 #include "codec/header.h"
 #include <stdio.h>
@@ -25,7 +26,7 @@ struct publishing {
     sluice_publish_done_fn *done;
     void *ctx;
     size_t payload_max;
-    size_t body_len;
+    size_t size;        /* with headers */
     const char *stream; /* behind the subject; NULL: any */
     char subject[];     /* for the error's text */
 };
@@ -89,8 +90,9 @@ static void on_answer(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes 
     case SLUICE_NATS_OVERSIZE:
         fail(&done, SLUICE_FATE_PERMANENT, SLUICE_ERR_TOO_LARGE);
         (void)snprintf(text, sizeof text,
-                       "a body of %zu bytes and its headers for %s: the server takes %zu",
-                       p->body_len, p->subject, p->payload_max);
+                       "%s: %zu bytes with headers, over the server's max_payload of %zu: make "
+                       "the message smaller, or raise max_payload there",
+                       p->subject, p->size, p->payload_max);
         break;
     case SLUICE_NATS_ILLEGAL:
         fail(&done, SLUICE_FATE_PERMANENT, SLUICE_ERR_VALIDATION);
@@ -129,7 +131,8 @@ static struct publishing *publishing_create(struct nats_publisher *publisher,
     p->done = done;
     p->ctx = ctx;
     p->payload_max = (size_t)sluice_nats_link_payload_max(publisher->link);
-    p->body_len = publication->body.len;
+    p->size = publication->body.len +
+              sluice_nats_headers_size(publication->headers, publication->headers_count);
     memcpy(p->subject, publication->subject, size);
     p->stream = NULL;
     if (stream != NULL) {

@@ -114,8 +114,10 @@ sluice_rc turn_publish(sluice_turn *base, const char *output,
     }
     /* Room for our headers: an output over the server's limit can never be published. */
     if (t->host->payload_max != 0 && out.body.len + 1024 > t->host->payload_max) {
-        inflight_blame(t->m, "publish", "output %s: %zu bytes, the server takes %zu", output,
-                       out.body.len, t->host->payload_max);
+        inflight_blame(t->m, "publish",
+                       "output %s: %zu bytes and 1024 for headers, over the server's max_payload "
+                       "of %zu: make it smaller, or raise max_payload there",
+                       output, out.body.len, t->host->payload_max);
         return SLUICE_REJECT;
     }
     uint32_t n = 1;

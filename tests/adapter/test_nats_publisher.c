@@ -299,7 +299,7 @@ static void what_the_server_would_refuse_is_not_sent(void **state)
     assert_int_equal(w->last.fate, SLUICE_FATE_PERMANENT);
     assert_int_equal(w->last.rc, SLUICE_ERR_TOO_LARGE);
     assert_non_null(strstr(w->text, "1048577"));
-    assert_non_null(strstr(w->text, "takes 1048576"));
+    assert_non_null(strstr(w->text, "max_payload of 1048576"));
     body[size - 1] = '\0';
     publish(w, "s.one", body, "with a header it is over");
     wait_for(w, is_done, 2, "the second refusal");
