@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/curl_easy.h"
 
+#include "adapter/curl_memory.h"
+
 enum {
     IDLE_SECONDS_MAX = 30,         /* a kept connection older than this is not used any more */
     KEEPALIVE_SECONDS = 60,        /* TCP probes find a peer that vanished during a long answer */
@@ -43,6 +45,15 @@ static void set_restraints(CURL *easy, const struct sluice_curl_profile *profile
     }
 }
 
+void sluice_curl_handle_destroy(const struct sluice_allocator *allocator,
+                                struct sluice_curl_handle *handle)
+{
+    if (handle != NULL) {
+        curl_easy_cleanup(handle->easy);
+        sluice_mem_free(allocator, handle);
+    }
+}
+
 struct sluice_curl_handle *sluice_curl_handle_create(const struct sluice_allocator *allocator,
                                                      const struct sluice_curl_profile *profile,
                                                      void *owner)
@@ -51,6 +62,7 @@ struct sluice_curl_handle *sluice_curl_handle_create(const struct sluice_allocat
     if (handle == NULL) {
         return NULL;
     }
+    uint32_t failures = sluice_curl_memory_failures();
     CURL *easy = curl_easy_init();
     if (easy == NULL) {
         sluice_mem_free(allocator, handle);
@@ -69,6 +81,10 @@ struct sluice_curl_handle *sluice_curl_handle_create(const struct sluice_allocat
     (void)curl_easy_setopt(easy, CURLOPT_SHARE, profile->share);
     if (profile->user_agent != NULL) {
         (void)curl_easy_setopt(easy, CURLOPT_USERAGENT, profile->user_agent);
+    }
+    if (sluice_curl_memory_failures() != failures) { /* without its CA file, or its restraints */
+        sluice_curl_handle_destroy(allocator, handle);
+        return NULL;
     }
     return handle;
 }
@@ -91,14 +107,5 @@ void sluice_curl_handle_buffer(struct sluice_curl_handle *handle, long size)
     if (handle->buffer_size != size &&
         curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, size) == CURLE_OK) {
         handle->buffer_size = size;
-    }
-}
-
-void sluice_curl_handle_destroy(const struct sluice_allocator *allocator,
-                                struct sluice_curl_handle *handle)
-{
-    if (handle != NULL) {
-        curl_easy_cleanup(handle->easy);
-        sluice_mem_free(allocator, handle);
     }
 }

@@ -232,6 +232,7 @@ static void run_call(struct sluice_curl_pool *pool, struct sluice_curl_call *cal
                      struct sluice_curl_shard *shard, int is_reuse)
 {
     uint64_t now = uv_now(pool->options.loop);
+    call->failures_before = sluice_curl_memory_failures();
     struct sluice_curl_handle *handle = handle_take(pool);
     if (handle == NULL) {
         end_soon(pool, call, SLUICE_CURL_NOMEM);
@@ -423,7 +424,7 @@ sluice_rc sluice_curl_pool_create(const struct sluice_curl_options *options,
     if (pool == NULL) {
         return sluice_err_set(err, SLUICE_ERR_NOMEM, "http: out of memory");
     }
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+    if (sluice_curl_memory_init() != 0) {
         sluice_mem_free(options->allocator, pool);
         return sluice_err_set(err, SLUICE_ERR_INTERNAL, "http: libcurl cannot be initialised");
     }

@@ -79,7 +79,8 @@ struct sluice_curl_call {
     uint64_t started_ns, first_byte_ns;
     uint64_t deadline_ms, last_byte_ms; /* of uv_now() */
     size_t received;
-    uint32_t slot; /* in the table of numbers */
+    uint32_t slot;            /* in the table of numbers */
+    uint32_t failures_before; /* of libcurl's allocations, when it began to run */
     uint8_t list;
     uint8_t end;         /* enum sluice_curl_end, once it is known before libcurl says it */
     uint8_t is_end_set;  /* `end` counts */

@@ -4,6 +4,7 @@
 #define SLUICE_ADAPTER_CURL_POOL_STATE_H
 
 #include "adapter/curl_easy.h"
+#include "adapter/curl_memory.h"
 #include "adapter/curl_numbers.h"
 #include "adapter/curl_pool.h"
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/curl_shard.h"
 
+#include "adapter/curl_memory.h"
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { AGAIN_MS = 100 };
 
 /* A descriptor that libcurl uses. A connection's is made and closed by us, and outlives the
  * transfers on it: libcurl says REMOVE at the end of each transfer, while the connection stays in
@@ -56,6 +59,7 @@ static int table_grow(struct sluice_curl_loop *shared, size_t needed)
     void *table = shared->allocator->resize(shared->allocator->ctx, shared->by_fd,
                                             size * sizeof *shared->by_fd);
     if (table == NULL) {
+        sluice_curl_memory_note();
         return 0;
     }
     shared->by_fd = table;
@@ -73,6 +77,7 @@ static struct sluice_curl_socket *socket_create(struct sluice_curl_loop *shared,
     }
     struct sluice_curl_socket *s = sluice_mem_alloc(shared->allocator, 1, sizeof *s);
     if (s == NULL) {
+        sluice_curl_memory_note();
         return NULL;
     }
     if (uv_poll_init(shared->loop, &s->poll, fd) != 0) {
@@ -106,6 +111,7 @@ static void socket_destroy(struct sluice_curl_socket *s)
 }
 
 static void on_poll(uv_poll_t *handle, int status, int events);
+static void on_timer(uv_timer_t *timer);
 
 static void socket_watch(struct sluice_curl_socket *s, uint8_t events)
 {
@@ -127,8 +133,13 @@ static void shard_turn(struct sluice_curl_shard *shard, curl_socket_t fd, int fl
     struct sluice_curl_loop *shared = shard->shared;
     int running = 0;
     shared->is_in_curl = 1;
-    (void)curl_multi_socket_action(shard->multi, fd, flags, &running);
+    CURLMcode code = curl_multi_socket_action(shard->multi, fd, flags, &running);
     shared->is_in_curl = 0;
+    if (code != CURLM_OK) {
+        /* For want of memory it stops where it is, and does not say when it is to be called again:
+         * without that even time-outs would never come. */
+        (void)uv_timer_start(&shard->timer, on_timer, AGAIN_MS, 0);
+    }
     CURLMsg *message;
     int left = 0;
     while ((message = curl_multi_info_read(shard->multi, &left)) != NULL) {

@@ -104,6 +104,9 @@ static enum sluice_curl_end end_of(const struct sluice_curl_call *call, CURLcode
     if (call->is_end_set && code != CURLE_OK) {
         return (enum sluice_curl_end)call->end;
     }
+    if (code != CURLE_OK && sluice_curl_memory_failures() != call->failures_before) {
+        return SLUICE_CURL_NOMEM; /* whatever it says: the peer is not to blame */
+    }
     switch (code) {
     case CURLE_OK:
         return SLUICE_CURL_ANSWERED;

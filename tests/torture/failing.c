@@ -199,7 +199,10 @@ FAILING_CALL(int, sqlite3_bind_text64,
               void (*free)(void *), unsigned char encoding),
              (statement, i, text, len, free, encoding), SQLITE_NOMEM)
 
-FAILING_CALL(CURLcode, curl_global_init, (long flags), (flags), CURLE_FAILED_INIT)
+FAILING_CALL(CURLcode, curl_global_init_mem,
+             (long flags, curl_malloc_callback m, curl_free_callback f, curl_realloc_callback r,
+              curl_strdup_callback s, curl_calloc_callback c),
+             (flags, m, f, r, s, c), CURLE_FAILED_INIT)
 FAILING_CALL(CURL *, curl_easy_init, (void), (), NULL)
 FAILING_CALL(CURLM *, curl_multi_init, (void), (), NULL)
 FAILING_CALL(CURLSH *, curl_share_init, (void), (), NULL)
