@@ -446,13 +446,49 @@ static sluice_rc header_error(sluice_rc rc, const char *name, struct sluice_err 
                           "llm: %s: holds control characters, or is too long", name);
 }
 
-/* The headers that all requests have in common. */
+static int has_header(const struct sluice_curl_llm_options *o, uint32_t count, const char *name)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcasecmp(o->headers[i].name, name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A fixed value would spoil those that each call sets for itself: with one idempotency key for all
+ * of them a gateway may answer each with the first one's answer. */
+static sluice_rc check_headers(const struct sluice_curl_llm_options *o, struct sluice_err *err)
+{
+    static const char *const ours[] = {
+        "X-Correlation-ID",  "traceparent", "Idempotency-Key", "Content-Length",
+        "Transfer-Encoding", "Connection",  "Expect"};
+    for (uint32_t i = 0; i < o->headers_count; i++) {
+        const char *name = o->headers[i].name;
+        if (has_header(o, i, name)) {
+            return sluice_err_set(err, SLUICE_ERR_CONFIG, "llm: header %.64s: given twice", name);
+        }
+        for (size_t k = 0; k < sizeof ours / sizeof ours[0]; k++) {
+            if (strcasecmp(name, ours[k]) == 0) {
+                return sluice_err_set(err, SLUICE_ERR_CONFIG,
+                                      "llm: header %s: set for each call, expected another one",
+                                      ours[k]);
+            }
+        }
+    }
+    return SLUICE_OK;
+}
+
+/* The headers that all requests have in common. A further one takes the place of ours. */
 static sluice_rc write_common_headers(struct llm *llm, const struct sluice_curl_llm_options *o,
                                       struct sluice_err *err)
 {
     uint32_t count = 0;
-    sluice_rc rc = SLUICE_OK;
-    if (llm->api_key != NULL) {
+    sluice_rc rc = check_headers(o, err);
+    if (rc != SLUICE_OK) {
+        return rc;
+    }
+    if (llm->api_key != NULL && !has_header(o, o->headers_count, "Authorization")) {
         char value[4096];
         int len = snprintf(value, sizeof value, "Bearer %s", llm->api_key);
         rc = (size_t)len >= sizeof value
@@ -466,11 +502,15 @@ static sluice_rc write_common_headers(struct llm *llm, const struct sluice_curl_
     }
     /* without an empty Expect libcurl asks before each request above 1 MiB, and waits */
     static const char *const own[][2] = {{"Content-Type", "application/json"}, {"Expect:", NULL}};
-    if ((rc = sluice_curl_header_add(&llm->lines, own[0][0], own[0][1])) != SLUICE_OK) {
-        return header_error(rc, own[0][0], err);
+    if (!has_header(o, o->headers_count, own[0][0])) {
+        rc = sluice_curl_header_add(&llm->lines, own[0][0], own[0][1]);
+        if (rc != SLUICE_OK) {
+            return header_error(rc, own[0][0], err);
+        }
+        count++;
     }
     sluice_growbuf_add(&llm->lines, own[1][0], strlen(own[1][0]) + 1);
-    count += 2;
+    count++;
     for (uint32_t i = 0; i < o->headers_count; i++, count++) {
         rc = sluice_curl_header_add(&llm->lines, o->headers[i].name, o->headers[i].value);
         if (rc != SLUICE_OK) {

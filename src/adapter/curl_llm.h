@@ -14,9 +14,11 @@
 struct sluice_curl_llm_options {
     uv_loop_t *loop;
     const struct sluice_allocator *allocator; /* borrowed until the loop has run after destroy */
-    const char *base_url;         /* such as https://api.openai.com/v1; a query is kept */
-    const char *api_key;          /* NULL or "": none is sent */
-    const sluice_header *headers; /* further ones, such as OpenAI-Organization or api-key */
+    const char *base_url; /* such as https://api.openai.com/v1; a query is kept */
+    const char *api_key;  /* NULL or "": none is sent */
+    /* Further ones, such as OpenAI-Organization or api-key. Authorization and Content-Type take the
+     * place of ours; those that each call sets for itself are refused, and names given twice. */
+    const sluice_header *headers;
     uint32_t headers_count;
     int is_streamed;
     int is_schema_plain;          /* no "strict" beside the schema */

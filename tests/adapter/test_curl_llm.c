@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
@@ -94,6 +95,78 @@ static void a_request_is_as_the_protocol_wants_it(void **state)
     assert_null(strstr(f->last_head, "Accept-Encoding"));
     assert_string_equal(
         f->last_body, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}");
+}
+
+static unsigned count_header(const struct fixture *f, const char *name)
+{
+    unsigned count = 0;
+    size_t len = strlen(name);
+    for (const char *line = strstr(f->last_head, "\r\n"); line != NULL;
+         line = strstr(line + 2, "\r\n")) {
+        count += strncasecmp(line + 2, name, len) == 0 && line[2 + len] == ':';
+    }
+    return count;
+}
+
+static void a_further_header_takes_the_place_of_ours(void **state)
+{
+    struct fixture *f = *state;
+    struct outcome o;
+    const sluice_header more[] = {{"authorization", "Basic abc"},
+                                  {"CONTENT-TYPE", "application/json; charset=utf-8"},
+                                  {"User-Agent", "gateway-test"}};
+    f->answer = answer_well;
+    f->options.headers = more;
+    f->options.headers_count = COUNT(more);
+    llm_open(f);
+    ask_once(f, &o);
+    assert_int_equal(o.fate, SLUICE_FATE_OK);
+    expect_header(f, "authorization: Basic abc\r\n");
+    expect_header(f, "CONTENT-TYPE: application/json; charset=utf-8\r\n");
+    expect_header(f, "User-Agent: gateway-test\r\n");
+    assert_int_equal(count_header(f, "Authorization"), 1);
+    assert_int_equal(count_header(f, "Content-Type"), 1);
+    assert_int_equal(count_header(f, "User-Agent"), 1);
+    assert_null(strstr(f->last_head, API_KEY));
+}
+
+static void headers_that_would_spoil_a_call_are_refused(void **state)
+{
+    static const struct {
+        sluice_header headers[2];
+        uint32_t count;
+        const char *text;
+    } cases[] = {
+        {{{"idempotency-key", "1"}},
+         1,
+         "llm: header Idempotency-Key: set for each call, expected another one"},
+        {{{"X-Correlation-Id", "1"}},
+         1,
+         "llm: header X-Correlation-ID: set for each call, expected another one"},
+        {{{"Traceparent", "1"}},
+         1,
+         "llm: header traceparent: set for each call, expected another one"},
+        {{{"Content-Length", "1"}},
+         1,
+         "llm: header Content-Length: set for each call, expected another one"},
+        {{{"Transfer-Encoding", "x"}},
+         1,
+         "llm: header Transfer-Encoding: set for each call, expected another one"},
+        {{{"Connection", "close"}},
+         1,
+         "llm: header Connection: set for each call, expected another one"},
+        {{{"Expect", "x"}}, 1, "llm: header Expect: set for each call, expected another one"},
+        {{{"api-key", "canary-1"}, {"Api-Key", "canary-2"}}, 2, "llm: header Api-Key: given twice"},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct sluice_err err = {0};
+        f->options.headers = cases[i].headers;
+        f->options.headers_count = cases[i].count;
+        assert_int_equal(sluice_curl_llm_create(&f->options, &f->llm, &err), SLUICE_ERR_CONFIG);
+        assert_null(f->llm);
+        assert_string_equal(err.text, cases[i].text);
+    }
 }
 
 static void optional_headers_and_an_empty_key_are_left_out(void **state)
@@ -468,6 +541,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         CASE(a_call_gets_its_answer),
         CASE(a_request_is_as_the_protocol_wants_it),
+        CASE(a_further_header_takes_the_place_of_ours),
+        CASE(headers_that_would_spoil_a_call_are_refused),
         CASE(optional_headers_and_an_empty_key_are_left_out),
         CASE(the_base_url_keeps_its_path_and_query),
         CASE(a_stream_is_assembled),
