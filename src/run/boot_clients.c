@@ -159,6 +159,8 @@ static void on_publisher_link(void *ctx, enum sluice_link_state state, const cha
         SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "nats.lost", text == NULL ? "" : text,
                    SLUICE_F_TEXT("link", "publish"));
         atomic_store(&b->is_publisher_lost, 1);
+    } else if (state == SLUICE_LINK_UP) {
+        sluice_refusals_forget(&b->refusals);
     } else if (state == SLUICE_LINK_REFUSED) {
         sluice_refusals_tell(&b->refusals, "publish", text, sluice_mono_ms());
     }

@@ -141,6 +141,7 @@ sluice_rc boot_subscribe(struct boot *b)
                                     .publisher = b->publisher,
                                     .journal = b->journal,
                                     .journal_in_use = b->facts.journal_messages > 0,
+                                    .publish_refusals = &b->refusals,
                                     .on_reconnected = on_reconnected,
                                     .ctx = b};
     if ((rc = runtime_create(&config, &b->runtime, &b->err)) != SLUICE_OK) {

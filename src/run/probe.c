@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define PAUSE_SIZE    256
+#define DENIED_SIZE   (2 * SLUICE_PROBE_DENIED_SIZE + 64)
 #define HEAD_SIZE_MAX 8192 /* request line and headers together */
 #define MEMORY_PER_CONNECTION                                                                      \
     (12 * 1024) /* such a head and an answer's; much above is MHD's 4xx                            \
@@ -187,6 +188,33 @@ static const char *pause_member(const struct sluice_probe_snapshot *s, char *out
     return out;
 }
 
+/* The inside of a JSON string. */
+static void escape(const char *text, char *out, size_t size)
+{
+    size_t len = 0;
+    for (; *text != '\0' && len + 2 < size; text++) {
+        if (*text == '"' || *text == '\\') {
+            out[len++] = '\\';
+        }
+        out[len++] = (unsigned char)*text < 0x20 ? '?' : *text;
+    }
+    out[len] = '\0';
+}
+
+/* A member that names what the NATS server denies, or nothing. */
+static const char *denied_member(const struct sluice_probe_snapshot *s, char *out, size_t size)
+{
+    char text[2 * SLUICE_PROBE_DENIED_SIZE];
+    int is_pull = s->denied_pull[0] != '\0';
+    out[0] = '\0';
+    if (is_pull || s->denied_publish[0] != '\0') {
+        escape(is_pull ? s->denied_pull : s->denied_publish, text, sizeof text);
+        (void)snprintf(out, size, ",\"denied\":{\"link\":\"%s\",\"text\":\"%s\"}",
+                       is_pull ? "pull" : "publish", text);
+    }
+    return out;
+}
+
 static void ready_answer(const struct sluice_probe *p, struct answer *a)
 {
     struct sluice_probe_snapshot s;
@@ -202,18 +230,22 @@ static void ready_answer(const struct sluice_probe *p, struct answer *a)
         reason = "starting";
     } else if (age > p->config.readiness_timeout_ms) {
         reason = s.is_connected ? "stale" : "nats_disconnected";
+    } else if (s.denied_pull[0] != '\0') {
+        reason = "nats_denied"; /* it gets no messages, or cannot acknowledge them */
     }
     a->status = reason == NULL ? 200 : 503;
-    char pause[PAUSE_SIZE];
+    char pause[PAUSE_SIZE], denied[DENIED_SIZE];
+    int is_degraded = s.is_degraded || s.denied_publish[0] != '\0';
     double age_s = state < SLUICE_RUN_RUNNING ? 0 : (double)age / 1000;
     int n =
         snprintf(a->body, sizeof a->body,
                  "{\"status\":\"%s\",\"state\":\"%s\",\"last_seen_age_s\":%.3f,"
-                 "\"timeout_s\":%.3f,\"degraded\":%s%s%s%s%s}\n",
+                 "\"timeout_s\":%.3f,\"degraded\":%s%s%s%s%s%s}\n",
                  reason == NULL ? "ready" : "not_ready", sluice_run_state_name(state), age_s,
-                 (double)p->config.readiness_timeout_ms / 1000, s.is_degraded ? "true" : "false",
-                 pause_member(&s, pause, sizeof pause), reason == NULL ? "" : ",\"reason\":\"",
-                 reason == NULL ? "" : reason, reason == NULL ? "" : "\"");
+                 (double)p->config.readiness_timeout_ms / 1000, is_degraded ? "true" : "false",
+                 pause_member(&s, pause, sizeof pause), denied_member(&s, denied, sizeof denied),
+                 reason == NULL ? "" : ",\"reason\":\"", reason == NULL ? "" : reason,
+                 reason == NULL ? "" : "\"");
     a->len = (size_t)n;
 }
 
@@ -242,8 +274,9 @@ static void health_answer(const struct sluice_probe *p, struct answer *a)
     struct sluice_probe_snapshot s;
     snapshot_read(p, &s);
     enum sluice_run_state state = sluice_probe_state(p);
-    int is_healthy =
-        s.is_connected && !s.is_degraded && !s.is_journal_away && state == SLUICE_RUN_RUNNING;
+    int is_allowed = s.denied_pull[0] == '\0' && s.denied_publish[0] == '\0';
+    int is_healthy = s.is_connected && is_allowed && !s.is_degraded && !s.is_journal_away &&
+                     state == SLUICE_RUN_RUNNING;
     for (uint32_t i = 0; i < s.dependencies_count; i++) {
         is_healthy &= s.breakers[i] == SLUICE_BREAKER_CLOSED;
     }
@@ -254,7 +287,7 @@ static void health_answer(const struct sluice_probe *p, struct answer *a)
                      "\"%s\"},\"in_flight\":%u,\"services\":{\"nats\":{\"status\":\"%s\"}",
                      is_healthy ? "healthy" : "degraded", sluice_run_state_name(state),
                      worker == NULL ? "" : worker, version == NULL ? "" : version,
-                     s.engine.in_flight, s.is_connected ? "healthy" : "unhealthy");
+                     s.engine.in_flight, s.is_connected && is_allowed ? "healthy" : "unhealthy");
     if (s.has_journal) {
         n += snprintf(a->body + n, sizeof a->body - (size_t)n, ",\"journal\":{\"status\":\"%s\"}",
                       s.is_journal_away ? "unhealthy" : "healthy");
@@ -265,9 +298,9 @@ static void health_answer(const struct sluice_probe *p, struct answer *a)
                       s.breakers[i] == SLUICE_BREAKER_CLOSED ? "healthy" : "unhealthy",
                       sluice_breaker_state_name((enum sluice_breaker_state)s.breakers[i]));
     }
-    char pause[PAUSE_SIZE];
-    n += snprintf(a->body + n, sizeof a->body - (size_t)n, "}%s}\n",
-                  pause_member(&s, pause, sizeof pause));
+    char pause[PAUSE_SIZE], denied[DENIED_SIZE];
+    n += snprintf(a->body + n, sizeof a->body - (size_t)n, "}%s%s}\n",
+                  pause_member(&s, pause, sizeof pause), denied_member(&s, denied, sizeof denied));
     a->status = 200;
     a->len = (size_t)n;
 }

@@ -39,6 +39,8 @@ const char *sluice_probe_step_name(enum probe_step step);
 /* PROBE_STEP_OTHER for NULL and for a name that is none. */
 enum probe_step sluice_probe_step_of(const char *name);
 
+#define SLUICE_PROBE_DENIED_SIZE 192u
+
 /* What the loop publishes, as a whole. */
 struct sluice_probe_snapshot {
     struct sluice_engine_metrics engine;
@@ -48,6 +50,8 @@ struct sluice_probe_snapshot {
     int32_t is_connected, is_degraded;
     struct sluice_engine_pause pause;     /* while degraded */
     int32_t has_journal, is_journal_away; /* its last answer was a failure, or none */
+    /* What the NATS server denies these connections, in its words; "": nothing. */
+    char denied_pull[SLUICE_PROBE_DENIED_SIZE], denied_publish[SLUICE_PROBE_DENIED_SIZE];
     uint64_t tokens_prompt, tokens_completion;
     uint64_t outputs_duplicate;
     uint64_t step_failures[PROBE_STEPS_COUNT];

@@ -39,11 +39,23 @@ void sluice_refusals_tell(struct sluice_refusals *r, const char *link, const cha
                           int64_t now_ms)
 {
     const char *words = text == NULL || text[0] == '\0' ? "denied" : text;
+    (void)snprintf(r->last, sizeof r->last, "%s", words);
+    r->last_ms = now_ms;
     if (note(r, words, now_ms)) {
         SLUICE_LOG(SLUICE_LOG_WARN, WARN, "nats.refused", words, SLUICE_F_TEXT("link", link),
                    SLUICE_F_COUNTED("untold", r->untold));
         r->untold = 0;
     }
+}
+
+const char *sluice_refusals_current(const struct sluice_refusals *r, int64_t now_ms)
+{
+    return r->last[0] != '\0' && now_ms - r->last_ms <= SLUICE_REFUSALS_MINUTE_MS ? r->last : NULL;
+}
+
+void sluice_refusals_forget(struct sluice_refusals *r)
+{
+    r->last[0] = '\0';
 }
 
 void sluice_refusals_tell_unheard(struct sluice_refusals *r, const char *subject,

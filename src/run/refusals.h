@@ -17,13 +17,20 @@ struct sluice_refusals {
         char text[SLUICE_REFUSALS_TEXT_SIZE]; /* "": free */
         int64_t told_ms;
     } told[SLUICE_REFUSALS_MAX];
-    uint32_t untold; /* since the last line */
+    uint32_t untold;                      /* since the last line */
+    char last[SLUICE_REFUSALS_TEXT_SIZE]; /* "": none since the connection */
+    int64_t last_ms;
 };
 
 /* Write the line `nats.refused`, or count it for the next one. `link` is what the others of this
  * connection say. */
 void sluice_refusals_tell(struct sluice_refusals *r, const char *link, const char *text,
                           int64_t now_ms);
+/* What was denied last, if that is not longer ago than a minute: whatever a worker needs it asks
+ * for more often. Else NULL. */
+const char *sluice_refusals_current(const struct sluice_refusals *r, int64_t now_ms);
+/* The connection is a new one, perhaps with other permissions. */
+void sluice_refusals_forget(struct sluice_refusals *r);
 /* Write the line `publish.no_stream`: no stream takes `subject`. `stream` is the one that should;
  * NULL: not known. For a struct of its own. */
 void sluice_refusals_tell_unheard(struct sluice_refusals *r, const char *subject,

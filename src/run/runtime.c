@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/runtime_operation.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,6 +142,13 @@ static void pause_tell(struct runtime *rt, const struct sluice_probe_snapshot *s
                SLUICE_F_COUNTED("for_ms", pause->until_ms == INT64_MAX || for_ms < 0 ? 0 : for_ms));
 }
 
+static void denied_show(const struct sluice_refusals *refusals, char *out, size_t size)
+{
+    const char *text =
+        refusals == NULL ? NULL : sluice_refusals_current(refusals, sluice_mono_ms());
+    (void)snprintf(out, size, "%s", text == NULL ? "" : text);
+}
+
 void runtime_show(struct runtime *rt)
 {
     struct sluice_probe_snapshot s = {.engine = *sluice_engine_metrics(rt->engine),
@@ -156,6 +164,8 @@ void runtime_show(struct runtime *rt)
         s.breakers[i] = (uint8_t)sluice_engine_breaker(rt->engine, i)->state;
         s.dependencies[i] = rt->config.engine.dependencies[i].name;
     }
+    denied_show(&rt->refusals, s.denied_pull, sizeof s.denied_pull);
+    denied_show(rt->config.publish_refusals, s.denied_publish, sizeof s.denied_publish);
     memcpy(s.step_failures, rt->step_failures, sizeof s.step_failures);
     pause_tell(rt, &s);
     sluice_probe_publish(rt->config.probe, &s);

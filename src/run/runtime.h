@@ -9,6 +9,7 @@
 #include "port/publisher.h"
 #include "run/host.h"
 #include "run/probe.h"
+#include "run/refusals.h"
 #include <stdatomic.h>
 #include <uv.h>
 
@@ -26,8 +27,9 @@ struct runtime_config {
     struct sluice_llm *llm;
     struct sluice_http *const *http; /* of each service of the host */
     struct sluice_publisher *publisher;
-    struct sluice_journal *journal; /* NULL: off */
-    int journal_in_use;             /* at boot: it holds records */
+    struct sluice_journal *journal;                 /* NULL: off */
+    int journal_in_use;                             /* at boot: it holds records */
+    const struct sluice_refusals *publish_refusals; /* of the publisher's connection; may be NULL */
     /* Loop thread: the source is connected again. */
     void (*on_reconnected)(void *ctx);
     void *ctx;

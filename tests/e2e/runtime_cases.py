@@ -129,6 +129,30 @@ def what_the_server_denies_is_told(s):
     told = [e for e in s.events() if e["event"] == "nats.refused"]
     check(len(told) == 1 and told[0]["level"] == "warn" and told[0]["link"] == "pull", f"told {told}")
     check("$JS.API.CONSUMER.MSG.NEXT." in told[0]["text"], told[0]["text"])
+    wait_for("readiness says so", lambda: s.probe("/readyz")[0] == 503)
+    answer = json.loads(s.probe("/readyz")[1])
+    check(answer["reason"] == "nats_denied" and answer["denied"]["link"] == "pull", answer)
+    check("$JS.API.CONSUMER.MSG.NEXT." in answer["denied"]["text"], answer)
+    s.nats_server.extra = s.nats_server.extra.replace('deny: ["$JS.API.CONSUMER.MSG.NEXT.>"]', 'deny: ["nobody.cares"]')
+    s.nats_server.restart()
+    s.ready()
+    s.send(1)
+    s.expect_done(1)
+
+
+def an_output_subject_that_is_denied_is_told_by_the_probe(s):
+    s.nats_server.extra = """authorization { users: [ { user: "%s", password: "%s" }, { user: "some", password: "some",
+        permissions: { publish: { deny: ["context.enrich.ready"] } } } ] }
+        """ % (s.nats_server.user, s.nats_server.password)
+    s.nats_server.restart()
+    s.start_worker(NATS_USER="some", NATS_PASSWORD="some")
+    s.ready()
+    s.send(1)
+    wait_for("the probe says so", lambda: "denied" in json.loads(s.probe("/readyz")[1]))
+    status, body = s.probe("/readyz")
+    answer = json.loads(body)
+    check(status == 200 and answer["degraded"] is True and answer["denied"]["link"] == "publish", answer)
+    check('"context.enrich.ready"' in answer["denied"]["text"], answer)
 
 
 def a_deleted_output_stream_is_told_before_the_publish_timeout(s):
@@ -277,7 +301,8 @@ def a_lone_message_waits_for_an_llm_that_is_away(s):
 
 for case in (a_lone_message_waits_for_an_llm_that_is_away, exit_in_a_handler_is_told, a_signal_during_boot_ends_it_at_once, a_journal_that_is_away_is_told,
              a_connection_lost_for_good_ends_with_exit_1,
-             a_deleted_output_stream_is_told_before_the_publish_timeout, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
+             a_deleted_output_stream_is_told_before_the_publish_timeout, what_the_server_denies_is_told,
+             an_output_subject_that_is_denied_is_told_by_the_probe, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
              calls_beyond_those_of_the_loop_are_carried_by_threads,
              a_handler_that_hangs_does_not_outlive_the_grace, the_watchdog_looks_during_a_shutdown,
              a_second_signal_ends_a_handler_that_hangs, a_handler_that_returns_after_the_grace_gives_back,

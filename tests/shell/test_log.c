@@ -289,6 +289,20 @@ static void a_refusal_is_told_once_a_minute(void **state)
     assert_true(are_told(&r, "one more", 70000 + SLUICE_REFUSALS_MINUTE_MS));
 }
 
+static void a_refusal_is_current_for_a_minute(void **state)
+{
+    (void)state;
+    struct sluice_refusals r = {0};
+    assert_null(sluice_refusals_current(&r, 0));
+    CATCH(sluice_refusals_tell(&r, "pull", "denied", 5));
+    assert_string_equal(sluice_refusals_current(&r, 5), "denied");
+    CATCH(sluice_refusals_tell(&r, "pull", "denied", 1000)); /* not a line, and yet again */
+    assert_string_equal(sluice_refusals_current(&r, 1000 + SLUICE_REFUSALS_MINUTE_MS), "denied");
+    assert_null(sluice_refusals_current(&r, 1001 + SLUICE_REFUSALS_MINUTE_MS));
+    sluice_refusals_forget(&r);
+    assert_null(sluice_refusals_current(&r, 1000));
+}
+
 static void a_subject_without_stream_is_told_with_both(void **state)
 {
     (void)state;
@@ -308,6 +322,7 @@ int main(void)
     (void)unsetenv("NO_COLOR");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refusal_is_told_once_a_minute),
+        cmocka_unit_test(a_refusal_is_current_for_a_minute),
         cmocka_unit_test(a_subject_without_stream_is_told_with_both),
         cmocka_unit_test(text_line_has_level_event_and_fields),
         cmocka_unit_test(json_line_parses),

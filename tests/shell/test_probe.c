@@ -148,6 +148,38 @@ static void readiness_needs_a_server_seen_lately(void **state)
     assert_int_equal(status_of("/readyz"), 200);
 }
 
+static void what_the_server_denies_is_shown(void **state)
+{
+    (void)state;
+    struct sluice_probe_snapshot denied = snapshot;
+    sluice_probe_set_state(probe, SLUICE_RUN_RUNNING);
+    sluice_probe_update_last_seen(probe, sluice_mono_ms());
+    sluice_probe_publish(probe, &snapshot);
+    assert_int_equal(status_of("/readyz"), 200);
+    expect_text("\"degraded\":false");
+    assert_null(strstr(got.text, "denied"));
+    (void)snprintf(denied.denied_publish, sizeof denied.denied_publish, "Publish to \"out\\\"\n");
+    sluice_probe_publish(probe, &denied);
+    assert_int_equal(status_of("/readyz"), 200);
+    expect_text("\"degraded\":true");
+    expect_text("\"denied\":{\"link\":\"publish\",\"text\":\"Publish to \\\"out\\\\\\\"?\"}");
+    (void)snprintf(denied.denied_pull, sizeof denied.denied_pull, "Publish to \"next\"");
+    sluice_probe_publish(probe, &denied);
+    assert_int_equal(status_of("/readyz"), 503);
+    expect_text("\"denied\":{\"link\":\"pull\",\"text\":\"Publish to \\\"next\\\"\"}");
+    expect_text("\"reason\":\"nats_denied\"");
+    assert_int_equal(status_of("/health"), 200);
+    expect_text("\"status\":\"degraded\"");
+    expect_text("\"nats\":{\"status\":\"unhealthy\"}");
+    expect_text("\"link\":\"pull\"");
+    memset(denied.denied_pull, '"',
+           sizeof denied.denied_pull - 1); /* the longest that it becomes */
+    sluice_probe_publish(probe, &denied);
+    assert_int_equal(status_of("/readyz"), 503);
+    expect_text("\"},\"reason\":\"nats_denied\"}\n");
+    sluice_probe_publish(probe, &snapshot);
+}
+
 static void a_loop_that_stands_still_is_not_alive(void **state)
 {
     (void)state;
@@ -469,6 +501,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_PROBE(paths_answer_by_state),
         WITH_PROBE(readiness_needs_a_server_seen_lately),
+        WITH_PROBE(what_the_server_denies_is_shown),
         WITH_PROBE(a_loop_that_stands_still_is_not_alive),
         WITH_PROBE(health_names_each_dependency),
         WITH_PROBE(methods_and_unknown_paths),
