@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all campaigns share: the books, kept from the streams, the database and the LLM simulator, and words on progress."""
+import array
 import json
 import sys
 import time
@@ -81,6 +82,44 @@ def assert_clean(v):
     bad = [k for k in ("lost", "orphan_documents", "orphan_outputs", "acked_without_result", "duplicate_outputs", "pending",
                        "dead_letters") if v[k] != 0]
     check(not bad and v["documents"] == v["messages"] == v["distinct_outputs"], f"{', '.join(bad) or 'counts'}: {v}")
+
+
+class Kills:
+    """What each kill found. A question that was asked before a kill may be asked again after it only if its answer was not
+    in the journal then: those are counted at the kill, the ones asked again in the end. (calls - answers in the journal
+    would be no limit: it grows with what is paid for again without need.)"""
+
+    def __init__(self, s, every=1):
+        self.s, self.every = s, every
+        self.count, self.in_hand, self.looks = 0, 0, []
+
+    def note(self):
+        """Right after a kill. The journal first: what comes between the two counts raises the limit."""
+        self.count += 1
+        self.in_hand += self.s.consumer()["num_ack_pending"] > 0
+        if self.count % self.every == 0:
+            kept = journaled_count(self.s)
+            calls = array.array("H", self._calls())
+            self.looks.append((len(calls) - kept, calls))
+
+    def _calls(self):
+        """For each question, in the order of the first calls."""
+        ledger = self.s.llm_http("/ledger?keys=1")
+        check(not ledger["truncated"], "the simulator's ledger is full")
+        return [one["calls"] for one in ledger["by_key"].values()]
+
+    def figures(self, messages):
+        """Of a campaign in which each message asks one question and no call fails."""
+        end = self._calls()
+        check(len(end) == messages, f"{len(end)} different questions, expected {messages}")
+        looks = [(unjournaled, sum(now > then for then, now in zip(calls, end))) for unjournaled, calls in self.looks]
+        check(looks, "no kill was looked at")
+        for n, (unjournaled, again) in enumerate(looks):
+            check(again <= unjournaled, f"pay once: kill {(n + 1) * self.every}: {unjournaled} questions had no answer in the "
+                                        f"journal, {again} of those before it were asked again")
+        return {"kills": self.count, "kills_with_messages_in_hand": self.in_hand, "kills_looked_at": len(looks),
+                "unjournaled_at_these": sum(one for one, _ in looks), "asked_again_after_these": sum(one for _, one in looks),
+                "llm_calls": sum(end), "llm_calls_again": sum(end) - messages}
 
 
 def start_beside(s, **env):

@@ -2,7 +2,7 @@
 """Kills at the labelled steps of the end-to-end cases, again and again, with any number of messages in flight."""
 import random
 
-from books import ACK_WAIT, assert_clean, journaled_count, progress, publish_many, verdict
+from books import ACK_WAIT, Kills, assert_clean, progress, publish_many, verdict
 from fault_cases import KILL_POINTS, HeldStore, store_unconfirmed
 from stage import check, wait_for
 
@@ -20,7 +20,7 @@ def wait_all_done(s, total, seconds=300):
     wait_for("no request is left", lambda: s.left() == 0 and s.pending() == 0, seconds)
 
 
-def killed_once(s, point, proxy, store, first, count, total, **through):
+def killed_once(s, noted, point, proxy, store, first, count, total, **through):
     """Kill a worker as soon as a message has reached the step, the rest being wherever they are."""
     if point is store_unconfirmed:
         through["MONGODB_URI"] = s.store.server.uri(store.port)
@@ -29,6 +29,7 @@ def killed_once(s, point, proxy, store, first, count, total, **through):
     worker = s.start_worker(**SETTINGS, **through)
     wait_for(f"{point.__name__}, {total} messages so far", is_reached, 60)
     worker.kill()
+    noted.note()
     proxy.hooks.clear()
     if store:
         store.heal()
@@ -44,7 +45,7 @@ def labelled_kills(s, a):
     store = s.mongo_proxy(HeldStore) if store_unconfirmed in points else None
     through = {"NATS_URL": f"nats://127.0.0.1:{proxy.port}"}
     s.make_streams()
-    total, unjournaled, kills = 0, 0, dict.fromkeys((point.__name__ for point in points), 0)
+    total, noted, kills = 0, Kills(s), dict.fromkeys((point.__name__ for point in points), 0)
     for n in range(loops):
         rng.shuffle(points)
         for point in points:
@@ -53,20 +54,15 @@ def labelled_kills(s, a):
                 wait_all_done(s, total)
                 s.workers[-1].kill()
             count = rng.randint(1, 40)
-            killed_once(s, point, proxy, store, total + 1, count, total, **through)
+            killed_once(s, noted, point, proxy, store, total + 1, count, total, **through)
             total += count
             kills[point.__name__] += 1
-            ledger = s.llm_http("/ledger")
-            unjournaled = max(unjournaled, ledger["calls"] - ledger["failed"] - journaled_count(s))
-            progress(f"labelled_kills: round {n + 1}/{loops}, {point.__name__}, {total} messages, {unjournaled} calls not journaled")
+            progress(f"labelled_kills: round {n + 1}/{loops}, {point.__name__}, {total} messages")
     s.start_worker(**SETTINGS)
     s.ready()
     wait_all_done(s, total)
     v = verdict(s, total)
-    ledger = s.llm_http("/ledger")
-    v.update(kills=sum(kills.values()), kills_at=kills, llm_calls=ledger["calls"], llm_failed=ledger["failed"],
-             unjournaled_at_kills=unjournaled)
     assert_clean(v)
-    check(ledger["calls"] <= total + ledger["failed"] + unjournaled, f"pay once: {v}")
+    v.update(noted.figures(total), kills_at=kills)
     check(s.workers[-1].stop() == 0, "the last worker did not end cleanly")
     return v
