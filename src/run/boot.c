@@ -70,8 +70,6 @@ static void order_take(void *ctx, int kind)
 
 static void order_give(struct boot *b, int kind, int64_t limit_ms)
 {
-    b->order.take = order_take;
-    b->order.ctx = b;
     sluice_order_give(&b->order, sluice_loop_mailbox_port(b->mailbox), kind, limit_ms);
 }
 
@@ -122,6 +120,8 @@ static sluice_rc loop_step(struct boot *b)
 {
     sluice_pages_release();
     sluice_watch_run(&b->watch, b->probe, &b->host, b->settings->stall_limit_ms);
+    b->order.take = order_take; /* before the thread that reads it */
+    b->order.ctx = b;
     if (pthread_create(&b->thread, NULL, loop_run, b) != 0) {
         return sluice_err_set(&b->err, SLUICE_ERR_INTERNAL, "cannot start the loop's thread");
     }
