@@ -220,12 +220,11 @@ FAILING_CALL(int, natsConnection_Connect, (void **connection, void *options), (c
 FAILING_CALL(int, natsConnection_Subscribe,
              (void **subscription, void *connection, const char *subject, void *cb, void *ctx),
              (subscription, connection, subject, cb, ctx), 24)
-FAILING_CALL(int, natsConnection_RequestMsg,
-             (void **reply, void *connection, void *message, long timeout),
-             (reply, connection, message, timeout), 24)
-FAILING_CALL(int, natsConnection_RequestString,
-             (void **reply, void *connection, const char *subject, const char *text, long timeout),
-             (reply, connection, subject, text, timeout), 24)
+FAILING_CALL(int, natsConnection_SubscribeSync,
+             (void **subscription, void *connection, const char *subject),
+             (subscription, connection, subject), 24)
+FAILING_CALL(int, natsSubscription_NextMsg, (void **message, void *subscription, int64_t timeout),
+             (message, subscription, timeout), 24)
 FAILING_CALL(int, natsMsg_Create,
              (void **message, const char *subject, const char *reply, const char *data, int len),
              (message, subject, reply, data, len), 24)
