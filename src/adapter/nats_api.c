@@ -2,11 +2,11 @@
 #include "adapter/nats_api.h"
 
 #include "adapter/nats_clock.h"
-#include "adapter/nats_connect.h"
 #include "adapter/nats_greeting.h"
 #include "adapter/nats_headers.h"
 #include "adapter/nats_login.h"
 #include "adapter/nats_puback.h"
+#include "adapter/nats_settings.h"
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>

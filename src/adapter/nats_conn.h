@@ -7,8 +7,8 @@
 #ifndef SLUICE_ADAPTER_NATS_CONN_H
 #define SLUICE_ADAPTER_NATS_CONN_H
 
-#include "adapter/nats_connect.h"
 #include "adapter/nats_monitor.h"
+#include "adapter/nats_settings.h"
 #include "adapter/nats_spent.h"
 #include "adapter/nats_tap.h"
 #include "core/err.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "adapter/nats_connect.h"
+#include "adapter/nats_settings.h"
 
 #include "adapter/nats_files.h"
 #include "adapter/nats_greeting.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening one connection to one of the configured servers. Only files of this adapter that touch
- * cnats include this. */
-#ifndef SLUICE_ADAPTER_NATS_CONNECT_H
-#define SLUICE_ADAPTER_NATS_CONNECT_H
+/* The settings of a connection, checked, and connecting with them to one of the configured servers.
+ * Only files of this adapter that touch cnats include this. */
+#ifndef SLUICE_ADAPTER_NATS_SETTINGS_H
+#define SLUICE_ADAPTER_NATS_SETTINGS_H
 
 #include "adapter/nats_options.h"
 #include "adapter/nats_pump.h"
