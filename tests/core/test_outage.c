@@ -128,8 +128,10 @@ static void deliver(struct outage *o, int i)
     follow(o);
 }
 
+typedef struct sluice_breaker_config profile(const char *name);
+
 /* What src/run sets by default. */
-static struct sluice_engine_config default_config(uint64_t seed)
+static struct sluice_engine_config default_config(uint64_t seed, profile *breaker)
 {
     struct sluice_engine_config c = fixture_config();
     c.max_in_flight = 8;
@@ -141,17 +143,17 @@ static struct sluice_engine_config default_config(uint64_t seed)
     c.journal = 1;
     c.seed = seed;
     for (uint32_t i = 0; i < c.dependencies_count; i++) {
-        c.dependencies[i] = sluice_breaker_service("x");
+        c.dependencies[i] = breaker("x");
         c.dependencies[i].minimum_sources = 3;
     }
     return c;
 }
 
 /* Until one is buried, all are done, or the time is over. Returns how long that took. */
-static int64_t live_through(struct outage *o, uint64_t seed, int messages, int64_t outage_ms,
-                            int64_t limit_ms)
+static int64_t live_through(struct outage *o, uint64_t seed, profile *breaker, int messages,
+                            int64_t outage_ms, int64_t limit_ms)
 {
-    struct sluice_engine_config c = default_config(seed);
+    struct sluice_engine_config c = default_config(seed, breaker);
     *o = (struct outage){.buried_ms = NEVER};
     fixture_open(&o->f, &c);
     (void)fixture_connect(&o->f);
@@ -178,18 +180,30 @@ static int64_t live_through(struct outage *o, uint64_t seed, int messages, int64
     return took;
 }
 
-static void nothing_is_given_up_in_an_outage_of_ten_minutes(void **state)
+static void outages(profile *breaker, int64_t outage_ms)
 {
-    (void)state;
     static struct outage o;
     for (int messages = 1; messages <= MESSAGES_MAX; messages++) {
         for (uint64_t seed = 0; seed < SEEDS; seed++) {
-            (void)live_through(&o, seed, messages, 10 * MINUTE_MS, 60 * MINUTE_MS);
+            (void)live_through(&o, seed, breaker, messages, outage_ms, 60 * MINUTE_MS);
             if (o.buried_ms != NEVER || o.done != messages) {
                 fail_msg("seed %d: %d of %d messages done", (int)seed, o.done, messages);
             }
         }
     }
+}
+
+static void nothing_is_given_up_in_an_outage_of_ten_minutes(void **state)
+{
+    (void)state;
+    outages(sluice_breaker_service, 10 * MINUTE_MS);
+}
+
+/* Its breaker tries again after 30 s, the others after 60. */
+static void nothing_is_given_up_in_nine_minutes_with_the_breaker_of_publishing(void **state)
+{
+    (void)state;
+    outages(sluice_breaker_publish, 9 * MINUTE_MS);
 }
 
 /* What fails always is no outage for ever: its calls may cost money. */
@@ -199,7 +213,7 @@ static void a_lone_message_that_always_fails_is_given_up_at_last(void **state)
     static struct outage o;
     int64_t shortest = NEVER, longest = 0;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        int64_t took = live_through(&o, seed, 1, NEVER, 60 * MINUTE_MS);
+        int64_t took = live_through(&o, seed, sluice_breaker_service, 1, NEVER, 60 * MINUTE_MS);
         assert_true(o.buried_ms != NEVER);
         assert_int_equal(o.pupils[0].calls, 20);
         shortest = took < shortest ? took : shortest;
@@ -213,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_given_up_in_an_outage_of_ten_minutes),
+        cmocka_unit_test(nothing_is_given_up_in_nine_minutes_with_the_breaker_of_publishing),
         cmocka_unit_test(a_lone_message_that_always_fails_is_given_up_at_last),
     };
     return cmocka_run_group_tests_name("outage", tests, NULL, NULL);
