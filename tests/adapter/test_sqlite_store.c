@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,27 @@
 extern char **environ;
 
 static struct store_fixture fixture;
+
+/* SQLite's calls come here instead of the C library. They are counted and not made: no test here
+ * cuts the power, and nothing but the call tells whether a commit would survive that. */
+static atomic_uint syncs;
+#if defined(__GNUC__)
+#define EXPORTED __attribute__((visibility("default")))
+#else
+#define EXPORTED
+#endif
+
+EXPORTED int fsync(int fd)
+{
+    (void)fd;
+    atomic_fetch_add(&syncs, 1);
+    return 0;
+}
+
+EXPORTED int fdatasync(int fd)
+{
+    return fsync(fd);
+}
 
 /* Another program's connection to the file. */
 static sqlite3 *other(const struct store_fixture *f)
@@ -88,6 +110,21 @@ static void file_is_what_the_header_says(void **state)
                                   "('packs')"),
                         "_id TEXT,doc TEXT,updated_at INTEGER");
     sqlite3_close(db);
+}
+
+static void what_is_told_to_be_stored_was_synced(void **state)
+{
+    struct store_fixture *f = *state;
+    const char *const ids[] = {"one", "two", "three"};
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        struct sluice_doc doc = {"packs", ids[i], {"{\"a\": 1}", 8}};
+        struct store_result r;
+        unsigned before = atomic_load(&syncs);
+        store_put(f, &doc, 1, &r);
+        store_wait(f, &r, 1);
+        assert_ok(r);
+        assert_true(atomic_load(&syncs) > before);
+    }
 }
 
 static void unfit_paths_are_refused_with_their_reason(void **state)
@@ -488,6 +525,7 @@ int main(int argc, char **argv)
 #define CASE(name) STORE_CASE(name, &fixture)
     const struct CMUnitTest tests[] = {
         CASE(file_is_what_the_header_says),
+        CASE(what_is_told_to_be_stored_was_synced),
         CASE(unfit_paths_are_refused_with_their_reason),
         cmocka_unit_test(network_filesystems_are_known),
         CASE(names_that_sqlite_cannot_keep_apart_are_refused),
