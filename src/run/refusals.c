@@ -50,7 +50,7 @@ void sluice_refusals_tell(struct sluice_refusals *r, const char *link, const cha
 
 const char *sluice_refusals_current(const struct sluice_refusals *r, int64_t now_ms)
 {
-    return r->last[0] != '\0' && now_ms - r->last_ms <= SLUICE_REFUSALS_MINUTE_MS ? r->last : NULL;
+    return r->last[0] != '\0' && now_ms - r->last_ms <= SLUICE_REFUSALS_CURRENT_MS ? r->last : NULL;
 }
 
 void sluice_refusals_forget(struct sluice_refusals *r)

@@ -10,6 +10,9 @@
 #define SLUICE_REFUSALS_MAX       8u
 #define SLUICE_REFUSALS_TEXT_SIZE 384u
 #define SLUICE_REFUSALS_MINUTE_MS 60000
+/* A denied publish comes again with its message: after the longest delay of a NAK (60 s by default,
+ * with jitter) and the publish timeout. A denied pull is tried again within seconds. */
+#define SLUICE_REFUSALS_CURRENT_MS 120000
 
 /* Of one link; zeroed at first. One thread. */
 struct sluice_refusals {
@@ -26,8 +29,7 @@ struct sluice_refusals {
  * connection say. */
 void sluice_refusals_tell(struct sluice_refusals *r, const char *link, const char *text,
                           int64_t now_ms);
-/* What was denied last, if that is not longer ago than a minute: whatever a worker needs it asks
- * for more often. Else NULL. */
+/* What was denied last, if that is not longer ago than SLUICE_REFUSALS_CURRENT_MS; else NULL. */
 const char *sluice_refusals_current(const struct sluice_refusals *r, int64_t now_ms);
 /* The connection is a new one, perhaps with other permissions. */
 void sluice_refusals_forget(struct sluice_refusals *r);

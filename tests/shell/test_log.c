@@ -289,7 +289,7 @@ static void a_refusal_is_told_once_a_minute(void **state)
     assert_true(are_told(&r, "one more", 70000 + SLUICE_REFUSALS_MINUTE_MS));
 }
 
-static void a_refusal_is_current_for_a_minute(void **state)
+static void a_refusal_is_current_for_a_while(void **state)
 {
     (void)state;
     struct sluice_refusals r = {0};
@@ -297,8 +297,8 @@ static void a_refusal_is_current_for_a_minute(void **state)
     CATCH(sluice_refusals_tell(&r, "pull", "denied", 5));
     assert_string_equal(sluice_refusals_current(&r, 5), "denied");
     CATCH(sluice_refusals_tell(&r, "pull", "denied", 1000)); /* not a line, and yet again */
-    assert_string_equal(sluice_refusals_current(&r, 1000 + SLUICE_REFUSALS_MINUTE_MS), "denied");
-    assert_null(sluice_refusals_current(&r, 1001 + SLUICE_REFUSALS_MINUTE_MS));
+    assert_string_equal(sluice_refusals_current(&r, 1000 + SLUICE_REFUSALS_CURRENT_MS), "denied");
+    assert_null(sluice_refusals_current(&r, 1001 + SLUICE_REFUSALS_CURRENT_MS));
     sluice_refusals_forget(&r);
     assert_null(sluice_refusals_current(&r, 1000));
 }
@@ -322,7 +322,7 @@ int main(void)
     (void)unsetenv("NO_COLOR");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refusal_is_told_once_a_minute),
-        cmocka_unit_test(a_refusal_is_current_for_a_minute),
+        cmocka_unit_test(a_refusal_is_current_for_a_while),
         cmocka_unit_test(a_subject_without_stream_is_told_with_both),
         cmocka_unit_test(text_line_has_level_event_and_fields),
         cmocka_unit_test(json_line_parses),
