@@ -196,7 +196,10 @@ static int worker_start(struct dev *d)
     int64_t end = child_now_ms() + START_LIMIT_MS;
     while (!d->view.is_running) {
         dev_view_pump(&d->view, 20);
-        if (child_now_ms() > end || !child_is_running(&d->worker) || is_interrupted) {
+        if (is_interrupted) {
+            return 0; /* work() ends at once */
+        }
+        if (child_now_ms() > end || !child_is_running(&d->worker)) {
             dev_view_pump(&d->view, 100);
             return fail("worker",
                         d->view.last_error[0] != '\0' ? d->view.last_error : "did not start");
@@ -393,7 +396,10 @@ static int work(struct dev *d)
             code = fail("samples", "not done within two minutes");
         }
     }
-    if (code == 0 && !is_interrupted) {
+    if (code == 0 && is_interrupted) {
+        return d->is_once ? fail("samples", "interrupted before all were done") : 0;
+    }
+    if (code == 0) {
         code = summary_print(d, child_now_ms() - start);
     }
     if (!d->is_once && code == 0) {

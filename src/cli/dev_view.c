@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define DAY_MS 86400000LL
+
 void dev_view_open(struct dev_view *v)
 {
     memset(v, 0, sizeof *v);
@@ -61,13 +63,22 @@ static struct dev_way *way_of(struct dev_view *v, const cJSON *json)
     return way;
 }
 
+/* From the message's receipt to this line. All stages are measured so, the last one too, though its
+ * line has a duration of its own: that begins elsewhere and is rounded by itself, and an ACK must
+ * not seem to come before what it waited for. */
+static long long way_ms(const struct dev_way *way, const cJSON *json)
+{
+    long long ms = time_of(json) - way->received_ms;
+    return ms < -DAY_MS / 2 ? ms + DAY_MS : ms; /* midnight */
+}
+
 /* Appends a stage of the message's way, with the time since its receipt. */
 static void way_add(struct dev_view *v, const cJSON *json, const char *stage)
 {
     struct dev_way *way = way_of(v, json);
     size_t len = strlen(way->text);
     (void)snprintf(way->text + len, sizeof way->text - len, " → %s %lld ms", stage,
-                   time_of(json) - way->received_ms);
+                   way_ms(way, json));
 }
 
 static void way_begin(struct dev_view *v, const cJSON *json)
@@ -82,8 +93,7 @@ static void way_print(struct dev_view *v, const cJSON *json, const char *icon, c
     struct dev_way *way = way_of(v, json);
     const char *reason = text_of(json, "text");
     printf("%s %-10s  seq %-3lld  received%s → %s %lld ms%s%s\n", icon, text_of(json, "message_id"),
-           way->seq, way->text, end, number_of(json, "duration_ms"), reason[0] == '\0' ? "" : ": ",
-           reason);
+           way->seq, way->text, end, way_ms(way, json), reason[0] == '\0' ? "" : ": ", reason);
     way->text[0] = '\0';
 }
 

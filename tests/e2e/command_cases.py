@@ -63,6 +63,12 @@ def bad_arguments_are_named(s):
         sluice(s, *words.split(), expect=2, says=says)
 
 
+def a_port_file_that_cannot_be_written_is_a_failure(s):
+    """Somebody waits for it."""
+    path = os.path.join(s.dir, "absent", "port")
+    sluice(s, "llm-sim", "--port", "0", "--port-file", path, expect=3, says=f"--port-file: {path}: No such file or directory")
+
+
 def an_output_that_cannot_be_written_is_a_failure(s):
     s.make_streams()
     s.send(1)
@@ -336,6 +342,26 @@ def dev_ends_with_its_children(s):
         finally:
             dev.kill()
             dev.wait()
+
+
+def dev_interrupted_before_its_end(s):
+    """Who waits for `--once` must not take an interruption for success; who pressed Ctrl-C is told of no failure."""
+    once, refusal = ["--once", "--messages", "100000"], "sluice dev: samples: interrupted before all were done\n"
+    for words, shown, code, says in (once, "acknowledged", 1, refusal), (once, "LLM", 1, refusal), ([], "LLM", 0, ""):
+        log = os.path.join(s.dir, "dev-interrupted.out")
+        with open(log, "wb") as out, open(log + ".err", "w+") as err:
+            dev = subprocess.Popen([s.sluice, "dev", *words], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                                   env=environment(s, SLUICE_TEST="1", TMPDIR=s.dir))
+            try:
+                wait_for(f"{shown} is shown", lambda: shown in open(log).read())
+                dev.terminate()
+                check(dev.wait(30) == code, f"exit {dev.returncode} of {words}, expected {code}")
+                err.seek(0)
+                said = err.read()
+                check(said == says, f"{words}: {said}")
+            finally:
+                dev.kill()
+                dev.wait()
 
 
 def dev_says_which_child_ended(s):
