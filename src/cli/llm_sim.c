@@ -5,6 +5,7 @@
 #include "llmsim/server.h"
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,16 +162,23 @@ static int parse(int argc, char **argv, struct arguments *a)
     return is_good ? -1 : 2;
 }
 
-static void port_write(const char *path, unsigned port)
+/* Whole or not at all: somebody waits for the file. 0 when it cannot be written: a line is on
+ * stderr. */
+static int port_write(const char *path, unsigned port)
 {
-    char temporary[4096];
-    (void)snprintf(temporary, sizeof temporary, "%s.new", path);
-    FILE *f = fopen(temporary, "we");
+    char temporary[PATH_MAX];
+    int len = snprintf(temporary, sizeof temporary, "%s.new", path);
+    errno = ENAMETOOLONG;
+    FILE *f = len < (int)sizeof temporary ? fopen(temporary, "we") : NULL;
+    int is_written = f != NULL && fprintf(f, "%u\n", port) > 0;
     if (f != NULL) {
-        fprintf(f, "%u\n", port);
-        (void)fclose(f);
-        (void)rename(temporary, path);
+        is_written = fclose(f) == 0 && is_written;
     }
+    if (!is_written || rename(temporary, path) != 0) {
+        fprintf(stderr, "sluice llm-sim: --port-file: %s: %s\n", path, strerror(errno));
+        return 0;
+    }
+    return 1;
 }
 
 static int run(int argc, char **argv)
@@ -198,8 +206,9 @@ static int run(int argc, char **argv)
         fprintf(stderr, "sluice llm-sim: %s\n", err.text);
         return 3;
     }
-    if (a.port_file != NULL) {
-        port_write(a.port_file, llmsim_port(server));
+    if (a.port_file != NULL && !port_write(a.port_file, llmsim_port(server))) {
+        llmsim_stop(server);
+        return 3;
     }
     if (!a.is_quiet) {
         fprintf(stderr, "llm-sim: http://%s:%u/v1  (model %s)\n", a.config.host,

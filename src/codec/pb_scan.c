@@ -214,8 +214,9 @@ static sluice_rc scan_sized(struct frame *f)
         size_t span = sluice_utf8_span(f->at, (size_t)len);
         if (span != len) {
             f->at += span;
-            return fail(f, SLUICE_ERR_DECODE, "%s, expected UTF-8 text without it",
-                        *f->at == 0 ? "NUL" : "invalid UTF-8");
+            return fail(f, SLUICE_ERR_DECODE, "%s",
+                        *f->at == 0 ? "NUL, expected text without it"
+                                    : "invalid UTF-8, expected UTF-8 text");
         }
     } else if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
         if ((rc = note_message(f)) != SLUICE_OK) {

@@ -141,7 +141,7 @@ static void refuses_text_that_is_none(void **state)
 {
     (void)state;
     REFUSES(RICH, "\x7a\x03\x61\x00\x62", "text: NUL");
-    REFUSES(RICH, "\x7a\x02\xc3\x28", "text: invalid UTF-8");
+    REFUSES(RICH, "\x7a\x02\xc3\x28", "text: invalid UTF-8, expected UTF-8 text, at byte");
     REFUSES(RICH, "\x7a\x03\xed\xa0\x80", "text: invalid UTF-8");
     REFUSES(RICH, "\xda\x01\x01\x61\xda\x01\x01\xff", "texts[1]: invalid UTF-8");
     REFUSES(RICH, "\xca\x02\x03\x0a\x01\xff", "attributes[0].key: invalid UTF-8");
