@@ -3,6 +3,7 @@
 import datetime, inspect, json, os, shutil, subprocess, sys, time
 from lib.proxy import is_publish, is_verdict
 from lib.servers import SECRETS
+from lib.ledger import Ledger
 from stage import check, in_time, wait_for
 
 
@@ -68,6 +69,9 @@ def a2_one_request_one_document_one_output(s):
     order = [e["icon"] for e in s.events() if e["event"].startswith("message.")]
     check(order == ["✉️", "🗄️", "✉️", "✅"], f"icons {order}")
     check("harbour1" in s.documents()["r-1"]["summary"], "the summary has no word of its request")
+    books = Ledger(s.nats, s.store, s.names)
+    check([e["request_id"] for e in books.ready_events()] == ["r-1"], "the output is not that of the request")
+    check(not books.disagreements(), ", ".join(books.disagreements()))
 
 
 def received(s, seq):

@@ -2,9 +2,12 @@
 """What all campaigns share: the books, kept from the streams, the database and the LLM simulator, and words on progress."""
 import array
 import json
+import re
+import struct
 import sys
 import time
 
+from lib import wire
 from stage import check, wait_for
 
 REQUEST = "context.enrich.request"
@@ -44,7 +47,12 @@ def publish_many(s, first, count):
 
 
 def stream_ids(s, stream, header):
-    """A header of all messages of a stream, by a consumer of the test's own."""
+    """A header of all messages of a stream."""
+    return [one.headers.get(header) for one in stream_messages(s, stream)]
+
+
+def stream_messages(s, stream):
+    """All messages of a stream, by a consumer of the test's own."""
     total = s.left(stream)
     name = s.nats.api(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": {
         "ack_policy": "none", "deliver_policy": "all", "mem_storage": True, "inactive_threshold": 30 * 10**9}})["name"]
@@ -52,7 +60,7 @@ def stream_ids(s, stream, header):
     while len(out) < total:
         some = s.nats.pull(stream, name, batch=min(1000, total - len(out)), expires=10)
         check(some, f"{stream}: {len(out)} of {total} messages read, then none came")
-        out += [one.headers.get(header) for one in some]
+        out += some
     return out
 
 
@@ -65,22 +73,38 @@ def journaled_count(s):
     return made["num_pending"]
 
 
+def is_of(key, document):
+    """Was it made from the answer to this request's question? The simulator's answers repeat the words of the question."""
+    return f"harbour{key[2:]}" in re.findall(r"\w+", str(document.get("summary")))
+
+
+def tells_of(key, output):
+    try:
+        return wire.decode("ContextEnrichReady", output.data)["request_id"] == key
+    except (ValueError, KeyError, IndexError, UnicodeDecodeError, struct.error):
+        return False
+
+
 def verdict(s, count):
-    """published = documents = distinct outputs = acked + dead; nothing orphaned, nothing twice."""
+    """published = documents = distinct outputs = acked + dead; nothing orphaned, nothing twice; each with what belongs to it."""
     dead = s.left("ENRICH_DEAD")
-    documents = set(s.documents())
-    ids = stream_ids(s, "ENRICH_READY", "Nats-Msg-Id")
+    found = s.documents()
+    documents = set(found)
+    outputs = stream_messages(s, "ENRICH_READY")
+    ids = [one.headers.get("Nats-Msg-Id") for one in outputs]
     keys = {i.split(":")[1] for i in ids}
     expected = {f"r-{i}" for i in range(1, count + 1)}
     return {"messages": count, "documents": len(documents), "outputs": len(ids), "distinct_outputs": len(set(ids)),
             "dead_letters": dead, "lost": len(expected - documents - keys), "orphan_documents": len(documents - keys),
             "orphan_outputs": len(keys - documents), "acked_without_result": len(expected - (documents & keys)) - dead,
-            "duplicate_outputs": len(ids) - len(set(ids)), "left_in_stream": s.left(), "pending": s.pending()}
+            "duplicate_outputs": len(ids) - len(set(ids)), "left_in_stream": s.left(), "pending": s.pending(),
+            "wrong_documents": sum(not is_of(key, document) for key, document in found.items()),
+            "wrong_outputs": sum(not tells_of(i.split(":")[1], one) for i, one in zip(ids, outputs))}
 
 
 def assert_clean(v):
     bad = [k for k in ("lost", "orphan_documents", "orphan_outputs", "acked_without_result", "duplicate_outputs", "pending",
-                       "dead_letters") if v[k] != 0]
+                       "dead_letters", "wrong_documents", "wrong_outputs") if v[k] != 0]
     check(not bad and v["documents"] == v["messages"] == v["distinct_outputs"], f"{', '.join(bad) or 'counts'}: {v}")
 
 
