@@ -17,9 +17,20 @@ static void value_set(struct sluice_settings_box *box, size_t i, const char *val
 {
     if (option_set(&sluice_option_rows[i], value, &box->settings, &box->texts[i], s)) {
         box->layers[i] = (uint8_t)layer;
+        box->at[i] = (struct option_at){s->place.line, s->place.column};
     } else {
         box->refused[i] = 1;
     }
+}
+
+struct sluice_place option_place(const struct sluice_settings_box *box, const char *key,
+                                 uint8_t layer, struct option_at at, const char *otherwise)
+{
+    if (layer != LAYER_FILE || at.line == 0) {
+        return (struct sluice_place){.option = otherwise};
+    }
+    return (struct sluice_place){
+        .option = key, .file = box->file, .line = at.line, .column = at.column};
 }
 
 /* ---- Layers ---- */
@@ -59,6 +70,7 @@ static void secret_from_file(struct sluice_settings_box *box, size_t i, const ch
 {
     if (option_set_from_file(&sluice_option_rows[i], path, &box->settings, &box->texts[i], s)) {
         box->layers[i] = (uint8_t)layer;
+        box->at[i] = (struct option_at){s->place.line, s->place.column};
     } else {
         box->refused[i] = 1;
     }
@@ -198,9 +210,11 @@ sluice_rc sluice_settings_load(int arguments_count, char **arguments, const char
     environment_read(box, report);
     option_named_environment(box, report);
     flags_read(box, arguments_count, arguments, report);
+    box->file = file;
     option_settings_check(box, report);
     option_service_check(box, report);
     option_ca_check(box, report);
+    box->file = NULL;
     *out = box;
     return report->count == 0 ? SLUICE_OK : SLUICE_ERR_CONFIG;
 }

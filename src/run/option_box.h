@@ -30,8 +30,14 @@ enum {
 extern const struct option sluice_option_rows[OPTIONS_COUNT];
 extern const struct option sluice_service_rows[SERVICE_OPTIONS_COUNT];
 
+/* In the file; line 0: it is not there. */
+struct option_at {
+    unsigned line, column;
+};
+
 struct service_origin {
     uint8_t layers[SERVICE_OPTIONS_COUNT];
+    struct option_at at[SERVICE_OPTIONS_COUNT];
     char *texts[SERVICE_OPTIONS_COUNT]; /* as given; owned */
 };
 
@@ -40,6 +46,8 @@ struct sluice_settings_box {
     uint8_t layers[OPTIONS_COUNT];
     uint8_t refused[OPTIONS_COUNT]; /* a value was given and refused */
     char *texts[OPTIONS_COUNT];     /* as given; owned */
+    struct option_at at[OPTIONS_COUNT];
+    const char *file; /* while it is loaded */
     struct service_origin services[SLUICE_SERVICES_MAX];
 };
 
@@ -56,6 +64,10 @@ int option_set(const struct option *o, const char *value, void *base, char **tex
 /* The same with the content of a file; for secrets. */
 int option_set_from_file(const struct option *o, const char *path, void *base, char **text,
                          const struct option_source *s);
+/* Where the value of a row with `layer` and `at` comes from, for what is found wrong with it when
+ * all have been read: its place in the file, else its name `otherwise`. */
+struct sluice_place option_place(const struct sluice_settings_box *box, const char *key,
+                                 uint8_t layer, struct option_at at, const char *otherwise);
 /* A value as it may be shown: a secret is ***, and so is what stands before the @ of a URL but the
  * user's name before a colon, and all behind its ? or #; control characters are ?. */
 void option_mask(const struct option *o, const char *value, char *text, size_t size);

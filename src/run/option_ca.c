@@ -66,14 +66,17 @@ static void ca_settle(const struct option *o, const char *url, void *base, char 
 void option_ca_check(struct sluice_settings_box *box, struct sluice_report *report)
 {
     struct sluice_settings *all = &box->settings;
-    struct option_source s = {{.option = "LLM_CA"}, report};
+    struct option_source s = {option_place(box, sluice_option_rows[ROW_llm_ca].key,
+                                           box->layers[ROW_llm_ca], box->at[ROW_llm_ca], "LLM_CA"),
+                              report};
     ca_settle(&sluice_option_rows[ROW_llm_ca], all->llm_base_url, all, &box->texts[ROW_llm_ca],
               &box->layers[ROW_llm_ca], &s);
     for (uint32_t i = 0; i < all->services_count; i++) {
         struct service_origin *origin = &box->services[i];
         char key[128];
         (void)snprintf(key, sizeof key, "services.%s.ca", all->services[i].name);
-        s.place.option = key;
+        s.place =
+            option_place(box, key, origin->layers[SERVICE_ROW_ca], origin->at[SERVICE_ROW_ca], key);
         ca_settle(&sluice_service_rows[SERVICE_ROW_ca], all->services[i].url, &all->services[i],
                   &origin->texts[SERVICE_ROW_ca], &origin->layers[SERVICE_ROW_ca], &s);
     }

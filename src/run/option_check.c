@@ -8,15 +8,26 @@
 #include <stdio.h>
 #include <string.h>
 
-SLUICE_PRINTF(3, 4)
-static void complain(struct sluice_report *report, const char *variable, const char *format, ...)
+static struct sluice_place place_of(const struct sluice_settings_box *box, const char *variable)
 {
+    size_t i = 0;
+    while (strcmp(sluice_option_rows[i].env, variable) != 0) {
+        i++;
+    }
+    return option_place(box, sluice_option_rows[i].key, box->layers[i], box->at[i], variable);
+}
+
+SLUICE_PRINTF(4, 5)
+static void complain(const struct sluice_settings_box *box, struct sluice_report *report,
+                     const char *variable, const char *format, ...)
+{
+    struct sluice_place place = place_of(box, variable);
     char text[1024];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    sluice_report_add(report, &(struct sluice_place){.option = variable}, "%s", text);
+    sluice_report_add(report, &place, "%s", text);
 }
 
 static void times_check(struct sluice_settings_box *box, struct sluice_report *report)
@@ -24,7 +35,7 @@ static void times_check(struct sluice_settings_box *box, struct sluice_report *r
     struct sluice_settings *s = &box->settings;
     if (s->stall_limit_ms * 3 >= s->ack_wait_ms) {
         if (box->layers[ROW_stall_limit_ms] != LAYER_DEFAULT) {
-            complain(report, "SLUICE_STALL_LIMIT",
+            complain(box, report, "SLUICE_STALL_LIMIT",
                      "%g s, expected less than a third of SLUICE_ACK_WAIT (%g s)",
                      (double)s->stall_limit_ms / 1000, (double)s->ack_wait_ms / 1000);
         } else {
@@ -32,7 +43,8 @@ static void times_check(struct sluice_settings_box *box, struct sluice_report *r
         }
     }
     if (s->nak_delay_ms > s->nak_delay_max_ms) {
-        complain(report, "SLUICE_NAK_DELAY", "%g s, expected at most SLUICE_NAK_DELAY_MAX (%g s)",
+        complain(box, report, "SLUICE_NAK_DELAY",
+                 "%g s, expected at most SLUICE_NAK_DELAY_MAX (%g s)",
                  (double)s->nak_delay_ms / 1000, (double)s->nak_delay_max_ms / 1000);
     }
 }
@@ -48,28 +60,30 @@ void option_own_customer_check(const struct sluice_settings *s, const char *subj
     }
 }
 
-static void subjects_check(const struct sluice_settings *s, struct sluice_report *report)
+static void subjects_check(const struct sluice_settings_box *box, struct sluice_report *report)
 {
-    struct option_source ready = {{.option = "SLUICE_SUBJECT_READY"}, report};
-    struct option_source dead = {{.option = "SLUICE_SUBJECT_DEAD"}, report};
+    const struct sluice_settings *s = &box->settings;
+    struct option_source ready = {place_of(box, "SLUICE_SUBJECT_READY"), report};
+    struct option_source dead = {place_of(box, "SLUICE_SUBJECT_DEAD"), report};
     option_own_customer_check(s, s->subject_ready, &ready);
     option_own_customer_check(s, s->subject_dead, &dead);
     if (strcmp(s->subject_dead, s->subject_ready) == 0) {
-        complain(report, "SLUICE_SUBJECT_DEAD",
+        complain(box, report, "SLUICE_SUBJECT_DEAD",
                  "\"%s\", expected another subject than SLUICE_SUBJECT_READY", s->subject_dead);
     }
 }
 
 /* One stream for two of them would be set up twice, each time as the other must not be. */
-static void streams_check(const struct sluice_settings *s, struct sluice_report *report)
+static void streams_check(const struct sluice_settings_box *box, struct sluice_report *report)
 {
+    const struct sluice_settings *s = &box->settings;
     if (strcmp(s->stream_ready, s->stream_requests) == 0) {
-        complain(report, "SLUICE_STREAM_READY",
+        complain(box, report, "SLUICE_STREAM_READY",
                  "\"%s\", expected another stream than SLUICE_STREAM_REQUESTS", s->stream_ready);
     }
     if (strcmp(s->stream_dead, s->stream_requests) == 0 ||
         strcmp(s->stream_dead, s->stream_ready) == 0) {
-        complain(report, "SLUICE_STREAM_DEAD",
+        complain(box, report, "SLUICE_STREAM_DEAD",
                  "\"%s\", expected another stream than SLUICE_STREAM_REQUESTS and "
                  "SLUICE_STREAM_READY",
                  s->stream_dead);
@@ -77,44 +91,47 @@ static void streams_check(const struct sluice_settings *s, struct sluice_report 
 }
 
 /* A folder, for one, opens like a file; only reading shows it. */
-static void file_check(const char *variable, const char *path, struct sluice_report *report)
+static void file_check(const struct sluice_settings_box *box, const char *variable,
+                       const char *path, struct sluice_report *report)
 {
     if (path[0] == '\0') {
         return;
     }
     FILE *file = fopen(path, "re");
     if (file == NULL || (fgetc(file) == EOF && ferror(file))) {
-        complain(report, variable, "%s: %s", path, strerror(errno));
+        complain(box, report, variable, "%s: %s", path, strerror(errno));
     }
     if (file != NULL) {
         (void)fclose(file);
     }
 }
 
-static void context_check(const char *name, struct sluice_report *report)
+static void context_check(const struct sluice_settings_box *box, const char *name,
+                          struct sluice_report *report)
 {
     struct sluice_nats_context *context = NULL;
     struct sluice_err err = {.rc = SLUICE_OK};
     if (sluice_nats_context_load(name, &context, &err) != SLUICE_OK) {
-        complain(report, "NATS_CONTEXT", "%s", err.text);
+        complain(box, report, "NATS_CONTEXT", "%s", err.text);
     }
     sluice_nats_context_free(context);
 }
 
-static void nats_check(const struct sluice_settings *s, struct sluice_report *report)
+static void nats_check(const struct sluice_settings_box *box, struct sluice_report *report)
 {
-    file_check("NATS_CREDS", s->nats_creds, report);
-    file_check("NATS_NKEY", s->nats_nkey, report);
-    file_check("NATS_CA", s->nats_ca, report);
-    file_check("NATS_CERT", s->nats_cert, report);
-    file_check("NATS_KEY", s->nats_key, report);
+    const struct sluice_settings *s = &box->settings;
+    file_check(box, "NATS_CREDS", s->nats_creds, report);
+    file_check(box, "NATS_NKEY", s->nats_nkey, report);
+    file_check(box, "NATS_CA", s->nats_ca, report);
+    file_check(box, "NATS_CERT", s->nats_cert, report);
+    file_check(box, "NATS_KEY", s->nats_key, report);
     if (s->nats_context[0] != '\0') { /* may bring the other one of what follows */
-        context_check(s->nats_context, report);
+        context_check(box, s->nats_context, report);
         return;
     }
     if ((s->nats_cert[0] == '\0') != (s->nats_key[0] == '\0')) {
         int is_cert = s->nats_cert[0] != '\0';
-        complain(report, is_cert ? "NATS_KEY" : "NATS_CERT", "not set, expected with %s",
+        complain(box, report, is_cert ? "NATS_KEY" : "NATS_CERT", "not set, expected with %s",
                  is_cert ? "NATS_CERT" : "NATS_KEY");
     }
     int ways = (s->nats_user[0] != '\0') + (s->nats_token[0] != '\0') + (s->nats_nkey[0] != '\0') +
@@ -134,15 +151,15 @@ static void store_check(struct sluice_settings_box *box, struct sluice_report *r
     }
     if (strcmp(s->store, "mongodb") == 0 && s->mongodb_uri[0] == '\0' &&
         !box->refused[ROW_mongodb_uri]) {
-        complain(report, "MONGODB_URI", "not set, expected with SLUICE_STORE=mongodb");
+        complain(box, report, "MONGODB_URI", "not set, expected with SLUICE_STORE=mongodb");
     }
 }
 
 void option_settings_check(struct sluice_settings_box *box, struct sluice_report *report)
 {
     times_check(box, report);
-    subjects_check(&box->settings, report);
-    streams_check(&box->settings, report);
-    nats_check(&box->settings, report);
+    subjects_check(box, report);
+    streams_check(box, report);
+    nats_check(box, report);
     store_check(box, report);
 }

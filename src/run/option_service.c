@@ -107,6 +107,7 @@ static void service_set(struct sluice_settings_box *box, struct sluice_service *
                          : option_set(o, value, service, &origin->texts[row], s);
     if (is_set) {
         origin->layers[row] = (uint8_t)layer;
+        origin->at[row] = (struct option_at){s->place.line, s->place.column};
     }
 }
 

@@ -117,6 +117,28 @@ static void a_file_that_cannot_be_read_is_refused(void **state)
     expect_error("LLM_CA: /: Is a directory, expected a PEM file");
 }
 
+/* Also what is seen only when all has been read. */
+static void a_wrong_file_is_told_with_its_place(void **state)
+{
+    (void)state;
+    char says[256];
+    (void)snprintf(says, sizeof says, "%s:3:3: llm.ca: /nonexistent/ca.pem: No such file", yaml);
+    assert_int_equal(load("llm:\n  timeout: 3\n  ca: /nonexistent/ca.pem\n"), SLUICE_ERR_CONFIG);
+    expect_error(says);
+    assert_int_equal(report.errors[0].line, 3);
+    (void)snprintf(says, sizeof says, "%s:4:5: services.one.ca: /nonexistent/ca.pem", yaml);
+    assert_int_equal(load("services:\n  one:\n    url: https://h\n    ca: /nonexistent/ca.pem\n"),
+                     SLUICE_ERR_CONFIG);
+    expect_error(says);
+    (void)snprintf(says, sizeof says, "%s:2:3: nats.creds: /nonexistent/creds: No such", yaml);
+    assert_int_equal(load("nats:\n  creds: /nonexistent/creds\n"), SLUICE_ERR_CONFIG);
+    expect_error(says);
+    setenv("LLM_CA", "/nonexistent/ca.pem", 1); /* the last word */
+    assert_int_equal(load("llm:\n  ca: /nonexistent/other.pem\n"), SLUICE_ERR_CONFIG);
+    expect_error("LLM_CA: /nonexistent/ca.pem");
+    assert_int_equal(report.errors[0].line, 0);
+}
+
 static void a_service_has_a_file_of_its_own(void **state)
 {
     (void)state;
@@ -171,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_file_without_a_certificate_is_refused),
         CASE(a_file_that_cannot_be_read_is_refused),
+        CASE(a_wrong_file_is_told_with_its_place),
         CASE(a_service_has_a_file_of_its_own),
         CASE(the_common_variable_is_taken_where_nothing_else_is_said),
     };

@@ -532,14 +532,13 @@ static void a_worker_is_not_its_own_customer(void **state)
         const char *yaml, *error;
     } cases[] = {
         {"  request: a.b\n  ready: a.b\n",
-         "SLUICE_SUBJECT_READY: \"a.b\", expected a subject that SLUICE_SUBJECT_REQUEST (\"a.b\") "
+         "subjects.ready: \"a.b\", expected a subject that SLUICE_SUBJECT_REQUEST (\"a.b\") "
          "does not take: a worker must not be its own customer"},
-        {"  request: a.*\n  ready: a.b\n  dead: c\n", "SLUICE_SUBJECT_READY: \"a.b\", expected"},
-        {"  request: a.>\n  ready: b\n  dead: a.b.c\n",
-         "SLUICE_SUBJECT_DEAD: \"a.b.c\", expected a "
-         "subject that SLUICE_SUBJECT_REQUEST"},
+        {"  request: a.*\n  ready: a.b\n  dead: c\n", "subjects.ready: \"a.b\", expected"},
+        {"  request: a.>\n  ready: b\n  dead: a.b.c\n", "subjects.dead: \"a.b.c\", expected a "
+                                                        "subject that SLUICE_SUBJECT_REQUEST"},
         {"  ready: c.d\n  dead: c.d\n",
-         "SLUICE_SUBJECT_DEAD: \"c.d\", expected another subject than SLUICE_SUBJECT_READY"}};
+         "subjects.dead: \"c.d\", expected another subject than SLUICE_SUBJECT_READY"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char yaml[128];
         snprintf(yaml, sizeof yaml, "subjects:\n%s", cases[i].yaml);
