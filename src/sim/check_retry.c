@@ -4,13 +4,23 @@
 
 #include "sim/world.h"
 
-#define FAILURE_COUNTS_BIT(name, text, counts) ((uint32_t)(counts) << SLUICE_FAILURE_##name) |
-static const uint32_t counting_failures = SLUICE_FAILURES(FAILURE_COUNTS_BIT) 0u;
-#undef FAILURE_COUNTS_BIT
+/* A table of the judges' own, from the promises: a wrong flag in the engine's is a mistake like any
+ * other. Written down and limited by max_deliver is what a message or its effects are to blame for
+ * … */
+#define BIT(name) (1u << SLUICE_FAILURE_##name)
+#define COUNTING                                                                                   \
+    (BIT(STEP) | BIT(HANDLER) | BIT(REJECTED) | BIT(STORE) | BIT(PUBLISH) | BIT(RATE_LIMITED) |    \
+     BIT(TIMEOUT))
+/* … and what happens around it is never held against it. */
+#define OTHERS                                                                                     \
+    (BIT(NONE) | BIT(NO_MEMORY) | BIT(DEPENDENCY) | BIT(JOURNAL) | BIT(DRAIN) | BIT(BURY) |        \
+     BIT(KILLER))
+_Static_assert((COUNTING ^ OTHERS) == (1u << SLUICE_FAILURE_COUNT) - 1u,
+               "every reason is in one of the two: a new one has to be judged, too");
 
 static int counts(uint8_t failure)
 {
-    return (counting_failures >> failure) & 1;
+    return (int)((COUNTING >> failure) & 1u);
 }
 
 /* How many failures a NAK for `failure` has to name, given what was known when it was sent. */
@@ -177,7 +187,7 @@ void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_att
     int is_known = !c->journal || a->was_loaded || !a->needs_load;
     int is_enough = c->max_deliver > 0 && fx->failures >= c->max_deliver;
     int is_true = !is_known || (fx->failures >= least && fx->failures <= least + 1 + a->slack);
-    if (!is_enough || !is_true) {
+    if (!is_enough || !is_true || !counts(fx->failure)) {
         sim_judge_fail(w, SIM_RULE_RETRY, "message %u is buried for %s after %u failures of %u",
                        a->sequence, sluice_failure_name((enum sluice_failure)fx->failure),
                        fx->failures, c->max_deliver);
