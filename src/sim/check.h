@@ -149,6 +149,7 @@ struct sim_judge {
     uint32_t nak_delays, nak_delays_at_top; /* counted NAK delays, those without any jitter */
     struct sim_watch watches[SIM_WORKERS_MAX];
     struct sim_history histories[SIM_INPUTS_MAX + 1]; /* by key */
+    uint8_t was_acked[SIM_INPUTS_MAX + 1];            /* by sequence: the server took an ACK */
 };
 
 struct sim_world;

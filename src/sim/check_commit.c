@@ -111,6 +111,11 @@ void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_a
         return;
     }
     a->verdict_verb = fx->verb + 1;
+    if (a->was_buried && !a->was_rebound && fx->verb != SLUICE_VERB_TERM) {
+        sim_judge_fail(w, SIM_RULE_DEAD, "%s of message %u, whose dead letter is confirmed",
+                       verbs[fx->verb & 3], a->sequence);
+        return;
+    }
     if (fx->verb == SLUICE_VERB_ACK) {
         judge_ack(w, a);
         return;
@@ -240,7 +245,6 @@ void sim_judge_release(struct sim_world *w, struct sim_watch *watch, struct sim_
     if (outcome == SLUICE_OUTCOME_NAKED) {
         sim_judge_nak(w, watch, a, fx);
     }
-    w->totals.acked += outcome == SLUICE_OUTCOME_ACKED;
     a->generation = 0;
     watch->live--;
     watch->live_bytes -= a->size;

@@ -28,6 +28,10 @@ void sim_judge_settled(struct sim_world *w, uint32_t sequence, enum sluice_verb 
     } else if (verb == SLUICE_VERB_ACK && !is_complete(w, key)) {
         sim_judge_fail(w, SIM_RULE_LOSS, "message %u was ACKed and is not complete", sequence);
     }
+    if (verb == SLUICE_VERB_ACK && !w->judge.was_acked[sequence]) {
+        w->judge.was_acked[sequence] = 1; /* once, also when the server forgets it */
+        w->totals.acked++;
+    }
 }
 
 void sim_judge_output(struct sim_world *w, uint32_t key, uint64_t id, uint32_t copies)
@@ -117,6 +121,25 @@ static void judge_message(struct sim_world *w, uint32_t sequence)
     }
 }
 
+/* Each message is ACKed or a dead letter. It can be both: the TERM was lost, or undone by a server
+ * that was killed, or another delivery was under way; then one that came later succeeded. An
+ * attempt that knows of its dead letter does not go on (check_commit.c). */
+static void judge_sum(struct sim_world *w)
+{
+    struct sim_totals *t = &w->totals;
+    uint64_t published = 0;
+    for (uint32_t sequence = 1; sequence <= w->inputs_count; sequence++) {
+        int is_dead = w->sink.sunk[sequence].dead_copies > 0;
+        published += !w->plan.is_skipped[sequence];
+        t->dead_and_done += is_dead && w->judge.was_acked[sequence];
+    }
+    if (t->acked + t->dead != published + t->dead_and_done) {
+        sim_judge_fail(w, SIM_RULE_LOSS, "%llu messages: %llu ACKed, %llu dead letters, %llu both",
+                       (unsigned long long)published, (unsigned long long)t->acked,
+                       (unsigned long long)t->dead, (unsigned long long)t->dead_and_done);
+    }
+}
+
 void sim_judge_finish(struct sim_world *w, int is_finished)
 {
     for (uint32_t sequence = 1; sequence <= w->inputs_count; sequence++) {
@@ -124,6 +147,7 @@ void sim_judge_finish(struct sim_world *w, int is_finished)
             judge_message(w, sequence);
         }
     }
+    judge_sum(w);
     if (!is_finished) {
         sim_judge_fail(w, SIM_RULE_LIVENESS, "the run does not end");
     }
