@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults at each step, made outside the worker: by the LLM simulator, by proxies in front of its servers, by signals."""
-import contextlib, inspect, random, sqlite3, threading
+import contextlib, inspect, random, re, sqlite3, threading
 from lib.proxy import NatsProxy, Proxy, is_publish, is_verdict
 from stage import check, wait_for
 
@@ -98,6 +98,56 @@ def kill_case(point, calls):
         case.only, case.why = "mongodb", "SQLite has no connection whose answer could be held"
     case.__name__ = "a6_killed_when_" + point.__name__
     return case
+
+
+# ---- the same output from two deliveries: the stream drops it inside its duplicate window, and keeps it outside
+
+def window_passes(s):
+    """Ids are forgotten in the order in which they came: when a later one is taken as new, the output's is forgotten."""
+    subject = READY + ".probe"
+    is_dropped = lambda: s.nats.js_publish(subject, b"", msg_id="probe").get("duplicate", False)
+    check(not is_dropped(), "the probe was there before")
+    wait_for("the duplicate window has passed", lambda: not is_dropped())
+    s.nats.api("STREAM.PURGE." + s.names.ready, {"filter": subject})
+
+
+def published_twice(s, window_s, until):
+    """The worker dies between PubAck and ACK, and the next one gets the request when until(s) is done."""
+    s.make_streams()
+    s.nats.stream_update(s.names.ready, duplicate_window=window_s * 10**9)
+    proxy = s.nats_proxy()
+    acks = proxy.on_request(is_verdict("+ACK"), SWALLOW, count=-1)
+    w = s.start_worker(NATS_URL=f"nats://127.0.0.1:{proxy.port}")
+    s.ready()
+    s.send(1)
+    wait_for("an output that is confirmed, its request not", lambda: acks.seen > 0)
+    w.kill()
+    first = s.documents()
+    until(s)
+    s.start_worker()
+    s.ready()
+    wait_for("no request is left", lambda: s.left() == 0)
+    check(s.documents() == first and len(first) == 1, f"the document is another: {first}, {s.documents()}")
+    made = s.llm_http("/ledger")["calls"]
+    check(made == 1, f"{made} calls for one answer")
+    figure = lambda name: int(re.search(rf"^{re.escape(name)} (\d+)$", s.probe("/metrics")[1], re.M)[1])
+    wait_for("the metrics know of the ACK", lambda: figure('sluice_messages_total{outcome="acked"}') == 1)
+    dropped = figure("sluice_outputs_duplicate_total")
+    outputs = s.nats.messages(s.names.ready)
+    check(len({one.headers["Nats-Msg-Id"] for one in outputs}) == 1, f"ids {[one.headers for one in outputs]}")
+    check(len({one.data for one in outputs}) == 1, "two bodies under one id")
+    check(not s.ledger.disagreements(), "document and output differ")
+    return len(outputs), dropped
+
+
+def output_is_dropped_by_the_stream_inside_its_duplicate_window(s):
+    stored, dropped = published_twice(s, 600, lambda s: None)
+    check((stored, dropped) == (1, 1), f"{stored} outputs stored, {dropped} dropped")
+
+
+def output_is_the_same_again_outside_the_duplicate_window(s):
+    stored, dropped = published_twice(s, 1, window_passes)
+    check((stored, dropped) == (2, 0), f"{stored} outputs stored, {dropped} dropped")
 
 
 # ---- thirty percent of everything
