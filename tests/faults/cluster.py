@@ -45,9 +45,11 @@ class ClusterStage(Stage):
     # -- faults
 
     def replicate(self):
-        """Three copies of each stream; the consumer has as many as its stream."""
+        """Three copies of each stream; the consumer has as many as its stream. A server that has just come up counts as
+        offline until its peers have heard of it."""
         for stream in STREAMS:
-            self.nats.stream_update(stream, num_replicas=3)
+            wait_for(f"three copies of {stream}",
+                     lambda: self.nats.stream_update(stream, num_replicas=3), 60)  # noqa: B023, called at once
         self.wait_whole()
 
     def wait_whole(self, seconds=120):
