@@ -138,6 +138,11 @@ struct sim_history {
     uint32_t killings; /* its handler killed the process */
     uint32_t excuses;  /* times a mark of it may have been left behind by something else */
     uint8_t is_shared; /* a replay has the same journal: the marks of both are one */
+    uint32_t outputs_count;
+    struct {
+        uint64_t id;
+        int64_t stored_ms;                     /* newest copy */
+    } outputs[SIM_OUTPUTS_MAX * SIM_VERSIONS]; /* as the stream has them */
 };
 
 struct sim_judge {

@@ -327,7 +327,7 @@ void sim_judge_journal(struct sim_world *w, struct sim_watch *watch, struct sim_
             }
         }
         a->load_owed = 1;
-        a->was_loaded = a->load_failed = a->has_verdict = a->has_gap = 0;
+        a->was_loaded = a->load_failed = a->has_verdict = a->has_gap = a->lost_race = 0;
         a->steps_count = 0;
         return;
     }

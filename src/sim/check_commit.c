@@ -144,6 +144,11 @@ static void judge_store(struct sim_world *w, struct sim_watch *watch, struct sim
     if (a->store_owed || a->was_stored) {
         sim_judge_fail(w, SIM_RULE_CONTRACT, "STORE of message %u twice", a->sequence);
     }
+    if (a->lost_race) {
+        sim_judge_fail(w, SIM_RULE_ONCE,
+                       "STORE of message %u from an answer that another delivery's had outrun",
+                       a->sequence);
+    }
     judge_keeps(w, watch, a, ev, "STORE");
     a->store_owed = 1;
     a->store_period = sim_judge_may_call(w, watch, a, SLUICE_DEP_STORE, ev);

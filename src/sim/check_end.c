@@ -34,8 +34,33 @@ void sim_judge_settled(struct sim_world *w, uint32_t sequence, enum sluice_verb 
     }
 }
 
+/* What a consumer sees twice was published again after the duplicate window of the copy before. */
+static void judge_copy(struct sim_world *w, uint32_t key, uint64_t id, uint32_t copies)
+{
+    struct sim_history *h = &w->judge.histories[key];
+    uint32_t i = 0;
+    while (i < h->outputs_count && h->outputs[i].id != id) {
+        i++;
+    }
+    if (i == sizeof h->outputs / sizeof h->outputs[0]) {
+        return; /* more than any handler asks for: said elsewhere */
+    }
+    if ((copies > 1) != (i < h->outputs_count)) {
+        sim_judge_fail(w, SIM_RULE_ONCE, "copy %u of an output of message %u, which is not its %s",
+                       copies, key, copies > 1 ? "second" : "first");
+    } else if (copies > 1 && w->now_ms - h->outputs[i].stored_ms < w->plan.duplicate_window_ms) {
+        sim_judge_fail(w, SIM_RULE_ONCE,
+                       "copy %u of an output of message %u, %lld ms after the one before", copies,
+                       key, (long long)(w->now_ms - h->outputs[i].stored_ms));
+    }
+    h->outputs_count += i == h->outputs_count;
+    h->outputs[i].id = id;
+    h->outputs[i].stored_ms = w->now_ms;
+}
+
 void sim_judge_output(struct sim_world *w, uint32_t key, uint64_t id, uint32_t copies)
 {
+    judge_copy(w, key, id, copies);
     for (uint32_t version = 0; version < SIM_VERSIONS; version++) {
         const struct sim_script *s = sim_world_script(w, key, version);
         for (uint32_t i = 0; i < s->outputs_count; i++) {
@@ -44,8 +69,7 @@ void sim_judge_output(struct sim_world *w, uint32_t key, uint64_t id, uint32_t c
             }
         }
     }
-    sim_judge_fail(w, SIM_RULE_ONCE, "message %u has an output that no handler asked for (%u)", key,
-                   copies);
+    sim_judge_fail(w, SIM_RULE_ONCE, "message %u has an output that no handler asked for", key);
 }
 
 int64_t sim_judge_abort_bound_ms(const struct sim_world *w)
