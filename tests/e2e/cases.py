@@ -207,7 +207,8 @@ def a14_ok_without_publishing_is_a_failure(s):
 
 def more_memory_than_a_message_may_have_is_its_own_failure(s):
     """Not the machine's: that would be given back for ever."""
-    s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/greedy.so"), SLUICE_MAX_DELIVER=2, SLUICE_NAK_DELAY_MAX="0.2")
+    s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/greedy.so"), SLUICE_MAX_DELIVER=2, SLUICE_NAK_DELAY_MAX="0.2",
+                   SLUICE_ACK_WAIT=60)  # taking so much takes time: the watchdog must not mind
     s.ready()
     s.send(1)
     wait_for("the dead letter", lambda: s.client().count("ENRICH_DEAD") == 1)
