@@ -201,6 +201,14 @@ static void on_verdict(struct sluice_engine *e, struct message *m,
         fail_message(e, m, SLUICE_FAILURE_DRAIN); /* or LOST */
         return;
     }
+    if (m->must_restart && v->kind != SLUICE_VERDICT_FAILED) {
+        if (m->is_overdue) {
+            fail_message(e, m, SLUICE_FAILURE_TIMEOUT);
+        } else {
+            steps_start_over(e, m);
+        }
+        return;
+    }
     switch ((enum sluice_verdict_kind)v->kind) {
     case SLUICE_VERDICT_SUSPENDED:
         msg_move(e, m, SLUICE_MSG_WAITING);

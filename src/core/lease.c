@@ -61,7 +61,7 @@ static int is_busy(const struct message *m)
 static void revive(struct sluice_engine *e, struct message *m)
 {
     m->is_retaken = 0;
-    m->is_restarting = 0;
+    m->is_restarting = m->must_restart = 0;
     m->is_renewing_first = 0;
     m->is_load_due = 0;
     m->is_nak_sent = 0;

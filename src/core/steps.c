@@ -384,8 +384,15 @@ static void restart(struct sluice_engine *e, struct message *m)
     commit_unpark(e, m);
     msg_move(e, m, SLUICE_MSG_RECEIVED);
     m->is_restarting = 1;
+    m->must_restart = 0;
     m->has_lost_race = 1;
     m->load_tries = 0;
+}
+
+void steps_start_over(struct sluice_engine *e, struct message *m)
+{
+    restart(e, m);
+    steps_restart(e, m);
 }
 
 void steps_on_kept(struct sluice_engine *e, struct message *m, const struct sluice_ev_kept *ev)
@@ -407,6 +414,8 @@ void steps_on_kept(struct sluice_engine *e, struct message *m, const struct slui
                           (m->state == SLUICE_MSG_RUNNING && !m->is_run_out && m->is_ready_queued);
         if (can_restart && !is_missed && !m->is_store_out) {
             restart(e, m);
+        } else if (m->state == SLUICE_MSG_RUNNING && !is_missed) {
+            m->must_restart = 1; /* when the run that is out, or its mark, has ended */
         }
     }
     if (m->state == SLUICE_MSG_STORING) {

@@ -202,18 +202,15 @@ static void see_settled(struct sim_world *w, const struct sim_watch *watch, stru
 }
 
 /* Another delivery's answer was journaled first: both have to go on with that one. Not when what is
- * there cannot be used, and not when the answer to KEEP came so late that it was given up.
- * FIXME(lost races): told while the handler runs or its mark is written, the engine does go on with
- * an answer of its own; not judged until it does not. */
+ * there cannot be used, and not when the answer to KEEP came so late that it was given up. */
 static void see_kept(const struct sim_world *w, const struct sim_watch *watch,
                      struct sim_attempt *a, const struct sluice_event *ev)
 {
     struct sim_seen *s = &a->steps[ev->kept.step];
     int is_in_time = ev->mono_ms < s->keep_ms + w->plan.engine.journal_timeout_ms &&
                      s->keep_ms > watch->journal_away_ms;
-    int is_running = a->run_owed || a->is_mark_asked;
-    a->lost_race |= s->is_keep_owed && is_in_time && !s->was_missed && !is_running &&
-                    ev->kept.result == SLUICE_KEPT_LOST_RACE;
+    a->lost_race |=
+        s->is_keep_owed && is_in_time && !s->was_missed && ev->kept.result == SLUICE_KEPT_LOST_RACE;
     s->is_keep_owed = 0;
 }
 

@@ -64,6 +64,24 @@ static void a_late_answer_is_kept_and_disturbs_no_commit(void **state)
     }
 }
 
+static void a_race_lost_while_the_handler_runs_starts_again_when_it_returns(void **state)
+{
+    (void)state;
+    for (int kind = SLUICE_VERDICT_SUSPENDED; kind <= SLUICE_VERDICT_DONE; kind++) {
+        const struct sluice_step_request one = fixture_request(1), more = fixture_request(2);
+        open_with_one();
+        assert_string_equal(fixture_ask(&f, f.ticket, &one, 1, 1), "start 0");
+        assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0; run");
+        assert_string_equal(kept(0, SLUICE_KEPT_LOST_RACE), "");
+        assert_string_equal(kind == SLUICE_VERDICT_DONE ? fixture_done(&f, f.ticket, 1, 1)
+                                                        : fixture_ask(&f, f.ticket, &more, 1, 2),
+                            "load");
+        assert_int_equal(state_now(), SLUICE_MSG_RECEIVED);
+        (void)shut_down();
+        fixture_close(&f);
+    }
+}
+
 /* ---- A journal that is away ---- */
 
 /* So many answers of the journal to messages that have gone. */
@@ -613,6 +631,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_late_answer_is_kept_and_disturbs_no_commit),
+        cmocka_unit_test(a_race_lost_while_the_handler_runs_starts_again_when_it_returns),
         cmocka_unit_test(a_running_handler_is_heard_out_and_naked),
         cmocka_unit_test(nothing_is_parked_while_shutting_down),
         cmocka_unit_test(a_journal_that_is_away_is_not_waited_for),
