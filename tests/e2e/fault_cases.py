@@ -102,13 +102,13 @@ def kill_case(point, calls):
 
 # ---- the same output from two deliveries: the stream drops it inside its duplicate window, and keeps it outside
 
-def window_passes(s):
+def window_passes(stage):
     """Ids are forgotten in the order in which they came: when a later one is taken as new, the output's is forgotten."""
     subject = READY + ".probe"
-    is_dropped = lambda: s.nats.js_publish(subject, b"", msg_id="probe").get("duplicate", False)
+    is_dropped = lambda: stage.nats.js_publish(subject, b"", msg_id="probe").get("duplicate", False)
     check(not is_dropped(), "the probe was there before")
     wait_for("the duplicate window has passed", lambda: not is_dropped())
-    s.nats.api("STREAM.PURGE." + s.names.ready, {"filter": subject})
+    stage.nats.api("STREAM.PURGE." + stage.names.ready, {"filter": subject})
 
 
 def published_twice(s, window_s, until):
