@@ -60,6 +60,7 @@ static int is_busy(const struct message *m)
 /* Back to life under a new delivery: the handler runs again from its top and finds its answers. */
 static void revive(struct sluice_engine *e, struct message *m)
 {
+    int is_restart_due = m->is_restarting || m->must_restart;
     m->is_retaken = 0;
     m->is_restarting = m->must_restart = 0;
     m->is_renewing_first = 0;
@@ -70,6 +71,10 @@ static void revive(struct sluice_engine *e, struct message *m)
     m->is_spent = 0;
     m->retry_after_ms = 0;
     m->failure = SLUICE_FAILURE_NONE;
+    if (is_restart_due) { /* it has lost a race, and not yet read what won */
+        steps_start_over(e, m);
+        return;
+    }
     msg_move(e, m, SLUICE_MSG_RECEIVED);
     if (m->needs_load) {
         m->load_tries = 0;

@@ -414,8 +414,9 @@ void steps_on_kept(struct sluice_engine *e, struct message *m, const struct slui
                           (m->state == SLUICE_MSG_RUNNING && !m->is_run_out && m->is_ready_queued);
         if (can_restart && !is_missed && !m->is_store_out) {
             restart(e, m);
-        } else if (m->state == SLUICE_MSG_RUNNING && !is_missed) {
-            m->must_restart = 1; /* when the run that is out, or its mark, has ended */
+        } else if ((m->state == SLUICE_MSG_RUNNING || m->state == SLUICE_MSG_LOST) && !is_missed) {
+            m->must_restart = 1; /* when the run that is out, or its mark, has ended, or when
+                                    another delivery takes over */
         }
     }
     if (m->state == SLUICE_MSG_STORING) {
