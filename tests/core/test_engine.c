@@ -269,6 +269,41 @@ static void opens_the_breaker_after_failures_of_three_messages(void **state)
     fixture_close(&f);
 }
 
+/* A rate limit and an open breaker hold back at once: the one that lasts longer is told. */
+static void what_holds_back_longest_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t retry_after_ms;
+        uint32_t dependency;
+    } cases[] = {{1000, SLUICE_DEP_STORE}, {9000, SLUICE_DEP_LLM}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct fixture f;
+        struct sluice_engine_config c = fixture_config();
+        struct sluice_engine_pause pause;
+        c.retry_after_max_ms = 60000;
+        c.dependencies[SLUICE_DEP_STORE].failure_threshold = 1;
+        c.dependencies[SLUICE_DEP_STORE].minimum_sources = 1;
+        c.dependencies[SLUICE_DEP_STORE].reset_timeout_ms = 5000;
+        fixture_open(&f, &c);
+        (void)fixture_connect(&f);
+        (void)fixture_deliver(&f, 1, 1);
+        (void)fixture_suspend(&f, f.ticket, 1, 0);
+        (void)fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RATE_LIMITED,
+                                 cases[i].retry_after_ms);
+        assert_int_equal(sluice_engine_is_paused(f.engine, &pause), 1);
+        assert_int_equal(pause.dependency, SLUICE_DEP_LLM);
+        assert_int_equal(pause.is_rate_limit, 1);
+        (void)fixture_deliver(&f, 2, 1);
+        assert_string_equal(fixture_done(&f, f.ticket, 1, 0), "store");
+        (void)fixture_answer(&f, f.ticket, SLUICE_EV_STORED, SLUICE_FATE_RETRY);
+        assert_int_equal(sluice_engine_is_paused(f.engine, &pause), 1);
+        assert_int_equal(pause.dependency, cases[i].dependency);
+        assert_int_equal(pause.is_rate_limit, cases[i].dependency == SLUICE_DEP_LLM);
+        fixture_close(&f);
+    }
+}
+
 /* Our clock and the server's may differ by minutes: what a killed server may have delivered before
  * is read from the journal all the same. */
 static void reads_the_journal_after_a_reconnect_whatever_the_clocks_say(void **state)
@@ -330,6 +365,7 @@ int main(void)
         cmocka_unit_test(asks_for_exactly_the_free_slots),
         cmocka_unit_test(notices_a_silent_pull_and_reserves_its_slots),
         cmocka_unit_test(opens_the_breaker_after_failures_of_three_messages),
+        cmocka_unit_test(what_holds_back_longest_is_told),
         cmocka_unit_test(reads_the_journal_after_a_reconnect_whatever_the_clocks_say),
         cmocka_unit_test(drains_and_tells_when_nothing_is_left),
     };

@@ -357,6 +357,21 @@ static void a_nak_waits_for_a_paid_call_until_the_deadline(void **state)
     fixture_close(&f);
 }
 
+static void a_race_lost_while_the_handler_runs_starts_nothing_past_the_deadline(void **state)
+{
+    const struct sluice_step_request one = fixture_request(1);
+    (void)state;
+    open_with_deadline(5000, 1);
+    (void)fixture_deliver(&f, 7, 1);
+    (void)fixture_ask(&f, f.ticket, &one, 1, 1);
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0; run");
+    assert_string_equal(kept(0, SLUICE_KEPT_LOST_RACE), "");
+    (void)fixture_tick(&f, 5000);
+    assert_non_null(strstr(fixture_done(&f, f.ticket, 1, 1), "record failures=1 marked=0"));
+    assert_int_equal(sluice_engine_metrics(f.engine)->failures[SLUICE_FAILURE_TIMEOUT], 1);
+    fixture_close(&f);
+}
+
 static void a_nak_without_a_journal_waits_for_no_call(void **state)
 {
     const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
@@ -648,6 +663,7 @@ int main(void)
         cmocka_unit_test(a_failure_that_outran_the_lease_sends_no_nak),
         cmocka_unit_test(a_delivery_that_comes_before_the_nak_takes_over),
         cmocka_unit_test(a_nak_waits_for_a_paid_call_until_the_deadline),
+        cmocka_unit_test(a_race_lost_while_the_handler_runs_starts_nothing_past_the_deadline),
         cmocka_unit_test(a_nak_without_a_journal_waits_for_no_call),
         cmocka_unit_test(a_commit_does_not_begin_to_wait_after_the_deadline),
         cmocka_unit_test(a_handler_that_outran_its_deadline_starts_no_call),
