@@ -2,9 +2,9 @@
 #include "adapter/group_commit.h"
 
 #include "adapter/doc_check.h"
+#include "port/signals.h"
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -313,16 +313,12 @@ static sluice_rc init_sync(struct sluice_group *g)
     return rc == 0 ? SLUICE_OK : SLUICE_ERR_INTERNAL;
 }
 
-/* Signals are the main thread's business; a thread inherits the mask of its creator. */
 static sluice_rc start_thread(struct sluice_group *g)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0) {
-        return SLUICE_ERR_INTERNAL;
-    }
+    sigset_t before;
+    sluice_signals_block(&before);
     int rc = pthread_create(&g->thread, NULL, thread_main, g);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sluice_signals_restore(&before);
     if (rc != 0) {
         return SLUICE_ERR_INTERNAL;
     }

@@ -2,8 +2,8 @@
 #include "adapter/llm_thread.h"
 
 #include "core/assert.h"
+#include "port/signals.h"
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 
 /* Answers that go home together, before the turn of the loop is over: a turn of many answers must
@@ -289,16 +289,12 @@ struct sluice_curl_stats sluice_llm_thread_stats(struct sluice_llm_thread *t)
 
 /* ---- Beginning and end */
 
-/* Signals are the main thread's business; a thread inherits the mask of its creator. */
 static int start_thread(struct sluice_llm_thread *t)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0) {
-        return -1;
-    }
+    sigset_t before;
+    sluice_signals_block(&before);
     int rc = pthread_create(&t->thread, NULL, run, t);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sluice_signals_restore(&before);
     if (rc != 0) {
         return -1;
     }

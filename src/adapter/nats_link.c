@@ -4,8 +4,8 @@
 #include "adapter/nats_clock.h"
 #include "adapter/nats_conn.h"
 #include "core/prng.h"
+#include "port/signals.h"
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -378,14 +378,13 @@ static sluice_rc start_thread(struct sluice_nats_link *link, struct sluice_err *
 {
     pthread_t thread;
     pthread_attr_t attributes;
-    sigset_t all, before;
-    sigfillset(&all);
+    sigset_t before;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
+    sluice_signals_block(&before);
     link->refs++;
     int error = pthread_create(&thread, &attributes, link_main, link);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sluice_signals_restore(&before);
     pthread_attr_destroy(&attributes);
     if (error != 0) {
         link->refs--;

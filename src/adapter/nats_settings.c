@@ -4,9 +4,8 @@
 #include "adapter/nats_files.h"
 #include "adapter/nats_greeting.h"
 #include "adapter/nats_login.h"
+#include "port/signals.h"
 #include <openssl/crypto.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -402,9 +401,8 @@ sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *s,
                                        natsConnection **out, struct sluice_err *err)
 {
     sluice_rc rc = SLUICE_ERR_CONNECTION;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
+    sigset_t before;
+    sluice_signals_block(&before); /* cnats makes threads of its own */
     for (uint32_t i = 0; i < s->servers_count; i++) {
         const char *url = s->servers[s->servers_next % s->servers_count];
         rc = connect_one(s, url, socket, handlers, out, err);
@@ -413,6 +411,6 @@ sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *s,
         }
         s->servers_next = (s->servers_next + 1) % s->servers_count;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sluice_signals_restore(&before);
     return rc;
 }

@@ -2,8 +2,8 @@
 #include "adapter/nats_tap.h"
 
 #include "adapter/nats_conn.h"
+#include "port/signals.h"
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 struct sluice_nats_tap {
@@ -85,15 +85,14 @@ void sluice_nats_tap_unsubscribe(struct sluice_nats_tap *tap)
 
 void sluice_nats_tap_drain(struct sluice_nats_tap *tap, int64_t timeout_ms)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before); /* cnats makes a thread for it */
+    sigset_t before;
+    sluice_signals_block(&before); /* cnats makes a thread for it */
     /* Draining one subscription is sound in 3.4.1 and 3.10; what loses answers is draining a
      * connection (#911). */
     if (natsSubscription_DrainTimeout(tap->sub, timeout_ms) != NATS_OK) {
         (void)natsSubscription_Unsubscribe(tap->sub);
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sluice_signals_restore(&before);
 }
 
 void sluice_nats_taps_destroy(struct sluice_nats_tap *taps)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/boot.h"
 
+#include "port/signals.h"
 #include "run/boot_state.h"
 #include "run/heap.h"
 #include "run/log.h"
@@ -335,14 +336,7 @@ int sluice_worker_run(const struct sluice_settings *settings)
         return init_failed(&b, "files");
     }
     (void)signal(SIGPIPE, SIG_IGN);
-    sigset_t all;
-    sigfillset(&all);
-    sigdelset(&all, SIGSEGV);
-    sigdelset(&all, SIGBUS);
-    sigdelset(&all, SIGABRT);
-    sigdelset(&all, SIGFPE);
-    sigdelset(&all, SIGILL);
-    (void)pthread_sigmask(SIG_BLOCK, &all, NULL);
+    sluice_signals_block(NULL);
     int why = uv_loop_init(&b.loop);
     if (why != 0) {
         (void)sluice_err_set(&b.err, SLUICE_ERR_INTERNAL, "event loop: %s", uv_strerror(why));

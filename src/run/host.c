@@ -234,6 +234,7 @@ void host_run(struct worker_host *host, struct inflight *m, struct host_verdict 
                        m->msg.type == NULL ? "(none)" : m->msg.type, m->msg.subject);
     } else if ((rc = turn_key_check(m)) == SLUICE_OK) {
         host->running_step = "start";
+        host->running_thread = pthread_self();
         host->running_sequence = m->delivery->sequence;
         rc = handler(handle, &m->msg);
         host->running_sequence = 0;

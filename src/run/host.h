@@ -7,6 +7,7 @@
 #include "codec/prompt.h"
 #include "run/inflight.h"
 #include "run/loader.h"
+#include <pthread.h>
 
 #define HOST_OUTPUTS_MAX  16u
 #define HOST_PROMPTS_MAX  64u
@@ -66,6 +67,7 @@ struct worker_host {
     _Atomic uint64_t running_sequence; /* 0: no handler runs */
     _Atomic(const char *)
         running_step; /* the host function it called last; "start" before the first */
+    _Atomic pthread_t running_thread; /* of the handler that ran last */
 };
 
 /* Free prompts and scratch memory. */

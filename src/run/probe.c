@@ -2,6 +2,7 @@
 #include "run/probe.h"
 
 #include "core/engine.h"
+#include "port/signals.h"
 #include "run/metrics.h"
 #include "run/probe_clients.h"
 #include <arpa/inet.h>
@@ -11,7 +12,6 @@
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -523,17 +523,15 @@ static int daemon_start(struct sluice_probe *p, int fd)
     return p->daemon_fd >= 0;
 }
 
-/* Signals are the main thread's. */
 static int thread_start(struct sluice_probe *p)
 {
-    sigset_t all, before;
+    sigset_t before;
     if (pipe2(p->stop, O_CLOEXEC) != 0) {
         return 0;
     }
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sluice_signals_block(&before);
     int is_started = pthread_create(&p->thread, NULL, serve, p) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sluice_signals_restore(&before);
     if (!is_started) {
         (void)close(p->stop[0]);
         (void)close(p->stop[1]);

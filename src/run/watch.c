@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,16 +51,31 @@ static void say_where(const struct worker_host *host)
     say("\n");
 }
 
+/* What the system shows of it: our own threads and those of libraries that name theirs. */
+static void say_thread(void)
+{
+#if defined(__linux__)
+    char name[16] = "";
+    if (prctl(PR_GET_NAME, name) == 0 && name[0] != '\0') {
+        say(", on thread ");
+        say(name);
+    }
+#endif
+}
+
 static void on_crash(int number)
 {
     say("sluice: crash: signal ");
     say_number((uint64_t)number);
     const struct worker_host *host = watched;
-    if (host != NULL && host->running_sequence != 0) {
+    if (host != NULL && host->running_sequence != 0 &&
+        pthread_equal(host->running_thread, pthread_self())) {
         say(" in the handler;");
         say_where(host);
     } else {
-        say(" outside a handler\n");
+        say(" outside a handler");
+        say_thread();
+        say("\n");
     }
     (void)signal(number, SIG_DFL);
     (void)raise(number);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runtime's promises to a handler, and how a worker process ends."""
-import inspect, json, os, signal, socket, time
+import ctypes, inspect, json, os, signal, socket, time
 from stage import check, wait_for
 
 
@@ -205,6 +205,35 @@ def calls_beyond_those_of_the_loop_are_carried_by_threads(s):
     check(s.client().count("ENRICH_DEAD") == 0, "a drain counted as a failure")
 
 
+CRASHES = signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL
+
+
+def threads(pid):
+    """Of each thread: its id, and what /proc says of it."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/status") as lines:
+            yield int(thread), dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def a_crash_on_any_thread_is_told(s):
+    for unhappy in ("sluice-store", "sluice-llm", "one of cnats"):
+        w = s.start_worker(SLUICE_LLM_THREADS=1)
+        s.ready()
+        names = {}
+        for thread, status in threads(w.p.pid):
+            names[status["Name"]] = thread
+            blocked = int(status["SigBlk"], 16)
+            deaf = [number.name for number in CRASHES if blocked >> (number - 1) & 1]
+            check(not deaf, f"thread {thread} ({status['Name']}) blocks {deaf}")
+            check(blocked >> (signal.SIGHUP - 1) & 1, f"thread {thread} ({status['Name']}) may be given SIGHUP")
+        # Those of cnats have no name of their own: the one that was made last.
+        thread = names.get(unhappy, max(thread for thread, _ in threads(w.p.pid)))
+        check(ctypes.CDLL(None).tgkill(w.p.pid, thread, signal.SIGSEGV) == 0, f"no thread {unhappy} among {names}")
+        check(w.p.wait(30) == -signal.SIGSEGV, f"exit {w.p.returncode}, expected that of a crash")
+        check("sluice: crash: signal 11 outside a handler, on thread " in w.log_text(), f"no crash report: {w.log_text()[-500:]}")
+        check(unhappy not in names or f"on thread {unhappy}\n" in w.log_text(), f"another thread: {w.log_text()[-500:]}")
+
+
 def a_second_signal_ends_at_once(s):
     s.llm_http("/control", {"latency-ms": 60000})
     w = s.start_worker(SLUICE_SHUTDOWN_GRACE=3600)
@@ -304,7 +333,7 @@ for case in (a_lone_message_waits_for_an_llm_that_is_away, exit_in_a_handler_is_
              a_connection_lost_for_good_ends_with_exit_1,
              a_deleted_output_stream_is_told_before_the_publish_timeout, what_the_server_denies_is_told,
              an_output_subject_that_is_denied_is_told_by_the_probe, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
-             calls_beyond_those_of_the_loop_are_carried_by_threads,
+             calls_beyond_those_of_the_loop_are_carried_by_threads, a_crash_on_any_thread_is_told,
              a_handler_that_hangs_does_not_outlive_the_grace, the_watchdog_looks_during_a_shutdown,
              a_second_signal_ends_a_handler_that_hangs, a_handler_that_returns_after_the_grace_gives_back,
              a_worker_whose_end_hangs_is_ended, a_closed_standard_stream_harms_nobody, a_frozen_process_is_not_taken_for_a_stalled_loop):
