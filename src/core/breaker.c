@@ -210,6 +210,11 @@ uint32_t sluice_breaker_allowance(const struct sluice_breaker *b, int64_t now_ms
     return is_reset_due(b, now_ms) ? b->config.half_open_max : 0;
 }
 
+int sluice_breaker_is_answering(const struct sluice_breaker *b)
+{
+    return b->state == SLUICE_BREAKER_CLOSED && b->completed > 0 && b->consecutive_failures == 0;
+}
+
 int64_t sluice_breaker_trial_at_ms(const struct sluice_breaker *b)
 {
     if (b->state == SLUICE_BREAKER_CLOSED || (b->state == SLUICE_BREAKER_OPEN && b->is_held)) {

@@ -84,6 +84,8 @@ void sluice_breaker_finish(struct sluice_breaker *b, int64_t now_ms, struct slui
 /* How many calls would be admitted now: UINT32_MAX when closed, 0 when open and before its reset
  * time. Changes nothing. */
 uint32_t sluice_breaker_allowance(const struct sluice_breaker *b, int64_t now_ms);
+/* 1 when closed and the newest call that says something was answered. */
+int sluice_breaker_is_answering(const struct sluice_breaker *b);
 /* When the next trial is possible; INT64_MAX when closed or held open. */
 int64_t sluice_breaker_trial_at_ms(const struct sluice_breaker *b);
 void sluice_breaker_reset(struct sluice_breaker *b, int64_t now_ms);

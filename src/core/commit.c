@@ -111,14 +111,15 @@ static void store(struct sluice_engine *e, struct message *m)
     (void)fx_emit(e, SLUICE_FX_STORE, m);
 }
 
-/* CANCELLED: the connection was down, which is the server's trouble and no failure of the message.
- */
+/* CANCELLED: the connection was down, which is the server's trouble and no failure of the message,
+ * nor of the breaker. */
 static enum sluice_failure publish_failure(const struct message *m)
 {
     switch ((enum sluice_fate)m->worst_publish) {
     case SLUICE_FATE_PERMANENT:
         return SLUICE_FAILURE_REJECTED;
     case SLUICE_FATE_CANCELLED:
+    case SLUICE_FATE_UNREACHABLE:
         return SLUICE_FAILURE_DEPENDENCY;
     case SLUICE_FATE_NO_MEMORY:
         return SLUICE_FAILURE_NO_MEMORY;
@@ -178,6 +179,8 @@ static enum sluice_failure store_failure(enum sluice_fate fate)
         return SLUICE_FAILURE_REJECTED;
     case SLUICE_FATE_NO_MEMORY:
         return SLUICE_FAILURE_NO_MEMORY;
+    case SLUICE_FATE_UNREACHABLE:
+        return SLUICE_FAILURE_DEPENDENCY;
     default:
         return SLUICE_FAILURE_STORE;
     }
@@ -189,6 +192,7 @@ void commit_on_stored(struct sluice_engine *e, struct message *m, enum sluice_fa
         return;
     }
     m->is_store_out = 0;
+    fate = fate_of_message(e, SLUICE_DEP_STORE, fate);
     permit_finish(e, SLUICE_DEP_STORE, &m->store_permit, fate, m);
     m->is_stored = fate == SLUICE_FATE_OK;
     if (m->state == SLUICE_MSG_LOST) {
@@ -206,6 +210,13 @@ void commit_on_stored(struct sluice_engine *e, struct message *m, enum sluice_fa
     commit_advance(e, m);
 }
 
+/* Does it say something about the message? Such an output decides, not one that does not. */
+static int is_blamed(uint8_t fate)
+{
+    return fate != SLUICE_FATE_OK && fate != SLUICE_FATE_CANCELLED &&
+           fate != SLUICE_FATE_NO_MEMORY && fate != SLUICE_FATE_UNREACHABLE;
+}
+
 void commit_on_published(struct sluice_engine *e, struct message *m,
                          const struct sluice_ev_published *ev)
 {
@@ -214,17 +225,14 @@ void commit_on_published(struct sluice_engine *e, struct message *m,
         return;
     }
     m->outputs_sent &= ~bit;
-    permit_finish(e, SLUICE_DEP_PUBLISH, &m->output_permits[ev->output], (enum sluice_fate)ev->fate,
-                  m);
-    if (ev->fate == SLUICE_FATE_OK) {
+    enum sluice_fate fate = fate_of_message(e, SLUICE_DEP_PUBLISH, (enum sluice_fate)ev->fate);
+    permit_finish(e, SLUICE_DEP_PUBLISH, &m->output_permits[ev->output], fate, m);
+    if (fate == SLUICE_FATE_OK) {
         m->outputs_done |= bit;
     } else {
         m->outputs_bad |= bit;
-        int is_worse = m->worst_publish == SLUICE_FATE_OK ||
-                       m->worst_publish == SLUICE_FATE_CANCELLED ||
-                       m->worst_publish == SLUICE_FATE_NO_MEMORY;
-        if (is_worse || ev->fate == SLUICE_FATE_PERMANENT) {
-            m->worst_publish = ev->fate;
+        if (!is_blamed(m->worst_publish) || fate == SLUICE_FATE_PERMANENT) {
+            m->worst_publish = (uint8_t)fate;
         }
     }
     if (m->state == SLUICE_MSG_LOST) {

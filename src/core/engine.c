@@ -180,6 +180,8 @@ static enum sluice_failure failure_of(struct message *m, const struct sluice_ev_
         return SLUICE_FAILURE_RATE_LIMITED;
     case SLUICE_FATE_NO_MEMORY:
         return SLUICE_FAILURE_NO_MEMORY;
+    case SLUICE_FATE_UNREACHABLE:
+        return SLUICE_FAILURE_DEPENDENCY;
     default:
         return SLUICE_FAILURE_STEP;
     }

@@ -13,6 +13,23 @@
  *  - Exactly one completion follows each effect that asks for one (see the effect's line), also
  * after CANCEL. A completion for a ticket that has been released is legal and ignored.
  *  - Call step with EV_TICK when sluice_engine_deadline() has passed.
+ *
+ * Whose fault is a failure
+ *  - Counted failures end in the dead letters, so only what may be the message's own fault, or may
+ * have cost money, is counted. A dependency that is away says nothing about the message: however
+ * long that lasts and however few messages there are, none may end there for it.
+ *  - FATE_UNREACHABLE is therefore never counted, neither before the breaker opens nor as a trial
+ * of an open one: the request did not go out, so nothing in it can have been the cause.
+ *  - FATE_UNAVAILABLE (a gateway's 502, 503, 504 and their like) is not counted either, unless the
+ * newest call to that dependency before it was answered while the breaker was closed. What is
+ * behind a gateway may be away; or it is there for all the others, and it is this request that
+ * makes it crash or that it computes for too long, each time for money. Such a message must come
+ * to an end.
+ *  - A time-out and a connection that breaks behind the request keep counting, for the same two
+ * reasons. So does an error that the handler makes of an unreachable step.
+ *  - What is not counted fails as DEPENDENCY: it waits as usual, growing with the deliveries, and
+ * at least for the next trial. It is not written down: a later delivery, after a kill too, finds
+ * the same count.
  */
 #ifndef SLUICE_CORE_ENGINE_H
 #define SLUICE_CORE_ENGINE_H
@@ -85,10 +102,11 @@ enum sluice_outcome {
     X(RATE_LIMITED, "rate_limited", 1)                                                             \
     X(TIMEOUT, "timeout", 1) /* the attempt's own deadline */                                      \
     X(NO_MEMORY, "no_memory", 0)                                                                   \
-    X(DEPENDENCY, "dependency_down", 0) /* waited for a breaker until the deadline */              \
-    X(JOURNAL, "journal", 0)            /* a mark could not be written */                          \
-    X(DRAIN, "drain", 0)                /* shutting down */                                        \
-    X(BURY, "dead_letter", 0)           /* the dead letter found no place */                       \
+    X(DEPENDENCY, "dependency_down",                                                               \
+      0) /* away: waited for a breaker until the deadline, or a call did not reach it */           \
+    X(JOURNAL, "journal", 0)  /* a mark could not be written */                                    \
+    X(DRAIN, "drain", 0)      /* shutting down */                                                  \
+    X(BURY, "dead_letter", 0) /* the dead letter found no place */                                 \
     X(KILLER, "killed_the_process", 0)
 
 enum sluice_failure {
@@ -127,7 +145,11 @@ enum {
 /* How a call ended, as an adapter classifies it. */
 #define SLUICE_FATES(X)                                                                            \
     X(OK, "ok")                                                                                    \
-    X(RETRY, "retry")           /* transient; counts against the dependency's breaker */           \
+    X(RETRY, "retry") /* transient; counts against the dependency's breaker */                     \
+    X(UNREACHABLE,                                                                                 \
+      "unreachable") /* did not go out: no connection, no name; counts against the breaker */      \
+    X(UNAVAILABLE,                                                                                 \
+      "unavailable")            /* told that the other side is away; counts against the breaker */ \
     X(BAD_ANSWER, "bad_answer") /* the server works, its answer is not what was asked for */       \
     X(PERMANENT,                                                                                   \
       "permanent")        /* will never work for this request: too large, refused as malformed */  \
@@ -171,7 +193,8 @@ struct sluice_step_status {
     uint8_t state;       /* enum sluice_step_state */
     uint8_t dependency;
     uint8_t is_paid;
-    uint8_t fate; /* enum sluice_fate, of a step that ended */
+    uint8_t fate; /* enum sluice_fate, of a step that ended; UNAVAILABLE has become UNREACHABLE or
+                     RETRY */
 };
 
 /* Message's small record in the journal: failures, marks, partial outputs. All zero when there is

@@ -178,6 +178,10 @@ void steps_forget(struct sluice_engine *e, struct message *m);
 void steps_restart(struct sluice_engine *e,
                    struct message *m); /* LOAD, once nothing of the lost race is under way */
 uint32_t steps_paid_running(const struct message *m);
+/* What a call's end means for the message that made it; to be asked before its permit is finished.
+ */
+enum sluice_fate fate_of_message(const struct sluice_engine *e, uint32_t dependency,
+                                 enum sluice_fate fate);
 int permit_acquire(struct sluice_engine *e, uint32_t dependency, struct sluice_permit *permit);
 void permit_finish(struct sluice_engine *e, uint32_t dependency, struct sluice_permit *permit,
                    enum sluice_fate fate, const struct message *m);

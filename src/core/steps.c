@@ -37,6 +37,17 @@ int permit_acquire(struct sluice_engine *e, uint32_t dependency, struct sluice_p
     return is_admitted;
 }
 
+enum sluice_fate fate_of_message(const struct sluice_engine *e, uint32_t dependency,
+                                 enum sluice_fate fate)
+{
+    if (fate != SLUICE_FATE_UNAVAILABLE) {
+        return fate;
+    }
+    int is_there = dependency == SLUICE_DEP_NONE ||
+                   sluice_breaker_is_answering(&e->dependencies[dependency].breaker);
+    return is_there ? SLUICE_FATE_RETRY : SLUICE_FATE_UNREACHABLE;
+}
+
 void permit_finish(struct sluice_engine *e, uint32_t dependency, struct sluice_permit *permit,
                    enum sluice_fate fate, const struct message *m)
 {
@@ -45,6 +56,8 @@ void permit_finish(struct sluice_engine *e, uint32_t dependency, struct sluice_p
     static const enum sluice_call_result results[] = {
         [SLUICE_FATE_OK] = SLUICE_CALL_OK,
         [SLUICE_FATE_RETRY] = SLUICE_CALL_FAILED,
+        [SLUICE_FATE_UNREACHABLE] = SLUICE_CALL_FAILED,
+        [SLUICE_FATE_UNAVAILABLE] = SLUICE_CALL_FAILED,
         [SLUICE_FATE_BAD_ANSWER] = SLUICE_CALL_OK,
         [SLUICE_FATE_PERMANENT] = SLUICE_CALL_OK,
         [SLUICE_FATE_UNKNOWN] = SLUICE_CALL_TIMED_OUT,
@@ -331,15 +344,16 @@ static void call_done(struct sluice_engine *e, struct message *m, uint32_t i,
                       const struct sluice_ev_step *ev)
 {
     struct sluice_step_status *status = &m->statuses[i];
-    permit_finish(e, status->dependency, &m->steps[i].permit, (enum sluice_fate)ev->fate, m);
+    enum sluice_fate fate = fate_of_message(e, status->dependency, (enum sluice_fate)ev->fate);
+    permit_finish(e, status->dependency, &m->steps[i].permit, fate, m);
     m->running--;
-    if (ev->fate == SLUICE_FATE_RATE_LIMITED && status->dependency != SLUICE_DEP_NONE &&
+    if (fate == SLUICE_FATE_RATE_LIMITED && status->dependency != SLUICE_DEP_NONE &&
         rate_limited(e, m, i, ev->retry_after_ms)) {
         return;
     }
-    status->fate = ev->fate;
-    status->state = ev->fate == SLUICE_FATE_OK ? SLUICE_STEP_OK : SLUICE_STEP_FAILED;
-    if (ev->fate == SLUICE_FATE_OK && status->is_paid && e->config.journal != 0) {
+    status->fate = (uint8_t)fate;
+    status->state = fate == SLUICE_FATE_OK ? SLUICE_STEP_OK : SLUICE_STEP_FAILED;
+    if (fate == SLUICE_FATE_OK && status->is_paid && e->config.journal != 0) {
         keep(e, m, i);
     }
 }

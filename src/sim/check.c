@@ -138,6 +138,11 @@ static void see_verdict(struct sim_world *w, const struct sim_process *p, struct
     }
     a->steps_count = (uint8_t)(steps_count < a->steps_count ? steps_count : a->steps_count);
     a->run_owed = 0;
+    a->blames = 0;
+    if (v->kind == SLUICE_VERDICT_FAILED && v->failed_step >= 0 &&
+        v->failed_step < (int)a->steps_count) {
+        a->blames = a->steps[v->failed_step].blame;
+    }
     a->has_verdict = 1;
     a->verdict_kind = v->kind;
     a->decided_ms = v->kind == SLUICE_VERDICT_SUSPENDED ? 0 : ev->mono_ms;
@@ -214,6 +219,15 @@ static void see_kept(const struct sim_world *w, const struct sim_watch *watch,
     s->is_keep_owed = 0;
 }
 
+static void see_committed(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                          uint8_t dependency, uint32_t period, uint8_t fate)
+{
+    enum sim_blame blame = sim_judge_called(w, watch, a, dependency, period, fate);
+    if (fate != SLUICE_FATE_OK) {
+        a->blames |= (uint8_t)blame;
+    }
+}
+
 static void see_attempt(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
                         struct sim_attempt *a, const struct sluice_event *ev)
 {
@@ -237,15 +251,15 @@ static void see_attempt(struct sim_world *w, struct sim_watch *watch, const stru
     case SLUICE_EV_STORED:
         a->store_owed = 0;
         a->was_stored = ev->fate == SLUICE_FATE_OK;
-        sim_judge_called(w, watch, a, SLUICE_DEP_STORE, a->store_period, ev->fate);
+        see_committed(w, watch, a, SLUICE_DEP_STORE, a->store_period, ev->fate);
         break;
     case SLUICE_EV_PUBLISHED:
         a->publish_owed &= ~(1u << ev->published.output);
         if (ev->published.fate == SLUICE_FATE_OK) {
             a->published |= 1u << ev->published.output;
         }
-        sim_judge_called(w, watch, a, SLUICE_DEP_PUBLISH, a->publish_period[ev->published.output],
-                         ev->published.fate);
+        see_committed(w, watch, a, SLUICE_DEP_PUBLISH, a->publish_period[ev->published.output],
+                      ev->published.fate);
         break;
     case SLUICE_EV_BURIED:
         a->bury_owed = 0;
@@ -371,7 +385,6 @@ static void judge_rebind(struct sim_world *w, struct sim_watch *watch,
     a->verdict_verb = a->answered_verbs = 0;
     a->was_short = a->misses_paid = 0;
     a->slack = a->slack || a->has_recorded; /* it may fail once more, under the new delivery */
-    a->failed_fate = 0;
     a->decided_ms = 0;
 }
 

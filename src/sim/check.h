@@ -41,6 +41,9 @@ enum sim_rule {
 const char *sim_rule_name(enum sim_rule rule);
 const char *sim_rule_about(enum sim_rule rule);
 
+/* Does a failure speak against the message that met it? Bits: of several, any may. */
+enum sim_blame { SIM_BLAME_NONE = 1, SIM_BLAME_SURE = 2, SIM_BLAME_UNCLEAR = 4 };
+
 enum sim_seen_step { SIM_SEEN_ASKED, SIM_SEEN_RUNNING, SIM_SEEN_ENDED };
 
 /* A step of an attempt, as seen from outside. */
@@ -51,6 +54,7 @@ struct sim_seen {
     uint8_t was_started; /* its answer came from a call, not from the journal */
     uint8_t was_cancelled;
     uint8_t was_missed; /* its journaled answer could not be used */
+    uint8_t blame;      /* enum sim_blame, of its newest end */
     uint8_t is_keep_owed, was_kept;
     uint32_t period; /* of the breaker, when it was started */
     int64_t keep_ms;
@@ -74,7 +78,7 @@ struct sim_attempt {
     uint8_t nak_known;      /* the journal's count was known when the NAK was sent … */
     uint32_t nak_base;      /* … and was this */
     uint8_t was_short;      /* the lease came so near its end that a careful engine gave it up */
-    uint8_t failed_fate;    /* of the newest step that failed, 0 if none */
+    uint8_t blames;         /* enum sim_blame of what this run or commit failed by, 0 if nothing */
     uint8_t documents_count, outputs_count, steps_count;
     uint32_t publish_owed, published; /* bit sets */
     uint32_t settle;                  /* newest number */
@@ -114,6 +118,7 @@ struct sim_watched_breaker {
     uint32_t completed; /* since it was closed */
     uint32_t sources_count;
     uint32_t sources[SLUICE_BREAKER_SOURCES_MAX]; /* messages that failed, in this row */
+    uint8_t is_answering; /* closed, and the newest call was answered; 2: perhaps */
     int64_t limited_until_ms;
 };
 
@@ -209,12 +214,13 @@ void sim_judge_journal(struct sim_world *w, struct sim_watch *watch, struct sim_
                        const struct sluice_event *ev, const struct sluice_effect *fx);
 void sim_judge_call_ended(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                           const struct sluice_event *ev);
-/* A call to a dependency starts: the breaker's period; and it ends. */
+/* A call to a dependency starts: the breaker's period; and it ends: whom to blame. */
 uint32_t sim_judge_may_call(struct sim_world *w, struct sim_watch *watch,
                             const struct sim_attempt *a, uint8_t dependency,
                             const struct sluice_event *ev);
-void sim_judge_called(struct sim_world *w, struct sim_watch *watch, const struct sim_attempt *a,
-                      uint8_t dependency, uint32_t period, uint8_t fate);
+enum sim_blame sim_judge_called(struct sim_world *w, struct sim_watch *watch,
+                                const struct sim_attempt *a, uint8_t dependency, uint32_t period,
+                                uint8_t fate);
 /* Pulls and bounds (check_bounds.c). */
 void sim_judge_pull(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
                     const struct sluice_fx_pull *fx);

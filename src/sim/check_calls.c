@@ -41,6 +41,7 @@ void sim_judge_breaker(struct sim_world *w, const struct sim_process *p, uint32_
     b->changed_ms = w->now_ms;
     b->period++;
     b->running = b->failures = b->completed = b->sources_count = 0;
+    b->is_answering = 0;
 }
 
 static int must_be_open(const struct sim_watched_breaker *b,
@@ -73,36 +74,66 @@ uint32_t sim_judge_may_call(struct sim_world *w, struct sim_watch *watch,
     return b->period;
 }
 
-void sim_judge_called(struct sim_world *w, struct sim_watch *watch, const struct sim_attempt *a,
-                      uint8_t dependency, uint32_t period, uint8_t fate)
+/* A table of the judges' own. What did not go out cannot be the message's fault; what is said to be
+ * away is, when it was there for the call before. */
+static enum sim_blame blame_of(const struct sim_watched_breaker *b, uint8_t fate)
 {
-    if (dependency >= SLUICE_DEPENDENCIES_MAX) {
-        return;
+    switch ((enum sluice_fate)fate) {
+    case SLUICE_FATE_UNREACHABLE:
+        return SIM_BLAME_NONE;
+    case SLUICE_FATE_UNAVAILABLE:
+        return b->is_answering == 0   ? SIM_BLAME_NONE
+               : b->is_answering == 1 ? SIM_BLAME_SURE
+                                      : SIM_BLAME_UNCLEAR;
+    case SLUICE_FATE_RETRY:
+    case SLUICE_FATE_UNKNOWN:
+    case SLUICE_FATE_BAD_ANSWER:
+        return SIM_BLAME_SURE;
+    default:
+        return SIM_BLAME_UNCLEAR; /* has a reason of its own */
     }
-    struct sim_watched_breaker *b = &watch->breakers[dependency];
-    (void)w;
-    if (b->period != period) {
-        return; /* of an older period: counts nowhere */
-    }
+}
+
+static void breaker_called(struct sim_watched_breaker *b, uint32_t sequence, uint8_t fate)
+{
     b->running -= b->running > 0;
     if (fate == SLUICE_FATE_CANCELLED || fate == SLUICE_FATE_RATE_LIMITED ||
         fate == SLUICE_FATE_NO_MEMORY) {
         return; /* says nothing about the health of the other side */
     }
     b->completed++;
-    if (fate != SLUICE_FATE_RETRY && fate != SLUICE_FATE_UNKNOWN) {
+    if (fate != SLUICE_FATE_RETRY && fate != SLUICE_FATE_UNKNOWN &&
+        fate != SLUICE_FATE_UNREACHABLE && fate != SLUICE_FATE_UNAVAILABLE) {
         b->failures = b->sources_count = 0;
+        b->is_answering = b->state == SLUICE_BREAKER_CLOSED;
         return;
     }
+    b->is_answering = 0;
     b->failures++;
     for (uint32_t i = 0; i < b->sources_count; i++) {
-        if (b->sources[i] == a->sequence) {
+        if (b->sources[i] == sequence) {
             return;
         }
     }
     if (b->sources_count < SLUICE_BREAKER_SOURCES_MAX) {
-        b->sources[b->sources_count++] = a->sequence;
+        b->sources[b->sources_count++] = sequence;
     }
+}
+
+enum sim_blame sim_judge_called(struct sim_world *w, struct sim_watch *watch,
+                                const struct sim_attempt *a, uint8_t dependency, uint32_t period,
+                                uint8_t fate)
+{
+    (void)w;
+    if (dependency >= SLUICE_DEPENDENCIES_MAX) {
+        return SIM_BLAME_UNCLEAR;
+    }
+    struct sim_watched_breaker *b = &watch->breakers[dependency];
+    enum sim_blame blame = blame_of(b, fate);
+    if (b->period == period) { /* of an older period: counts nowhere */
+        breaker_called(b, a->sequence, fate);
+    }
+    return blame;
 }
 
 /* ---- Paid for already? */
@@ -226,7 +257,7 @@ void sim_judge_call(struct sim_world *w, struct sim_watch *watch, const struct s
     } else {
         a->decided_ms = a->decided_ms == 0 ? ev->mono_ms : a->decided_ms;
         if (s->was_started && !s->was_cancelled) { /* a trial leaves its place at once */
-            sim_judge_called(w, watch, a, s->dependency, s->period, SLUICE_FATE_CANCELLED);
+            (void)sim_judge_called(w, watch, a, s->dependency, s->period, SLUICE_FATE_CANCELLED);
         }
         s->was_cancelled = 1;
     }
@@ -245,17 +276,16 @@ void sim_judge_call_ended(struct sim_world *w, struct sim_watch *watch, struct s
     s->state = may_start ? SIM_SEEN_ASKED : SIM_SEEN_ENDED;
     s->was_missed |= e->fate == SLUICE_FATE_MISS;
     s->fate = e->fate;
-    if (e->fate != SLUICE_FATE_OK) {
-        a->failed_fate = e->fate;
-    }
+    s->blame = SIM_BLAME_UNCLEAR;
     if (!s->was_started) {
         return;
     }
     if (!s->was_cancelled) {
-        sim_judge_called(w, watch, a, s->dependency, s->period, e->fate);
+        s->blame = (uint8_t)sim_judge_called(w, watch, a, s->dependency, s->period, e->fate);
     } else if (s->dependency < SLUICE_DEPENDENCIES_MAX && e->fate == SLUICE_FATE_OK) {
         /* It works: an engine may count that. */
         watch->breakers[s->dependency].failures = watch->breakers[s->dependency].sources_count = 0;
+        watch->breakers[s->dependency].is_answering = 2;
     }
     s->was_cancelled = 0;
     if (e->fate == SLUICE_FATE_RATE_LIMITED) {

@@ -23,16 +23,6 @@ static int counts(uint8_t failure)
     return (int)((COUNTING >> failure) & 1u);
 }
 
-/* How many failures a NAK for `failure` has to name, given what was known when it was sent. */
-static uint32_t expected_failures(const struct sim_world *w, const struct sim_attempt *a,
-                                  uint8_t failure)
-{
-    if (!w->plan.engine.journal) {
-        return a->deliveries;
-    }
-    return a->nak_base + (counts(failure) ? 1u : 0u);
-}
-
 /* min(base × 2^(n−1), max) */
 static int64_t full_delay_ms(const struct sluice_engine_config *c, uint32_t failures)
 {
@@ -41,6 +31,43 @@ static int64_t full_delay_ms(const struct sluice_engine_config *c, uint32_t fail
         delay *= 2;
     }
     return delay < c->nak_delay_max_ms ? delay : c->nak_delay_max_ms;
+}
+
+/* A failure of a dependency is held against the message exactly when it says something about it. */
+static void judge_blame(struct sim_world *w, const struct sim_attempt *a, uint8_t failure)
+{
+    int is_held = failure == SLUICE_FAILURE_STEP || failure == SLUICE_FAILURE_STORE ||
+                  failure == SLUICE_FAILURE_PUBLISH;
+    if (is_held && a->blames == SIM_BLAME_NONE) {
+        sim_judge_fail(w, SIM_RULE_RETRY,
+                       "message %u is blamed (%s) for a dependency that was away", a->sequence,
+                       sluice_failure_name((enum sluice_failure)failure));
+    } else if (failure == SLUICE_FAILURE_DEPENDENCY && (a->blames & SIM_BLAME_SURE) != 0) {
+        sim_judge_fail(w, SIM_RULE_RETRY,
+                       "message %u is not blamed for a failure that may be its own", a->sequence);
+    }
+}
+
+/* What is not counted must not come back ever faster than what is. */
+static void judge_uncounted_delay(struct sim_world *w, const struct sim_attempt *a)
+{
+    int64_t least = full_delay_ms(&w->plan.engine, a->deliveries) / 2;
+    if (!a->was_rebound && a->nak_delay_ms < least) {
+        sim_judge_fail(w, SIM_RULE_RETRY,
+                       "NAK of message %u, delivery %u, which nobody is blamed for, waits %lld ms, "
+                       "not %lld",
+                       a->sequence, a->deliveries, (long long)a->nak_delay_ms, (long long)least);
+    }
+}
+
+/* How many failures a NAK for `failure` has to name, given what was known when it was sent. */
+static uint32_t expected_failures(const struct sim_world *w, const struct sim_attempt *a,
+                                  uint8_t failure)
+{
+    if (!w->plan.engine.journal) {
+        return a->deliveries;
+    }
+    return a->nak_base + (counts(failure) ? 1u : 0u);
 }
 
 static void judge_delay(struct sim_world *w, const struct sim_attempt *a, uint32_t failures,
@@ -123,7 +150,11 @@ void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_atte
                        (long long)a->nak_delay_ms);
         return;
     }
+    judge_blame(w, a, fx->failure);
     if (!counts(fx->failure)) {
+        if (fx->failure == SLUICE_FAILURE_DEPENDENCY) {
+            judge_uncounted_delay(w, a);
+        }
         return;
     }
     judge_record(w, watch, a, fx);
@@ -183,6 +214,7 @@ void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_att
     if (fx->failure == SLUICE_FAILURE_REJECTED && c->bury_rejected) {
         return;
     }
+    judge_blame(w, a, fx->failure);
     uint32_t least = c->journal ? a->base_failures : a->deliveries;
     int is_known = !c->journal || a->was_loaded || !a->needs_load;
     int is_enough = c->max_deliver > 0 && fx->failures >= c->max_deliver;

@@ -23,7 +23,8 @@ struct request {
 
 struct lot {
     enum sim_lot lot;
-    int64_t answered_ms; /* from now */
+    enum sluice_fate failed_as; /* FAIL */
+    int64_t answered_ms;        /* from now */
 };
 
 /* The lot that the plan says for this request; -1: it says none. After a kill the request may be
@@ -43,24 +44,38 @@ static int said_lot(struct sim_world *w, enum sim_target target)
     return sim_target_knows(target, lot) ? lot : SIM_LOT_OK;
 }
 
+/* What the caller is told of a request that failed at once. */
+static enum sluice_fate failed_as(const struct sim_world *w, enum sim_target target, uint64_t draw)
+{
+    if (target > SIM_TARGET_PUBLISH) {
+        return SLUICE_FATE_RETRY; /* a dead letter or the journal: not OK is all that counts */
+    }
+    uint32_t where = (uint32_t)(draw >> 16 & 0xffff) * 1000u >> 16;
+    uint32_t how = (uint32_t)(draw >> 32 & 0xffff) * 1000u >> 16;
+    return where < w->plan.unreachable ? SLUICE_FATE_UNREACHABLE
+           : how < w->plan.unavailable ? SLUICE_FATE_UNAVAILABLE
+                                       : SLUICE_FATE_RETRY;
+}
+
 static struct lot draw_lot(struct sim_world *w, enum sim_target target)
 {
     const struct sim_rates *rates = &w->plan.rates[target];
     uint64_t draw = sluice_prng_next(&w->rng);
+    enum sluice_fate failed = failed_as(w, target, draw);
     int64_t fast = (int64_t)(((draw >> 48) * (uint64_t)(rates->fast_ms + 1)) >> 16);
     if (w->is_calm || w->plan.profile == SIM_PROFILE_CALM) {
         int64_t most = w->plan.engine.handler_timeout_ms / 32; /* all of a script's steps fit */
-        return (struct lot){SIM_LOT_OK, fast < most ? fast : most};
+        return (struct lot){SIM_LOT_OK, failed, fast < most ? fast : most};
     }
     int is_nats = target >= SIM_TARGET_PUBLISH;
     if (w->outage_until_ms[target] > w->now_ms || (is_nats && !w->js.is_up)) {
-        return w->outage_hangs[target] ? (struct lot){SIM_LOT_NEVER, rates->timeout_ms}
-                                       : (struct lot){SIM_LOT_FAIL, fast};
+        return w->outage_hangs[target] ? (struct lot){SIM_LOT_NEVER, failed, rates->timeout_ms}
+                                       : (struct lot){SIM_LOT_FAIL, failed, fast};
     }
     uint32_t low = (uint32_t)(draw & 0xffff);
     int lot = said_lot(w, target);
     if (lot == SIM_LOT_OK || (lot < 0 && low >= rates->sum)) {
-        return (struct lot){SIM_LOT_OK, fast};
+        return (struct lot){SIM_LOT_OK, failed, fast};
     }
     if (lot < 0) {
         lot = SIM_LOT_SLOW;
@@ -74,18 +89,18 @@ static struct lot draw_lot(struct sim_world *w, enum sim_target target)
     } else if (lot == SIM_LOT_ANSWER_LOST || lot == SIM_LOT_LATE || lot == SIM_LOT_NEVER) {
         answered = rates->timeout_ms;
     }
-    return (struct lot){(enum sim_lot)lot, answered};
+    return (struct lot){(enum sim_lot)lot, failed, answered};
 }
 
-static enum sluice_fate fate_of(struct sim_world *w, enum sim_lot lot)
+static enum sluice_fate fate_of(struct sim_world *w, const struct lot *lot)
 {
-    switch (lot) {
+    switch (lot->lot) {
     case SIM_LOT_OK:
     case SIM_LOT_SLOW:
     case SIM_LOT_TWICE:
         return SLUICE_FATE_OK;
     case SIM_LOT_FAIL:
-        return SLUICE_FATE_RETRY;
+        return lot->failed_as;
     case SIM_LOT_NEVER:
         return sim_chance(&w->rng, 500) ? SLUICE_FATE_RETRY : SLUICE_FATE_UNKNOWN;
     case SIM_LOT_LIMITED:
@@ -135,7 +150,8 @@ static uint32_t touch_world(struct sim_world *w, struct request *q, const struct
         write_later(w, &q->write, lot->answered_ms + sim_between(&w->rng, 1, lot->answered_ms));
         return 0;
     case SIM_LOT_FAIL:
-        if (q->target == SIM_TARGET_STORE && q->write.count > 1) { /* some documents only */
+        if (q->target == SIM_TARGET_STORE && q->write.count > 1 &&
+            lot->failed_as == SLUICE_FATE_RETRY) { /* some documents only */
             q->write.count = (uint8_t)sim_below(&w->rng, q->write.count);
             break;
         }
@@ -165,7 +181,7 @@ static void starve(struct sim_world *w, struct sim_process *p, struct request *q
     if (sim_chance(&w->rng, 500)) {
         uint32_t kept;
         uint64_t value;
-        (void)touch_world(w, q, &(struct lot){SIM_LOT_ANSWER_LOST, 0}, &kept, &value);
+        (void)touch_world(w, q, &(struct lot){.lot = SIM_LOT_ANSWER_LOST}, &kept, &value);
     }
     sim_world_push(w, w->now_ms, SIM_K_ANSWER, item);
 }
@@ -179,7 +195,7 @@ static void request(struct sim_world *w, struct sim_process *p, struct request *
     struct lot lot = draw_lot(w, q->target);
     struct sim_item item = {.worker = p->index, .life = p->life, .ticket = q->ticket};
     item.a = answer_a(q->target, q->index, q->serial);
-    enum sluice_fate fate = fate_of(w, lot.lot);
+    enum sluice_fate fate = fate_of(w, &lot);
     if (q->target == SIM_TARGET_RECORD && fate != SLUICE_FATE_OK) {
         sim_judge_record_in_doubt(w, q->write.key);
     }

@@ -241,6 +241,8 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, enum sim_profile profil
     plan->hears_after_stop = (uint8_t)sim_below(&r, 2);
     plan->misses_disconnects = (uint8_t)sim_below(&r, 2);
     plan->is_server_recent = (uint8_t)sim_below(&r, 2);
+    plan->unreachable = (uint32_t)SIM_PICK(&r, 0, 0, 300, 1000);
+    plan->unavailable = (uint32_t)SIM_PICK(&r, 0, 0, 300, 1000);
 }
 
 const char *sim_profile_name(enum sim_profile profile)

@@ -145,8 +145,10 @@ struct sim_plan {
     /* requests */
     struct sim_rates rates[SIM_TARGET_COUNT];
     uint32_t outage_hang_per_mille; /* requests in an outage that hang instead of failing at once */
-    int64_t retry_after_ms;         /* longest */
-    uint32_t bad_answers;           /* journaled answers that cannot be used, per mille */
+    /* per mille of those that fail at once: did not go out; told that the other side is away */
+    uint32_t unreachable, unavailable;
+    int64_t retry_after_ms; /* longest */
+    uint32_t bad_answers;   /* journaled answers that cannot be used, per mille */
     /* handlers, per mille of the messages */
     uint32_t fails_always, fails_sometimes, rejects, poison, skips, wavers, refused_step, replays;
     /* processes */

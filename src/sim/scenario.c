@@ -51,6 +51,8 @@ static const struct field fields[] = {
     FIELD(engine.journal, 0, 1),
     FIELD(engine.dependencies_count, SLUICE_DEP_SERVICES, SLUICE_DEPENDENCIES_MAX),
     FIELD(outage_hang_per_mille, 0, 1000),
+    FIELD(unreachable, 0, 1000),
+    FIELD(unavailable, 0, 1000),
     FIELD(retry_after_ms, 0, TIME_MAX),
     FIELD(bad_answers, 0, 1000),
     FIELD(fails_always, 0, 1000),

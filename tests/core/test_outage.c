@@ -5,9 +5,10 @@
 
 #include <string.h>
 
-enum { SEEDS = 200, MESSAGES_MAX = 4, EFFECTS_MAX = 32 };
+enum { SEEDS = 200, MESSAGES_MAX = 5, EFFECTS_MAX = 32 };
 
 #define MINUTE_MS INT64_C(60000)
+#define HOUR_MS   (60 * MINUTE_MS)
 #define NEVER     INT64_MAX
 
 struct pupil {
@@ -18,9 +19,11 @@ struct pupil {
     int has_record, has_asked, has_failed, is_over;
 };
 
-/* A world in which an LLM refuses every call until it is back. */
+/* A world in which each call of an LLM ends with `fate` until it is back. */
 struct outage {
     struct fixture f;
+    enum sluice_fate fate;
+    uint32_t max_deliver;
     struct pupil pupils[MESSAGES_MAX];
     int64_t back_ms, buried_ms; /* NEVER: not yet */
     int done;
@@ -76,8 +79,8 @@ static void on_effect(struct outage *o, const struct sluice_effect *fx)
         struct pupil *p = pupil_of(o, fx->ticket);
         p->calls++;
         p->has_failed = f->now_ms < o->back_ms;
-        (void)fixture_step_ended(f, fx->ticket, fx->step,
-                                 p->has_failed ? SLUICE_FATE_RETRY : SLUICE_FATE_OK, 0);
+        (void)fixture_step_ended(f, fx->ticket, fx->step, p->has_failed ? o->fate : SLUICE_FATE_OK,
+                                 0);
         break;
     }
     case SLUICE_FX_KEEP:
@@ -154,7 +157,8 @@ static int64_t live_through(struct outage *o, uint64_t seed, profile *breaker, i
                             int64_t outage_ms, int64_t limit_ms)
 {
     struct sluice_engine_config c = default_config(seed, breaker);
-    *o = (struct outage){.buried_ms = NEVER};
+    c.max_deliver = o->max_deliver;
+    *o = (struct outage){.buried_ms = NEVER, .fate = o->fate, .max_deliver = o->max_deliver};
     fixture_open(&o->f, &c);
     (void)fixture_connect(&o->f);
     int64_t begin = o->f.now_ms;
@@ -182,8 +186,8 @@ static int64_t live_through(struct outage *o, uint64_t seed, profile *breaker, i
 
 static void outages(profile *breaker, int64_t outage_ms)
 {
-    static struct outage o;
-    for (int messages = 1; messages <= MESSAGES_MAX; messages++) {
+    static struct outage o = {.fate = SLUICE_FATE_RETRY, .max_deliver = 20};
+    for (int messages = 1; messages < MESSAGES_MAX; messages++) {
         for (uint64_t seed = 0; seed < SEEDS; seed++) {
             (void)live_through(&o, seed, breaker, messages, outage_ms, 60 * MINUTE_MS);
             if (o.buried_ms != NEVER || o.done != messages) {
@@ -206,11 +210,165 @@ static void nothing_is_given_up_in_nine_minutes_with_the_breaker_of_publishing(v
     outages(sluice_breaker_publish, 9 * MINUTE_MS);
 }
 
+/* All of them, however few they are and however few attempts they have. */
+static void away_for_hours(enum sluice_fate fate)
+{
+    static struct outage o;
+    o.fate = fate;
+    for (o.max_deliver = 1; o.max_deliver <= 20; o.max_deliver += 19) {
+        for (int messages = 1; messages <= MESSAGES_MAX; messages++) {
+            for (uint64_t seed = 0; seed < SEEDS / 10; seed++) {
+                int64_t took = live_through(&o, seed, sluice_breaker_service, messages, 6 * HOUR_MS,
+                                            12 * HOUR_MS);
+                if (o.buried_ms != NEVER || o.done != messages) {
+                    fail_msg("seed %d: %d of %d messages done", (int)seed, o.done, messages);
+                }
+                assert_true(took < 6 * HOUR_MS + 10 * MINUTE_MS);
+                for (int i = 0; i < messages;
+                     i++) { /* three trials in a minute, and a few before */
+                    assert_int_equal(o.pupils[i].record.failures, 0);
+                    assert_true(o.pupils[i].calls < 6 * 60 * 3 + 20);
+                }
+            }
+        }
+    }
+}
+
+static void nothing_is_given_up_in_six_hours_in_which_nobody_is_reached(void **state)
+{
+    (void)state;
+    away_for_hours(SLUICE_FATE_UNREACHABLE);
+}
+
+static void nothing_is_given_up_in_six_hours_of_a_gateway_with_nobody_behind(void **state)
+{
+    (void)state;
+    away_for_hours(SLUICE_FATE_UNAVAILABLE);
+}
+
+/* A message alone at work from its delivery on: the steps end with `fate`, the handler passes that
+ * on. Returns what the engine then did. */
+static const char *attempt(struct fixture *f, uint64_t sequence, uint32_t deliveries,
+                           const struct sluice_record *record, enum sluice_fate fate)
+{
+    (void)fixture_deliver(f, sequence, deliveries);
+    if (deliveries > 1) {
+        (void)fixture_loaded(f, f->ticket, record, NULL, 0);
+    }
+    if (strstr(f->printed, "marked=1") != NULL) {
+        (void)fixture_answer(f, f->ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK);
+    }
+    (void)fixture_suspend(f, f->ticket, sequence, 0);
+    if (fate == SLUICE_FATE_OK) {
+        (void)fixture_step_ended(f, f->ticket, 0, fate, 0);
+        (void)fixture_answer(f, f->ticket, SLUICE_EV_KEPT, SLUICE_FATE_OK);
+        (void)fixture_done(f, f->ticket, 0, 0);
+        return fixture_settled(f, f->ticket, SLUICE_VERB_ACK);
+    }
+    (void)fixture_step_ended(f, f->ticket, 0, fate, 0);
+    return fixture_failed(f, f->ticket, SLUICE_FAILURE_STEP, 0);
+}
+
+/* Its own request makes what is behind the gateway crash, and nobody else's does. */
+static void a_message_that_a_gateway_fails_among_others_that_work_is_given_up(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = default_config(1, sluice_breaker_service);
+    c.max_deliver = 3;
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    assert_string_equal(attempt(&f, 1, 1, NULL, SLUICE_FATE_UNAVAILABLE), "nak");
+    (void)fixture_tick(&f, 2000); /* nobody answers the NAK */
+    for (uint32_t failures = 1; failures <= 3; failures++) {
+        (void)attempt(&f, 100 + failures, 1, NULL, SLUICE_FATE_OK);
+        struct sluice_record record = {.failures = failures - 1};
+        const char *what = attempt(&f, 1, failures + 1, &record, SLUICE_FATE_UNAVAILABLE);
+        if (failures == 3) {
+            assert_string_equal(what, "bury step");
+            break;
+        }
+        assert_int_equal(f.record.failures, failures);
+        (void)fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK);
+        (void)fixture_tick(&f, 2000);
+    }
+    fixture_close(&f);
+}
+
+/* Not written down, so that whoever has it next, after a kill too, finds the same count. */
+static void what_did_not_go_out_is_not_recorded(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = default_config(1, sluice_breaker_service);
+    c.max_deliver = 1;
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    (void)attempt(&f, 100, 1, NULL, SLUICE_FATE_OK);
+    assert_string_equal(attempt(&f, 1, 1, NULL, SLUICE_FATE_UNREACHABLE), "nak");
+    assert_int_equal(sluice_engine_metrics(f.engine)->failures[SLUICE_FAILURE_DEPENDENCY], 1);
+    (void)attempt(&f, 101, 1, NULL, SLUICE_FATE_OK);
+    assert_string_equal(attempt(&f, 2, 1, NULL, SLUICE_FATE_RETRY), "bury step");
+    fixture_close(&f);
+}
+
+static void documents_and_outputs_that_did_not_go_out_are_no_failure(void **state)
+{
+    (void)state;
+    static const struct {
+        enum sluice_fate store, outputs[2];
+        const char *what;
+    } cases[] = {
+        {SLUICE_FATE_UNREACHABLE, {SLUICE_FATE_OK}, "nak"},
+        {SLUICE_FATE_UNAVAILABLE, {SLUICE_FATE_OK}, "nak"},
+        {SLUICE_FATE_UNKNOWN, {SLUICE_FATE_OK}, "bury store"},
+        {SLUICE_FATE_OK, {SLUICE_FATE_UNREACHABLE, SLUICE_FATE_UNAVAILABLE}, "nak"},
+        {SLUICE_FATE_OK, {SLUICE_FATE_CANCELLED, SLUICE_FATE_UNREACHABLE}, "nak"},
+        {SLUICE_FATE_OK, {SLUICE_FATE_UNKNOWN, SLUICE_FATE_UNREACHABLE}, "bury publish"},
+        {SLUICE_FATE_OK, {SLUICE_FATE_UNREACHABLE, SLUICE_FATE_UNKNOWN}, "bury publish"},
+        {SLUICE_FATE_OK, {SLUICE_FATE_UNREACHABLE, SLUICE_FATE_PERMANENT}, "bury rejected"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct fixture f;
+        struct sluice_engine_config c = default_config(1, sluice_breaker_service);
+        c.max_deliver = 1;
+        fixture_open(&f, &c);
+        (void)fixture_connect(&f);
+        (void)fixture_deliver(&f, 1, 1);
+        (void)fixture_done(&f, f.ticket, 1, 2);
+        (void)fixture_answer(&f, f.ticket, SLUICE_EV_STORED, cases[i].store);
+        if (cases[i].store == SLUICE_FATE_OK) {
+            (void)fixture_published(&f, f.ticket, 0, cases[i].outputs[0]);
+            (void)fixture_published(&f, f.ticket, 1, cases[i].outputs[1]);
+        }
+        assert_string_equal(f.printed, cases[i].what);
+        fixture_close(&f);
+    }
+}
+
+/* Nothing is behind an offloaded step that could be away. */
+static void an_offloaded_step_is_never_away(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = default_config(1, sluice_breaker_service);
+    c.max_deliver = 1;
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    (void)fixture_deliver(&f, 1, 1);
+    struct sluice_step_request request = fixture_request(1);
+    request.dependency = SLUICE_DEP_NONE;
+    (void)fixture_ask(&f, f.ticket, &request, 1, 1);
+    (void)fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_UNAVAILABLE, 0);
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_STEP, 0), "bury step");
+    fixture_close(&f);
+}
+
 /* What fails always is no outage for ever: its calls may cost money. */
 static void a_lone_message_that_always_fails_is_given_up_at_last(void **state)
 {
     (void)state;
-    static struct outage o;
+    static struct outage o = {.fate = SLUICE_FATE_RETRY, .max_deliver = 20};
     int64_t shortest = NEVER, longest = 0;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         int64_t took = live_through(&o, seed, sluice_breaker_service, 1, NEVER, 60 * MINUTE_MS);
@@ -228,6 +386,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_given_up_in_an_outage_of_ten_minutes),
         cmocka_unit_test(nothing_is_given_up_in_nine_minutes_with_the_breaker_of_publishing),
+        cmocka_unit_test(nothing_is_given_up_in_six_hours_in_which_nobody_is_reached),
+        cmocka_unit_test(nothing_is_given_up_in_six_hours_of_a_gateway_with_nobody_behind),
+        cmocka_unit_test(a_message_that_a_gateway_fails_among_others_that_work_is_given_up),
+        cmocka_unit_test(what_did_not_go_out_is_not_recorded),
+        cmocka_unit_test(documents_and_outputs_that_did_not_go_out_are_no_failure),
+        cmocka_unit_test(an_offloaded_step_is_never_away),
         cmocka_unit_test(a_lone_message_that_always_fails_is_given_up_at_last),
     };
     return cmocka_run_group_tests_name("outage", tests, NULL, NULL);
