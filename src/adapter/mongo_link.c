@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/mongo_link.h"
 
+#include "codec/redact.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,6 +18,7 @@
 #define TIMEOUT_MS_MAX       3600000u
 #define SECRET_LEN_MIN       3u /* replacing a shorter one would blank half of the text */
 #define STARS                "***"
+#define TEXT_SIZE            1024
 
 /* ---- The library: begun once, ended at exit if nothing uses it */
 
@@ -62,38 +64,20 @@ static char *blank(char *text, size_t size, char *at, size_t len)
     return at + stars;
 }
 
-static void redact(char *text, size_t size, const char *secret)
-{
-    char *at = text;
-    while ((at = strstr(at, "//")) != NULL) {
-        at += 2;
-        size_t len = strcspn(at, "/ \t\n'\"");
-        size_t end = 0;
-        for (size_t i = 0; i < len; i++) {
-            end = at[i] == '@' ? i : end; /* the last one: a password may hold one */
-        }
-        if (end > 0) {
-            at = blank(text, size, at, end);
-        }
-    }
-    at = text;
-    while (secret != NULL && (at = strstr(at, secret)) != NULL) {
-        at = blank(text, size, at, strlen(secret));
-    }
-}
-
 void sluice_mongo_link_text(const struct sluice_mongo_link *link, const char *reason, char *out,
                             size_t size)
 {
-    int len = snprintf(out, size, "mongodb %s: ", link->hosts);
-    if (len > 0 && (size_t)len < size) {
-        (void)snprintf(out + len, size - (size_t)len, "%s", reason); /* cut at the end */
-    }
-    char *values = strstr(out, " dup key:"); /* what follows is out of a document */
+    char whole[TEXT_SIZE];
+    (void)snprintf(whole, sizeof whole, "mongodb %s: %s", link->hosts, reason); /* cut at the end */
+    char *values = strstr(whole, " dup key:"); /* what follows is out of a document */
     if (values != NULL) {
         *values = '\0';
     }
-    redact(out, size, link->secret);
+    sluice_redact_text(whole, out, size);
+    char *at = out;
+    while (link->secret != NULL && (at = strstr(at, link->secret)) != NULL) {
+        at = blank(out, size, at, strlen(link->secret));
+    }
 }
 
 /* ---- Errors */
@@ -290,8 +274,9 @@ sluice_rc sluice_mongo_link_open(struct sluice_mongo_link *link, const char *tex
     bson_error_t error = {0};
     mongoc_uri_t *uri = mongoc_uri_new_with_error(text, &error);
     if (uri == NULL) {
-        redact(error.message, sizeof error.message, NULL);
-        return sluice_err_set(err, SLUICE_ERR_CONFIG, "MongoDB URI: %s", error.message);
+        char words[sizeof error.message];
+        sluice_redact_text(error.message, words, sizeof words);
+        return sluice_err_set(err, SLUICE_ERR_CONFIG, "MongoDB URI: %s", words);
     }
     sluice_rc rc = open_uri(link, uri, timeout_ms, err);
     mongoc_uri_destroy(uri);

@@ -7,6 +7,7 @@
 #include "adapter/nats_login.h"
 #include "adapter/nats_puback.h"
 #include "adapter/nats_settings.h"
+#include "codec/redact.h"
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,7 +66,7 @@ static const char *server_of(struct sluice_nats_api *api, char *out, size_t size
 {
     char url[SLUICE_NATS_URL_SIZE] = "the server";
     (void)natsConnection_GetConnectedUrl(api->nc, url, sizeof url);
-    sluice_nats_redact(url, out, size);
+    sluice_redact_url(url, out, size);
     return out;
 }
 

@@ -3,6 +3,7 @@
 
 #include "adapter/nats_clock.h"
 #include "codec/header.h"
+#include "codec/redact.h"
 #include "core/assert.h"
 #include <errno.h>
 #include <stdio.h>
@@ -41,7 +42,7 @@ static void on_closed(natsConnection *nc, void *closure)
     natsStatus status = natsConnection_GetLastError(nc, &words);
     pthread_mutex_lock(&conn->monitor->lock);
     if (conn->why[0] == '\0') {
-        sluice_nats_redact(words != NULL && words[0] != '\0' ? words
+        sluice_redact_text(words != NULL && words[0] != '\0' ? words
                            : status != NATS_OK               ? natsStatus_GetText(status)
                                                              : "connection closed",
                            conn->why, sizeof conn->why);
@@ -65,7 +66,7 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus statu
     }
     /* This thread's, not the connection's: that text may be overwritten meanwhile. */
     const char *words = nats_GetLastError(&status);
-    sluice_nats_redact(words != NULL && words[0] != '\0' ? words
+    sluice_redact_text(words != NULL && words[0] != '\0' ? words
                                                          : natsStatus_GetText(NATS_NOT_PERMITTED),
                        text, sizeof text);
     conn->refused(conn->refused_ctx, text);
@@ -107,7 +108,7 @@ sluice_rc sluice_nats_conn_open(struct sluice_nats_settings *settings,
         return rc;
     }
     if (natsConnection_GetConnectedUrl(conn->nc, url, sizeof url) == NATS_OK) {
-        sluice_nats_redact(url, conn->server, sizeof conn->server);
+        sluice_redact_url(url, conn->server, sizeof conn->server);
     }
     conn->payload_max = natsConnection_GetMaxPayload(conn->nc);
     sluice_nats_settings_learn(settings, conn->nc);

@@ -51,7 +51,8 @@ sluice_rc sluice_nats_login_check(const char *host, struct sluice_err *err)
     return is_read ? SLUICE_OK
                    : sluice_err_set(err, SLUICE_ERR_CONFIG,
                                     "NATS_URL: the user or password for %s has a %% without two "
-                                    "hexadecimal digits behind it; the sign itself is %%25",
+                                    "hexadecimal digits behind it, or %%00; the sign itself is "
+                                    "%%25",
                                     at + 1);
 }
 

@@ -4,6 +4,7 @@
 #include "adapter/nats_files.h"
 #include "adapter/nats_greeting.h"
 #include "adapter/nats_login.h"
+#include "codec/redact.h"
 #include "port/signals.h"
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -35,24 +36,6 @@ static int is_set(const char *text)
     return text != NULL && text[0] != '\0';
 }
 
-void sluice_nats_redact(const char *text, char *out, size_t size)
-{
-    size_t len = 0;
-    while (*text != '\0' && len + 1 < size) {
-        if (len >= 3 && memcmp(out + len - 3, "://", 3) == 0) {
-            size_t span = strcspn(text, " ,/'\"");
-            while (span > 0 && text[span - 1] != '@') {
-                span--;
-            }
-            text += span;
-        }
-        if (*text != '\0') {
-            out[len++] = *text++;
-        }
-    }
-    out[len] = '\0';
-}
-
 /* ---- The list of servers ---- */
 
 static sluice_rc add_server(struct sluice_nats_settings *s, const char *url, struct sluice_err *err)
@@ -75,10 +58,11 @@ static sluice_rc add_server(struct sluice_nats_settings *s, const char *url, str
 }
 
 /* One URL of the list: nats:// and port 4222 are filled in, tls:// is noted. */
-static sluice_rc parse_server(struct sluice_nats_settings *s, const char *text, size_t len,
-                              struct sluice_err *err)
+static sluice_rc parse_server(struct sluice_nats_settings *s, const char *list, const char *text,
+                              size_t len, struct sluice_err *err)
 {
-    char item[SLUICE_NATS_URL_SIZE], shown[SLUICE_NATS_URL_SIZE], url[SLUICE_NATS_URL_SIZE + 16];
+    char item[SLUICE_NATS_URL_SIZE], shown[SLUICE_ERR_TEXT_SIZE / 2],
+        url[SLUICE_NATS_URL_SIZE + 16];
     if (len == 0 || len >= sizeof item || memchr(text, ' ', len) != NULL) {
         return sluice_err_set(err, SLUICE_ERR_CONFIG,
                               "NATS_URL: an empty or overlong server, or one with blanks");
@@ -90,7 +74,7 @@ static sluice_rc parse_server(struct sluice_nats_settings *s, const char *text, 
     host = host == NULL ? item : host + 3;
     const char *at = strrchr(host, '@');
     const char *name = at == NULL ? host : at + 1;
-    (void)snprintf(shown, sizeof shown, "%.*s%s", (int)(host - item), item, name);
+    sluice_redact_url(list, shown, sizeof shown); /* whole: a comma may be one of a password */
     int is_tls = scheme_len == 3 && strncasecmp(item, "tls", 3) == 0;
     if (host != item && !is_tls && (scheme_len != 4 || strncasecmp(item, "nats", 4) != 0)) {
         return sluice_err_set(err, SLUICE_ERR_CONFIG,
@@ -115,17 +99,17 @@ static sluice_rc parse_server(struct sluice_nats_settings *s, const char *text, 
     return add_server(s, url, err);
 }
 
-static sluice_rc parse_servers(struct sluice_nats_settings *s, const char *list,
+static sluice_rc parse_servers(struct sluice_nats_settings *s, const char *whole,
                                struct sluice_err *err)
 {
-    while (1) {
+    for (const char *list = whole;;) {
         list += strspn(list, " ");
         size_t len = strcspn(list, ",");
         size_t used = len;
         while (used > 0 && list[used - 1] == ' ') {
             used--;
         }
-        sluice_rc rc = parse_server(s, list, used, err);
+        sluice_rc rc = parse_server(s, whole, list, used, err);
         if (rc != SLUICE_OK || list[len] == '\0') {
             return rc;
         }
@@ -381,7 +365,7 @@ static sluice_rc connect_one(struct sluice_nats_settings *s, const char *url,
     if (words != NULL && words[0] == '(' && strstr(words, "): ") != NULL) {
         words = strstr(words, "): ") + 3; /* file and line of cnats */
     }
-    sluice_nats_redact(words != NULL && words[0] != '\0' ? words : natsStatus_GetText(status), text,
+    sluice_redact_text(words != NULL && words[0] != '\0' ? words : natsStatus_GetText(status), text,
                        sizeof text);
     sluice_nats_login_strip(url, server, sizeof server);
     natsOptions_Destroy(opts);

@@ -42,7 +42,4 @@ sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *settings,
 /* Remember the servers of the cluster that this one told of. */
 void sluice_nats_settings_learn(struct sluice_nats_settings *settings, natsConnection *nc);
 
-/* `text` without what stands between "://" and "@". */
-void sluice_nats_redact(const char *text, char *out, size_t size);
-
 #endif

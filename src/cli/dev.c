@@ -8,6 +8,7 @@
 #include "cli/children.h"
 #include "cli/dev_view.h"
 #include "cli/free_port.h"
+#include "codec/redact.h"
 #include "run/option.h"
 #include "sluice/names.h"
 #include <cjson/cJSON.h>
@@ -131,7 +132,7 @@ static int llm_start(struct dev *d)
     if (given != NULL && given[0] != '\0') {
         char shown[256];
         (void)snprintf(d->llm_url, sizeof d->llm_url, "%s", given);
-        sluice_url_mask(given, shown, sizeof shown);
+        sluice_redact_url(given, shown, sizeof shown);
         dev_view_line(&d->view, "LLM", shown);
         return 0;
     }

@@ -3,6 +3,7 @@
 #include "cli/command.h"
 
 #include "cli/arguments.h"
+#include "codec/redact.h"
 #include "run/boot.h"
 #include "run/loader.h"
 #include "run/log.h"
@@ -71,12 +72,12 @@ static void log_prepare(const struct sluice_settings *s)
     sluice_log_redact(s->nats_password);
     sluice_log_redact(s->nats_token);
     sluice_log_redact(s->mongodb_uri);
-    sluice_url_secrets(s->mongodb_uri, sluice_log_redact);
-    sluice_url_secrets(s->nats_url, sluice_log_redact);
-    sluice_url_secrets(s->llm_base_url, sluice_log_redact);
+    sluice_redact_find(s->mongodb_uri, sluice_log_redact);
+    sluice_redact_find(s->nats_url, sluice_log_redact);
+    sluice_redact_find(s->llm_base_url, sluice_log_redact);
     for (uint32_t i = 0; i < s->services_count; i++) {
         sluice_log_redact(s->services[i].token);
-        sluice_url_secrets(s->services[i].url, sluice_log_redact);
+        sluice_redact_find(s->services[i].url, sluice_log_redact);
     }
 }
 

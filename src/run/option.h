@@ -103,11 +103,6 @@ void sluice_config_file_read(const char *path, sluice_config_item_fn *item, void
 /* Are these names of one service? They may differ in case and in - and _, because environment
  * variables cannot tell them apart. */
 int sluice_service_name_is_same(const char *a, const char *b);
-/* The URL as it may be shown: without its password, query and fragment. */
-void sluice_url_mask(const char *url, char *text, size_t size);
-/* Calls see(text) with each password or token that stands in the URLs of a text, and with what
- * stands behind the first ? or #. */
-void sluice_url_secrets(const char *text, void (*see)(const char *));
 
 /* Outputs made from the table. */
 /* `worker` may be NULL: then options of the worker's own do not show. `warnings` show in the JSON

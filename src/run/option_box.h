@@ -68,8 +68,7 @@ int option_set_from_file(const struct option *o, const char *path, void *base, c
  * all have been read: its place in the file, else its name `otherwise`. */
 struct sluice_place option_place(const struct sluice_settings_box *box, const char *key,
                                  uint8_t layer, struct option_at at, const char *otherwise);
-/* A value as it may be shown: a secret is ***, and so is what stands before the @ of a URL but the
- * user's name before a colon, and all behind its ? or #; control characters are ?. */
+/* A value as it may be shown: a secret is ***, a URL as sluice_redact_url has it. */
 void option_mask(const struct option *o, const char *value, char *text, size_t size);
 void option_print_value(FILE *out, const struct option *o, const char *value, int as_json);
 int option_is_name(const char *value);

@@ -3,7 +3,7 @@
 #include "run/option_box.h"
 
 #include "codec/header.h"
-#include "codec/percent.h"
+#include "codec/redact.h"
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -15,87 +15,14 @@
 #define SECRET_FILE_MAX 65536
 #define NATS_URL_MAX    500u /* of one server; the client's own limit */
 
-/* Where the secret of the URL begins whose userinfo ends at `at`; `at`: there is none. `from` is
- * behind the @ before. Rather too much is masked than too little. */
-static size_t secret_begin(const char *value, size_t from, size_t at, int is_url)
-{
-    size_t begin = at;
-    for (size_t i = from; i + 3 <= at; i++) {
-        if (memcmp(value + i, "://", 3) == 0) {
-            begin = i + 3;
-        }
-    }
-    if (begin == at && is_url) { /* a list's element without a scheme, or an @ in a password */
-        begin = from;
-        for (size_t i = from; from > 0 && i < at; i++) {
-            begin = value[i] == ',' ? i + 1 : begin;
-        }
-    }
-    const char *colon = memchr(value + begin, ':', at - begin);
-    return colon == NULL ? begin : (size_t)(colon - value) + 1;
-}
-
-/* Does the query or the fragment of a URL begin at value[i]? */
-static int is_query(const char *value, size_t i, int is_url)
-{
-    return (value[i] == '?' || value[i] == '#') && (is_url || memmem(value, i, "://", 3) != NULL);
-}
-
 void option_mask(const struct option *o, const char *value, char *text, size_t size)
 {
-    int is_url = o->kind == OPTION_URL;
-    int has_query = 0;
-    size_t from = 0;
-    size_t len = 0;
     if (o->kind == OPTION_SECRET && value[0] != '\0') {
-        value = "***";
-    }
-    for (const char *at = strchr(value, '@');; at = strchr(at + 1, '@')) {
-        size_t end = at == NULL ? strlen(value) : (size_t)(at - value);
-        size_t secret = at == NULL ? end : secret_begin(value, from, end, is_url);
-        for (size_t i = from; i < secret && len + 1 < size && !has_query; i++) {
-            text[len++] = (unsigned char)value[i] < 0x20 ? '?' : value[i];
-            has_query = is_query(value, i, is_url);
-        }
-        for (int i = 0; i < 3 && (secret < end || has_query) && len + 1 < size; i++) {
-            text[len++] = '*';
-        }
-        if (at == NULL || has_query) {
-            break;
-        }
-        if (len + 1 < size) {
-            text[len++] = '@';
-        }
-        from = end + 1;
-    }
-    text[len] = '\0';
-}
-
-void sluice_url_mask(const char *url, char *text, size_t size)
-{
-    static const struct option row = {.kind = OPTION_URL};
-    option_mask(&row, url, text, size);
-}
-
-void sluice_url_secrets(const char *text, void (*see)(const char *))
-{
-    size_t from = 0;
-    for (const char *at = strchr(text, '@'); at != NULL; at = strchr(at + 1, '@')) {
-        size_t end = (size_t)(at - text);
-        size_t secret = secret_begin(text, from, end, 1);
-        char *copy = strndup(text + secret, end - secret);
-        if (copy != NULL) {
-            see(copy);
-            if (strchr(copy, '%') != NULL && sluice_percent_decode(copy)) {
-                see(copy); /* as whoever logs in with it may show it */
-            }
-        }
-        free(copy);
-        from = end + 1;
-    }
-    size_t query = strcspn(text, "?#");
-    if (text[query] != '\0') {
-        see(text + query + 1);
+        (void)snprintf(text, size, "***");
+    } else if (o->kind == OPTION_URL) {
+        sluice_redact_url(value, text, size);
+    } else {
+        sluice_redact_text(value, text, size);
     }
 }
 

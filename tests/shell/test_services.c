@@ -394,17 +394,8 @@ static void no_secret_of_a_url_shows_in_any_form(void **state)
     } cases[] = {{&url, "http://a/b", "http://a/b"},
                  {&url, "http://u:canary@a", "http://u:***@a"},
                  {&url, "http://canary@a", "http://***@a"},
-                 {&url, "http://u:can@ary@a", "http://u:***@***@a"},
-                 {&url, "http://u:can/ary@a", "http://u:***@a"},
-                 {&url, "nats://a:4222,nats://u:canary@b", "nats://a:4222,nats://u:***@b"},
-                 {&url, "nats://u:canary@a,nats://canary@b", "nats://u:***@a,nats://***@b"},
-                 {&url, "u:canary@a,canary@b", "u:***@a,***@b"},
                  {&url, "http://a:80/v1?key=canary", "http://a:80/v1?***"},
                  {&url, "http://a/v1#canary", "http://a/v1#***"},
-                 {&url, "a/v1?key=canary&b=c?d", "a/v1?***"},
-                 {&url, "http://u:can?ary@a/?b=canary", "http://u:***@a/?***"},
-                 {&url, "http://a/?b=canary:x@y", "http://a/?***"},
-                 {&url, "nats://a?b=canary,nats://c?d=canary", "nats://a?***"},
                  {&text, "see http://a?canary", "see http://a?***"},
                  {&text, "how?", "how?"},
                  {&text, "me@here", "me@here"},
@@ -444,21 +435,6 @@ static void a_base_url_with_a_query_is_refused_without_showing_it(void **state)
     expect_error("SLUICE_SERVICE_ERP_URL: \"https://erp/#***\", expected a base URL without");
     expect_error("OPENAI_BASE_URL: \"h/v1?***\", expected a URL like scheme://host:port");
     assert_null(strstr(report.text, "canary"));
-}
-
-static char seen[256];
-
-static void see(const char *text)
-{
-    (void)snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s;", text);
-}
-
-static void what_the_log_must_not_show_of_a_url_is_found(void **state)
-{
-    (void)state;
-    seen[0] = '\0';
-    sluice_url_secrets("nats://u:one@a,nats://two@b?three=3", see);
-    assert_string_equal(seen, "one;two;three=3;");
 }
 
 /* ---- The file ---- */
@@ -732,7 +708,6 @@ int main(void)
         cmocka_unit_test(a_token_comes_from_a_file_and_never_shows),
         cmocka_unit_test(no_secret_of_a_url_shows_in_any_form),
         cmocka_unit_test(a_base_url_with_a_query_is_refused_without_showing_it),
-        cmocka_unit_test(what_the_log_must_not_show_of_a_url_is_found),
         cmocka_unit_test(a_refused_value_does_not_hide_what_follows),
         cmocka_unit_test(empty_sections_are_fine),
         cmocka_unit_test(a_worker_is_not_its_own_customer),
