@@ -243,7 +243,9 @@ void sluice_nats_context_apply(const struct sluice_nats_context *c, const char *
         (!is_set(o->url) || (default_url != NULL && strcmp(o->url, default_url) == 0))) {
         o->url = c->url;
     }
-    if (!is_set(o->user) && !is_set(o->token) && !is_set(o->nkey_file) && !is_set(o->creds_file)) {
+    int has_login = o->url != c->url && is_set(o->url) && strchr(o->url, '@') != NULL;
+    if (!has_login && !is_set(o->user) && !is_set(o->token) && !is_set(o->nkey_file) &&
+        !is_set(o->creds_file)) {
         fill(&o->user, c->user);
         fill(&o->password, c->password);
         fill(&o->token, c->token);

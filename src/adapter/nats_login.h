@@ -18,7 +18,7 @@ sluice_rc sluice_nats_login_check(const char *host, struct sluice_err *err);
 /* `url` ("nats://…") without its login. */
 void sluice_nats_login_strip(const char *url, char *out, size_t size);
 
-/* What `url` says goes before user, password and token of the settings. */
+/* Login with what `url` says, else with the settings': they have none where a URL has one. */
 natsStatus sluice_nats_login_set(natsOptions *opts, const char *url,
                                  const struct sluice_nats_options *options,
                                  const char *nkey_public);

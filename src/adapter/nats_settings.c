@@ -175,6 +175,22 @@ static sluice_rc check(struct sluice_nats_settings *s, struct sluice_err *err)
             err, SLUICE_ERR_CONFIG,
             "more than one of NATS_USER, NATS_TOKEN, NATS_NKEY, NATS_CREDS is set");
     }
+    const char *beside = is_set(o->user)         ? "NATS_USER"
+                         : is_set(o->password)   ? "NATS_PASSWORD"
+                         : is_set(o->token)      ? "NATS_TOKEN"
+                         : is_set(o->nkey_file)  ? "NATS_NKEY"
+                         : is_set(o->creds_file) ? "NATS_CREDS"
+                                                 : NULL;
+    if (s->user_info[0] != '\0' && beside != NULL) {
+        return sluice_err_set(err, SLUICE_ERR_CONFIG,
+                              "NATS_URL: a login stands in it beside %s, expected one of them; "
+                              "either may be of the context",
+                              beside);
+    }
+    if (is_set(o->password) && !is_set(o->user)) {
+        return sluice_err_set(err, SLUICE_ERR_CONFIG,
+                              "NATS_PASSWORD is set alone, expected with NATS_USER");
+    }
     if (is_set(o->tls_cert) != is_set(o->tls_key)) {
         return sluice_err_set(err, SLUICE_ERR_CONFIG, "NATS_CERT and NATS_KEY need each other");
     }

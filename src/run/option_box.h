@@ -72,6 +72,8 @@ struct sluice_place option_place(const struct sluice_settings_box *box, const ch
 void option_mask(const struct option *o, const char *value, char *text, size_t size);
 void option_print_value(FILE *out, const struct option *o, const char *value, int as_json);
 int option_is_name(const char *value);
+/* Does the HTTP URL have user or password before its host? */
+int option_url_has_login(const char *url);
 const char *option_layer_name(uint8_t layer);
 
 /* Keys of the sections services, outputs and options. 0: not one of them. */

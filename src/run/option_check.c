@@ -8,12 +8,18 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct sluice_place place_of(const struct sluice_settings_box *box, const char *variable)
+static size_t row_of(const char *variable)
 {
     size_t i = 0;
     while (strcmp(sluice_option_rows[i].env, variable) != 0) {
         i++;
     }
+    return i;
+}
+
+static struct sluice_place place_of(const struct sluice_settings_box *box, const char *variable)
+{
+    size_t i = row_of(variable);
     return option_place(box, sluice_option_rows[i].key, box->layers[i], box->at[i], variable);
 }
 
@@ -117,6 +123,45 @@ static void context_check(const struct sluice_settings_box *box, const char *nam
     sluice_nats_context_free(context);
 }
 
+/* Two logins for one door, of which only one would be used. `url` is the URL's variable, `other`
+ * that of what stands beside it; `shown` is its name as it is told. */
+static void login_check(const struct sluice_settings_box *box, struct sluice_report *report,
+                        const char *url, const char *other, const char *shown)
+{
+    size_t row = row_of(other);
+    const char *text = box->texts[row];
+    if (text == NULL || text[0] == '\0') {
+        return;
+    }
+    char where[400];
+    const char *key = sluice_option_rows[row].key;
+    if (box->layers[row] == LAYER_FILE) {
+        (void)snprintf(where, sizeof where, "%s (%.300s:%u:%u)", key, box->file, box->at[row].line,
+                       box->at[row].column);
+    } else if (box->layers[row] == LAYER_ENVIRONMENT) {
+        (void)snprintf(where, sizeof where, "%s of the environment", shown);
+    } else {
+        (void)snprintf(where, sizeof where, "--%s", key);
+        for (char *c = where; *c != '\0'; c++) {
+            *c = (char)(*c == '.' || *c == '_' ? '-' : *c);
+        }
+    }
+    complain(box, report, url, "a login stands in it beside %s, expected one of them", where);
+}
+
+static void logins_check(const struct sluice_settings_box *box, struct sluice_report *report)
+{
+    static const char *const nats[] = {"NATS_USER", "NATS_PASSWORD", "NATS_TOKEN", "NATS_NKEY",
+                                       "NATS_CREDS"};
+    const struct sluice_settings *s = &box->settings;
+    for (size_t i = 0; strchr(s->nats_url, '@') != NULL && i < sizeof nats / sizeof nats[0]; i++) {
+        login_check(box, report, "NATS_URL", nats[i], nats[i]);
+    }
+    if (option_url_has_login(s->llm_base_url)) {
+        login_check(box, report, "LLM_BASE_URL", "LLM_API_KEY", "LLM_API_KEY or OPENAI_API_KEY");
+    }
+}
+
 static void nats_check(const struct sluice_settings_box *box, struct sluice_report *report)
 {
     const struct sluice_settings *s = &box->settings;
@@ -133,6 +178,10 @@ static void nats_check(const struct sluice_settings_box *box, struct sluice_repo
         int is_cert = s->nats_cert[0] != '\0';
         complain(box, report, is_cert ? "NATS_KEY" : "NATS_CERT", "not set, expected with %s",
                  is_cert ? "NATS_CERT" : "NATS_KEY");
+    }
+    if (s->nats_password[0] != '\0' && s->nats_user[0] == '\0' &&
+        strchr(s->nats_url, '@') == NULL) {
+        complain(box, report, "NATS_PASSWORD", "set alone, expected with NATS_USER");
     }
     int ways = (s->nats_user[0] != '\0') + (s->nats_token[0] != '\0') + (s->nats_nkey[0] != '\0') +
                (s->nats_creds[0] != '\0');
@@ -160,6 +209,7 @@ void option_settings_check(struct sluice_settings_box *box, struct sluice_report
     times_check(box, report);
     subjects_check(box, report);
     streams_check(box, report);
+    logins_check(box, report);
     nats_check(box, report);
     store_check(box, report);
 }

@@ -273,6 +273,12 @@ void option_service_check(struct sluice_settings_box *box, struct sluice_report 
             complain(report, service, "health_path", "\"%.100s\", expected a path like /health",
                      service->health_path);
         }
+        if (service->token[0] != '\0' && option_url_has_login(service->url) &&
+            strcasecmp(service->auth_header, "Authorization") == 0) {
+            complain(report, service, "url",
+                     "a login stands in it beside services.%s.token, expected one of them",
+                     service->name);
+        }
         if (is_our_header(service->auth_header)) {
             complain(report, service, "auth_header",
                      "\"%s\", expected a header that is not set by the runtime",

@@ -12,7 +12,7 @@
 
 /* clang-format off */
 #define SLUICE_OPTIONS(X) \
-X(nats_url, "nats.url", "NATS_URL", URL, "nats://localhost:4222", 0, 0, "server URLs, comma separated") \
+X(nats_url, "nats.url", "NATS_URL", URL, "nats://localhost:4222", 0, 0, "server URLs, comma separated; with a login in them, or in the settings below") \
 X(nats_context, "nats.context", "NATS_CONTEXT", TEXT, "", 0, 0, "context of the `nats` command: fills what is not set here") \
 X(nats_reconnect_wait_ms, "nats.reconnect_wait", "NATS_RECONNECT_TIME_WAIT", SECONDS, "10", 0.1, 3600, "longest wait between reconnect attempts") \
 X(nats_connect_timeout_ms, "nats.connect_timeout", "NATS_CONNECT_TIMEOUT", SECONDS, "10", 0.1, 3600, "time for one connect attempt") \
@@ -54,7 +54,7 @@ X(mongodb_timeout_ms, "store.mongodb_timeout", "MONGODB_TIMEOUT", SECONDS, "10",
 X(mongodb_breaker_failures, "store.breaker_failures", "MONGODB_BREAKER_FAILURES", COUNT, "5", 1, 1000000, "consecutive failures that open the store's breaker") \
 X(mongodb_breaker_reset_ms, "store.breaker_reset", "MONGODB_BREAKER_RESET", SECONDS, "60", 0.1, 86400, "time until the next trial") \
 X(sqlite_path, "store.sqlite_path", "SLUICE_SQLITE_PATH", PATH, "sluice.db", 0, 0, "file of the embedded store") \
-X(llm_base_url, "llm.base_url", "LLM_BASE_URL", URL, "http://localhost:8000/v1", 0, 0, "OpenAI-compatible endpoint") \
+X(llm_base_url, "llm.base_url", "LLM_BASE_URL", URL, "http://localhost:8000/v1", 0, 0, "OpenAI-compatible endpoint; with a login in it, or llm.api_key") \
 X(llm_api_key, "llm.api_key", "LLM_API_KEY", SECRET, "", 0, 0, "its key") \
 X(llm_ca, "llm.ca", "LLM_CA", PATH, "", 0, 0, "PEM file of CA certificates for https; without it what SSL_CERT_FILE names, else the system's") \
 X(llm_model, "llm.model", "LLM_MODEL", TEXT, "", 0, 0, "model; required if the worker asks an LLM") \

@@ -278,6 +278,13 @@ static int is_mongodb_uri(const char *value)
     }
 }
 
+int option_url_has_login(const char *url)
+{
+    const char *host = strstr(url, "://");
+    host = host == NULL ? url : host + 3;
+    return memchr(host, '@', strcspn(host, "/?#")) != NULL;
+}
+
 /* A base URL gets a path behind it, so it can have neither query nor fragment. */
 static const char *url_fault(const char *value, int is_nats)
 {

@@ -82,6 +82,10 @@ static void a_context_fills_what_is_unset(void **state)
     assert_string_equal(options.url, "nats://mine");
     assert_null(options.user);
     assert_string_equal(options.api_prefix, "$JS.API");
+    options = (struct sluice_nats_options){.url = "nats://me:mine@host"};
+    sluice_nats_context_apply(context, "nats://localhost:4222", &options);
+    assert_null(options.user);
+    assert_null(options.password);
     sluice_nats_context_free(context);
 }
 

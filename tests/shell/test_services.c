@@ -350,6 +350,7 @@ static void a_token_comes_from_a_file_and_never_shows(void **state)
     close(fd);
     (void)snprintf(yaml, sizeof yaml,
                    "services:\n  crm:\n    url: http://me:canary-9@crm\n"
+                   "    auth_header: X-Token\n"
                    "    token_file: %s\n",
                    secret);
     expect_ok(load(yaml, 0, NULL));
@@ -374,13 +375,27 @@ static void a_token_comes_from_a_file_and_never_shows(void **state)
     size_t len = strlen(yaml);
     (void)snprintf(yaml + len, sizeof yaml - len, "    token: canary-7\n");
     assert_int_equal(load(yaml, 0, NULL), SLUICE_ERR_CONFIG);
-    expect_error(":5:5: services.crm.token: set twice");
+    expect_error(":6:5: services.crm.token: set twice");
     assert_int_equal(
         load("services:\n  crm:\n    url: http://crm\n    token: \"canary\\nX: y\"\n", 0, NULL),
         SLUICE_ERR_CONFIG);
     expect_error("services.crm.token: \"***\", expected one line");
     assert_null(strstr(report.text, "canary"));
     unlink(secret);
+}
+
+static void a_token_beside_a_login_in_the_url_is_refused(void **state)
+{
+    (void)state;
+    static const char yaml[] = "services:\n  crm:\n    url: http://u:canary@crm\n"
+                               "    token: canary\n";
+    assert_int_equal(load(yaml, 0, NULL), SLUICE_ERR_CONFIG);
+    assert_int_equal(report.count, 1);
+    expect_error("services.crm.url: a login stands in it beside services.crm.token, expected one");
+    assert_null(strstr(report.text, "canary"));
+    setenv("SLUICE_SERVICE_CRM_AUTH_HEADER", "X-Api-Key", 1); /* then both are sent */
+    expect_ok(load(yaml, 0, NULL));
+    unsetenv("SLUICE_SERVICE_CRM_AUTH_HEADER");
 }
 
 static void no_secret_of_a_url_shows_in_any_form(void **state)
@@ -706,6 +721,7 @@ int main(void)
         cmocka_unit_test(a_worker_may_spell_its_service_as_variables_do),
         cmocka_unit_test(variables_of_kubernetes_are_not_ours),
         cmocka_unit_test(a_token_comes_from_a_file_and_never_shows),
+        cmocka_unit_test(a_token_beside_a_login_in_the_url_is_refused),
         cmocka_unit_test(no_secret_of_a_url_shows_in_any_form),
         cmocka_unit_test(a_base_url_with_a_query_is_refused_without_showing_it),
         cmocka_unit_test(a_refused_value_does_not_hide_what_follows),

@@ -341,6 +341,9 @@ static void secrets_come_from_files_and_never_show(void **state)
         char name[128];
         snprintf(name, sizeof name, "%s_FILE", o->env);
         setenv(name, secret, 1);
+        if (strcmp(o->env, "NATS_PASSWORD") == 0) { /* nothing alone */
+            setenv("NATS_USER", "me", 1);
+        }
         assert_int_equal(load(NULL, 0, NULL), SLUICE_OK);
         const char *value;
         memcpy(&value, (const char *)sluice_settings_of(box) + o->offset, sizeof value);
@@ -364,6 +367,7 @@ static void secrets_come_from_files_and_never_show(void **state)
         assert_int_equal(load(NULL, 0, NULL), SLUICE_ERR_CONFIG);
         expect_error("/nonexistent/secret: No such file");
         unsetenv(name);
+        unsetenv("NATS_USER");
     }
     unlink(secret);
 }
@@ -466,6 +470,46 @@ static void secrets_are_one_line_and_not_empty(void **state)
 }
 
 /* ---- What no single value shows ---- */
+
+static void a_login_beside_that_of_the_url_is_refused(void **state)
+{
+    (void)state;
+    char user[] = "--nats-user=me";
+    char *flags[] = {user};
+    setenv("NATS_TOKEN", "canary", 1);
+    setenv("OPENAI_API_KEY", "canary", 1);
+    assert_int_equal(load("nats:\n"
+                          "  url: nats://a,nats://u:canary@b\n"
+                          "  password: canary\n"
+                          "  creds: /dev/null\n"
+                          "llm:\n"
+                          "  base_url: http://u:canary@h/v1\n",
+                          1, flags),
+                     SLUICE_ERR_CONFIG);
+    expect_error(":2:3: nats.url: a login stands in it beside --nats-user, expected one of them");
+    expect_error(":2:3: nats.url: a login stands in it beside NATS_TOKEN of the environment, "
+                 "expected one of them");
+    expect_error(":2:3: nats.url: a login stands in it beside nats.password (/tmp/");
+    expect_error(":3:3), expected one of them");
+    expect_error("beside nats.creds (/tmp/");
+    expect_error(":6:3: llm.base_url: a login stands in it beside LLM_API_KEY or OPENAI_API_KEY of "
+                 "the environment, expected one of them");
+    assert_null(strstr(report.text, "canary"));
+    unsetenv("NATS_TOKEN");
+    setenv("NATS_URL", "nats://canary@h", 1);
+    setenv("NATS_NKEY", "/dev/null", 1);
+    assert_int_equal(load("llm:\n  base_url: http://h/v1@x\n", 0, NULL), SLUICE_ERR_CONFIG);
+    assert_int_equal(report.count, 1); /* what stands behind the host is no login */
+    expect_error("NATS_URL: a login stands in it beside NATS_NKEY of the environment, expected");
+    unsetenv("NATS_NKEY");
+    unsetenv("NATS_URL");
+    unsetenv("OPENAI_API_KEY");
+    setenv("NATS_PASSWORD", "canary", 1);
+    assert_int_equal(load(NULL, 0, NULL), SLUICE_ERR_CONFIG);
+    expect_error("NATS_PASSWORD: set alone, expected with NATS_USER");
+    assert_int_equal(load(NULL, 1, flags), SLUICE_OK);
+    unsetenv("NATS_PASSWORD");
+}
 
 static void files_of_nats_have_to_be_there(void **state)
 {
@@ -768,6 +812,7 @@ int main(void)
         cmocka_unit_test(a_mongodb_uri_has_its_scheme_and_a_host),
         cmocka_unit_test(nats_urls_may_be_a_list_and_lack_a_scheme),
         cmocka_unit_test(secrets_are_one_line_and_not_empty),
+        cmocka_unit_test(a_login_beside_that_of_the_url_is_refused),
         cmocka_unit_test(files_of_nats_have_to_be_there),
         cmocka_unit_test(each_of_the_streams_is_another),
         cmocka_unit_test(values_that_contradict_each_other_are_refused),
