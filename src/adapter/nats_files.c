@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define SECRET_FILE_MAX 65536u /* a JWT with many permissions */
+#define NO_CERTIFICATE  "no certificate in it, expected PEM"
+#define NO_KEY          "no private key in it, expected PEM without a passphrase"
 
 static int is_set(const char *text)
 {
@@ -77,49 +79,47 @@ static int no_passphrase(char *out, int size, int is_writing, void *ctx)
     return -1;
 }
 
-static sluice_rc read_certificate(const char *setting, const char *path, X509 **out,
-                                  struct sluice_err *err)
+static void *read_certificate(FILE *file)
 {
-    FILE *file;
-    sluice_rc rc = open_file(setting, path, &file, err);
-    if (rc != SLUICE_OK) {
-        return rc;
-    }
-    *out = PEM_read_X509_AUX(file, NULL, no_passphrase, NULL);
-    (void)fclose(file);
-    ERR_clear_error();
-    return *out != NULL
-               ? SLUICE_OK
-               : sluice_err_set(err, SLUICE_ERR_CONFIG,
-                                "%s: %s: no certificate in it, expected PEM", setting, path);
+    return PEM_read_X509_AUX(file, NULL, no_passphrase, NULL);
 }
 
-static sluice_rc read_key(const char *path, EVP_PKEY **out, struct sluice_err *err)
+static void *read_key(FILE *file)
+{
+    return PEM_read_PrivateKey(file, NULL, no_passphrase, NULL);
+}
+
+/* What `read` finds in a file; NULL: it has failed. `lack` says what was not found. */
+static void *read_pem(const char *setting, const char *path, void *(*read)(FILE *file),
+                      const char *lack, struct sluice_err *err)
 {
     FILE *file;
-    sluice_rc rc = open_file("NATS_KEY", path, &file, err);
-    if (rc != SLUICE_OK) {
-        return rc;
+    if (open_file(setting, path, &file, err) != SLUICE_OK) {
+        return NULL;
     }
-    *out = PEM_read_PrivateKey(file, NULL, no_passphrase, NULL);
+    void *found = read(file);
     (void)fclose(file);
     ERR_clear_error();
-    return *out != NULL
-               ? SLUICE_OK
-               : sluice_err_set(err, SLUICE_ERR_CONFIG,
-                                "NATS_KEY: %s: no private key in it, expected PEM without a "
-                                "passphrase",
-                                path);
+    if (found == NULL) {
+        (void)sluice_err_set(err, SLUICE_ERR_CONFIG, "%s: %s: %s", setting, path, lack);
+    }
+    return found;
+}
+
+static sluice_rc look_at_ca(const char *path, struct sluice_err *err)
+{
+    X509 *certificate = read_pem("NATS_CA", path, read_certificate, NO_CERTIFICATE, err);
+    sluice_rc rc = certificate == NULL ? SLUICE_ERR_CONFIG : SLUICE_OK;
+    X509_free(certificate);
+    return rc;
 }
 
 static sluice_rc look_at_pair(const struct sluice_nats_options *o, struct sluice_err *err)
 {
-    X509 *certificate = NULL;
-    EVP_PKEY *key = NULL;
-    sluice_rc rc = read_certificate("NATS_CERT", o->tls_cert, &certificate, err);
-    if (rc == SLUICE_OK) {
-        rc = read_key(o->tls_key, &key, err);
-    }
+    X509 *certificate = read_pem("NATS_CERT", o->tls_cert, read_certificate, NO_CERTIFICATE, err);
+    EVP_PKEY *key =
+        certificate == NULL ? NULL : read_pem("NATS_KEY", o->tls_key, read_key, NO_KEY, err);
+    sluice_rc rc = key == NULL ? SLUICE_ERR_CONFIG : SLUICE_OK;
     if (rc == SLUICE_OK && X509_check_private_key(certificate, key) != 1) {
         rc = sluice_err_set(err, SLUICE_ERR_CONFIG,
                             "NATS_KEY: %s: not the key of the certificate in %s", o->tls_key,
@@ -128,14 +128,6 @@ static sluice_rc look_at_pair(const struct sluice_nats_options *o, struct sluice
     X509_free(certificate);
     EVP_PKEY_free(key);
     ERR_clear_error();
-    return rc;
-}
-
-static sluice_rc look_at_ca(const char *path, struct sluice_err *err)
-{
-    X509 *certificate = NULL;
-    sluice_rc rc = read_certificate("NATS_CA", path, &certificate, err);
-    X509_free(certificate);
     return rc;
 }
 
