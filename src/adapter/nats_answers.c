@@ -14,14 +14,10 @@
 #define CHECK_TIMEOUT_MS 5000
 #define INFO_SIZE_MAX    65536u
 
-enum note_kind { NOTE_SETTLED, NOTE_ECHO, NOTE_CHECK };
-
-/* An answer, or an operation that failed at once, on its way to the loop thread. */
-struct note {
-    struct sluice_mail mail; /* first */
+/* An answer, or an operation that failed at once. */
+struct answer_note {
+    struct sluice_nats_note base; /* first */
     struct sluice_nats_answers *answers;
-    enum note_kind kind;
-    int64_t read_ms; /* 0: no sign of the server */
     int64_t sent_ms;
     uint64_t number; /* op */
     int is_answered;
@@ -32,7 +28,7 @@ struct note {
 /* ---- What the loop is told ---- */
 
 /* Does the answer to CONSUMER.INFO say that it exists? */
-static int read_info(const struct note *note)
+static int read_info(const struct answer_note *note)
 {
     cJSON *json = note->is_answered ? cJSON_ParseWithLength(note->body, note->body_len) : NULL;
     const cJSON *error = cJSON_GetObjectItemCaseSensitive(json, "error");
@@ -55,58 +51,48 @@ static void end_check(struct sluice_nats_answers *answers, int exists)
     }
 }
 
-static void deliver_note(struct sluice_mail *mail)
+static void tell_settled(struct sluice_nats_note *base)
 {
-    struct note *note = (struct note *)mail;
-    struct sluice_nats_intake *intake = note->answers->intake;
-    if (intake->is_closed) {
-        free(note);
-        return;
-    }
-    if (note->read_ms != 0) {
-        sluice_nats_intake_alive(intake, note->read_ms);
-    }
-    switch (note->kind) {
-    case NOTE_SETTLED:
-        intake->events.on_settled(intake->ctx, note->number, note->is_answered, note->sent_ms);
-        break;
-    case NOTE_CHECK:
-        end_check(note->answers, read_info(note));
-        break;
-    case NOTE_ECHO:
-        break;
-    }
-    free(note);
+    const struct answer_note *note = (const struct answer_note *)base;
+    base->intake->events.on_settled(base->intake->ctx, note->number, note->is_answered,
+                                    note->sent_ms);
 }
 
-/* Without memory there is no note: an answer that was not read, for which every sender has a
- * deadline. */
-static struct note *note_create(struct sluice_nats_answers *answers, enum note_kind kind,
-                                const void *body, size_t body_len)
+static void tell_check(struct sluice_nats_note *base)
 {
-    struct note *note = malloc(sizeof *note + body_len);
-    if (note == NULL) {
-        return NULL;
-    }
-    memset(note, 0, sizeof *note);
-    note->mail.deliver = deliver_note;
-    note->answers = answers;
-    note->kind = kind;
-    note->body_len = body_len;
-    if (body_len > 0) {
-        memcpy(note->body, body, body_len);
+    const struct answer_note *note = (const struct answer_note *)base;
+    end_check(note->answers, read_info(note));
+}
+
+/* That it came is all. */
+static void tell_echo(struct sluice_nats_note *base)
+{
+    (void)base;
+}
+
+static struct answer_note *note_create(struct sluice_nats_answers *answers,
+                                       sluice_nats_note_fn *tell, const void *body, size_t body_len)
+{
+    struct answer_note *note =
+        sluice_nats_note_create(answers->intake, tell, sizeof *note + body_len);
+    if (note != NULL) {
+        note->answers = answers;
+        note->body_len = body_len;
+        if (body_len > 0) {
+            memcpy(note->body, body, body_len);
+        }
     }
     return note;
 }
 
 static void post_settled(struct sluice_nats_answers *answers, uint64_t op, int is_answered)
 {
-    struct note *note = note_create(answers, NOTE_SETTLED, NULL, 0);
+    struct answer_note *note = note_create(answers, tell_settled, NULL, 0);
     if (note != NULL) {
         note->number = op;
         note->is_answered = is_answered;
         note->sent_ms = sluice_nats_now_ms();
-        sluice_nats_box_post(answers->intake->box, &note->mail);
+        sluice_nats_note_post(&note->base);
     }
 }
 
@@ -133,17 +119,17 @@ static void on_answer(void *ctx, const struct sluice_nats_message *message)
     if (sent_ms > wire->horizon_ms && sent_ms <= now) {
         wire->horizon_ms = sent_ms;
     }
-    enum note_kind what = kind == 's' ? NOTE_SETTLED : kind == 'c' ? NOTE_CHECK : NOTE_ECHO;
-    size_t len = what == NOTE_CHECK && message->body_len <= INFO_SIZE_MAX ? message->body_len : 0;
-    struct note *note = note_create(wire->answers, what, message->body, len);
+    size_t len = kind == 'c' && message->body_len <= INFO_SIZE_MAX ? message->body_len : 0;
+    sluice_nats_note_fn *tell = kind == 's' ? tell_settled : kind == 'c' ? tell_check : tell_echo;
+    struct answer_note *note = note_create(wire->answers, tell, message->body, len);
     if (note != NULL) {
-        note->read_ms = now;
+        note->base.read_ms = now;
         note->number = number;
         note->sent_ms = sent_ms;
         /* Only an empty answer can be the server's "nobody listens there". */
         note->is_answered =
             message->body_len > 0 || sluice_nats_message_status(message, text, sizeof text) != 503;
-        sluice_nats_box_post(wire->answers->intake->box, &note->mail);
+        sluice_nats_note_post(&note->base);
     }
 }
 

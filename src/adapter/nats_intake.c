@@ -15,6 +15,35 @@ void sluice_nats_intake_alive(struct sluice_nats_intake *intake, int64_t read_ms
     }
 }
 
+static void deliver_note(struct sluice_mail *mail)
+{
+    struct sluice_nats_note *note = (struct sluice_nats_note *)mail;
+    if (!note->intake->is_closed) {
+        if (note->read_ms != 0) {
+            sluice_nats_intake_alive(note->intake, note->read_ms);
+        }
+        note->tell(note);
+    }
+    free(note);
+}
+
+void *sluice_nats_note_create(struct sluice_nats_intake *intake, sluice_nats_note_fn *tell,
+                              size_t size)
+{
+    struct sluice_nats_note *note = calloc(1, size);
+    if (note != NULL) {
+        note->mail.deliver = deliver_note;
+        note->intake = intake;
+        note->tell = tell;
+    }
+    return note;
+}
+
+void sluice_nats_note_post(struct sluice_nats_note *note)
+{
+    sluice_nats_box_post(note->intake->box, &note->mail);
+}
+
 struct sluice_nats_wire *sluice_nats_wire_create(const struct sluice_nats_link *link)
 {
     struct sluice_nats_wire *wire = calloc(1, sizeof *wire);

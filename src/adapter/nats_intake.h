@@ -33,6 +33,24 @@ struct sluice_nats_intake {
     int is_closed; /* no event any more: what still comes is only freed */
 };
 
+struct sluice_nats_note;
+/* Loop thread; not once the intake is closed. */
+typedef void sluice_nats_note_fn(struct sluice_nats_note *note);
+
+/* What a callback, or an operation that failed at once, tells the loop thread. */
+struct sluice_nats_note {
+    struct sluice_mail mail; /* first */
+    struct sluice_nats_intake *intake;
+    sluice_nats_note_fn *tell;
+    int64_t read_ms; /* 0: no sign of the server */
+};
+
+/* `size` bytes, zeroed, that begin with the note; post it. Any thread. NULL without memory: then it
+ * is an answer that was not read, for which every sender has a deadline. */
+void *sluice_nats_note_create(struct sluice_nats_intake *intake, sluice_nats_note_fn *tell,
+                              size_t size);
+void sluice_nats_note_post(struct sluice_nats_note *note);
+
 /* The server gave a sign of life. Loop thread. */
 void sluice_nats_intake_alive(struct sluice_nats_intake *intake, int64_t read_ms);
 

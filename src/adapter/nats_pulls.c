@@ -25,17 +25,19 @@ struct slot_tap {
     uint32_t slot;
 };
 
-enum note_kind { NOTE_STATUS, NOTE_STOPPED };
-
-/* What a callback, or an operation that failed at once, tells the loop thread. */
-struct note {
-    struct sluice_mail mail; /* first */
+/* What a pull's status says. */
+struct status_note {
+    struct sluice_nats_note base; /* first */
     struct sluice_nats_pulls *pulls;
-    enum note_kind kind;
-    int64_t read_ms; /* 0: no sign of the server */
     uint32_t pull;
     enum sluice_pull_status status;
     char text[TEXT_SIZE];
+};
+
+/* A stop that had nothing to wait for. */
+struct stop_note {
+    struct sluice_nats_note base; /* first */
+    struct sluice_nats_pulls *pulls;
 };
 
 /* ---- Slots ---- */
@@ -80,8 +82,10 @@ void sluice_nats_pulls_end_stop(struct sluice_nats_pulls *pulls)
     }
 }
 
-static void see_status(struct sluice_nats_pulls *pulls, const struct note *note)
+static void tell_status(struct sluice_nats_note *base)
 {
+    const struct status_note *note = (const struct status_note *)base;
+    struct sluice_nats_pulls *pulls = note->pulls;
     struct sluice_nats_slot *slot = slot_of_pull(pulls, note->pull);
     if (slot != NULL && note->status == SLUICE_PULL_ENDED) {
         slot->state = SLUICE_NATS_SLOT_FREE;
@@ -91,51 +95,22 @@ static void see_status(struct sluice_nats_pulls *pulls, const struct note *note)
     pulls->intake->events.on_pull(pulls->intake->ctx, note->pull, note->status, note->text);
 }
 
-static void deliver_note(struct sluice_mail *mail)
+static void tell_stopped(struct sluice_nats_note *base)
 {
-    struct note *note = (struct note *)mail;
-    struct sluice_nats_pulls *pulls = note->pulls;
-    if (pulls->intake->is_closed) {
-        free(note);
-        return;
-    }
-    if (note->read_ms != 0) {
-        sluice_nats_intake_alive(pulls->intake, note->read_ms);
-    }
-    switch (note->kind) {
-    case NOTE_STATUS:
-        see_status(pulls, note);
-        break;
-    case NOTE_STOPPED:
-        sluice_nats_pulls_end_stop(pulls);
-        break;
-    }
-    free(note);
-}
-
-/* Without memory there is no note: an answer that was not read, for which every sender has a
- * deadline. */
-static struct note *note_create(struct sluice_nats_pulls *pulls, enum note_kind kind)
-{
-    struct note *note = calloc(1, sizeof *note);
-    if (note != NULL) {
-        note->mail.deliver = deliver_note;
-        note->pulls = pulls;
-        note->kind = kind;
-    }
-    return note;
+    sluice_nats_pulls_end_stop(((struct stop_note *)base)->pulls);
 }
 
 static void post_status(struct sluice_nats_pulls *pulls, uint32_t pull,
                         enum sluice_pull_status status, const char *text, int64_t read_ms)
 {
-    struct note *note = note_create(pulls, NOTE_STATUS);
+    struct status_note *note = sluice_nats_note_create(pulls->intake, tell_status, sizeof *note);
     if (note != NULL) {
+        note->base.read_ms = read_ms;
+        note->pulls = pulls;
         note->pull = pull;
         note->status = status;
-        note->read_ms = read_ms;
         (void)snprintf(note->text, sizeof note->text, "%s", text);
-        sluice_nats_box_post(pulls->intake->box, &note->mail);
+        sluice_nats_note_post(&note->base);
     }
 }
 
@@ -332,9 +307,10 @@ void sluice_nats_pulls_stop(struct sluice_nats_pulls *pulls)
         }
     }
     if (pulls->releases_missing == 0) {
-        struct note *note = note_create(pulls, NOTE_STOPPED);
+        struct stop_note *note = sluice_nats_note_create(pulls->intake, tell_stopped, sizeof *note);
         if (note != NULL) {
-            sluice_nats_box_post(pulls->intake->box, &note->mail);
+            note->pulls = pulls;
+            sluice_nats_note_post(&note->base);
         }
     }
 }
