@@ -274,6 +274,16 @@ char *nats_ask(struct nats_server *server, const char *subject, const char *body
     return answer;
 }
 
+void nats_ask_ok(struct nats_server *server, const char *subject, const char *body)
+{
+    char *answer = nats_ask(server, subject, body);
+    assert_non_null(answer);
+    if (strstr(answer, "\"error\"") != NULL) {
+        fail_msg("%s %s: %s", subject, body, answer);
+    }
+    free(answer);
+}
+
 struct stored {
     struct nats_server *server;
     char text[32]; /* in the stream's description */

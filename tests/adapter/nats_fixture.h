@@ -57,6 +57,8 @@ void test_loop_for(struct test_loop *loop, int ms);
 /* ---- A plain client beside the adapters: one request and its answer as text (malloc), NULL when
  * none came ---- */
 char *nats_ask(struct nats_server *server, const char *subject, const char *body);
+/* The JetStream API has to grant it. */
+void nats_ask_ok(struct nats_server *server, const char *subject, const char *body);
 /* Publish without waiting, `count` times; "%d" in the body becomes the number. */
 void nats_say(struct nats_server *server, const char *subject, const char *body, int count);
 /* Until stream "S" holds so many: it stores what the server has read a moment later. */

@@ -86,33 +86,6 @@ uint32_t store_mailbox_pump(struct store_mailbox *m, uint32_t timeout_ms)
     return count;
 }
 
-/* ---- Heap */
-
-static void *heap_resize(void *ctx, void *p, size_t size)
-{
-    struct store_heap *heap = ctx;
-    if (size == 0) {
-        atomic_fetch_sub(&heap->open, p != NULL);
-        free(p);
-        return NULL;
-    }
-    if (atomic_load(&heap->fail_after) == 0) {
-        return NULL;
-    }
-    if (atomic_load(&heap->fail_after) > 0) {
-        atomic_fetch_sub(&heap->fail_after, 1);
-    }
-    atomic_fetch_add(&heap->open, p == NULL);
-    return realloc(p, size);
-}
-
-void store_heap_init(struct store_heap *heap)
-{
-    heap->allocator = (struct sluice_allocator){.resize = heap_resize, .ctx = heap};
-    atomic_init(&heap->open, 0);
-    atomic_init(&heap->fail_after, -1);
-}
-
 /* ---- The two stores */
 
 void store_fixture_fresh(struct store_fixture *f)
@@ -128,7 +101,7 @@ void store_fixture_begin(struct store_fixture *f, int is_mongo)
     memset(f, 0, sizeof *f);
     f->is_mongo = is_mongo;
     store_mailbox_init(&f->mailbox);
-    store_heap_init(&f->heap);
+    heap_init(&f->heap);
     (void)snprintf(f->folder, sizeof f->folder, "%s/sluice-store-XXXXXX",
                    getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
     if (mkdtemp(f->folder) == NULL) {

@@ -4,7 +4,7 @@
 #ifndef SLUICE_TESTS_ADAPTER_STORE_FIXTURE_H
 #define SLUICE_TESTS_ADAPTER_STORE_FIXTURE_H
 
-#include "core/alloc.h"
+#include "heap.h"
 #include "port/mailbox.h"
 #include "port/store.h"
 #include <pthread.h>
@@ -24,15 +24,6 @@ void store_mailbox_init(struct store_mailbox *m);
 void store_mailbox_fini(struct store_mailbox *m);
 /* Deliver what is there; wait up to timeout_ms for something first. How many mails there were. */
 uint32_t store_mailbox_pump(struct store_mailbox *m, uint32_t timeout_ms);
-
-/* The C library's heap for several threads. */
-struct store_heap {
-    struct sluice_allocator allocator;
-    atomic_long open;       /* allocated and not freed */
-    atomic_long fail_after; /* allocations that still succeed; negative: all */
-};
-
-void store_heap_init(struct store_heap *heap);
 
 /* The MongoDB-protocol server: MONGODB_URI, else mongod of the PATH, else the program that
  * SLUICE_FERRETDB names. */
@@ -56,7 +47,7 @@ struct store_fixture {
     uint32_t
         timeout_ms; /* of MongoDB's operations; 0: STORE_TIMEOUT_MS, for cases that wait for it */
     struct store_mailbox mailbox;
-    struct store_heap heap;
+    struct heap heap;
     struct store_server server;
     char folder[128];
     char path[256]; /* of SQLite */

@@ -15,7 +15,7 @@
 enum { OPS_MAX = 3000, NOW = 1000000, TIMEOUT = 5000 };
 
 struct bench {
-    struct store_heap heap;
+    struct heap heap;
     struct sluice_group_list backlog, ended;
     struct sluice_group_batch batch;
     struct sluice_group_op ops[OPS_MAX];
@@ -29,7 +29,7 @@ static struct bench bench;
 static int setup(void **state)
 {
     memset(&bench, 0, sizeof bench);
-    store_heap_init(&bench.heap);
+    heap_init(&bench.heap);
     *state = &bench;
     return 0;
 }

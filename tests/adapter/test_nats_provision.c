@@ -63,16 +63,6 @@ static void close_world(struct world *w)
     free(w);
 }
 
-static void ask_ok(struct world *w, const char *subject, const char *body)
-{
-    char *answer = nats_ask(&w->server, subject, body);
-    assert_non_null(answer);
-    if (strstr(answer, "\"error\"") != NULL) {
-        fail_msg("%s %s: %s", subject, body, answer);
-    }
-    free(answer);
-}
-
 static void contains(const char *text, const char *part)
 {
     assert_non_null(text);
@@ -182,7 +172,7 @@ static void seed_consumer(struct world *w, const char *member)
                        ? ""
                        : ",\"ack_wait\":30000000000",
                    strstr(member, "max_deliver") != NULL ? "" : ",\"max_deliver\":-1");
-    ask_ok(w, "$JS.API.CONSUMER.DURABLE.CREATE.REQ.worker", body);
+    nats_ask_ok(&w->server, "$JS.API.CONSUMER.DURABLE.CREATE.REQ.worker", body);
 }
 
 static void each_difference_of_the_consumer_is_found(void **state)
@@ -215,9 +205,9 @@ static void each_difference_of_the_consumer_is_found(void **state)
          "consumer worker: deliver_subject is \"push.here\", expected absent", 0},
     };
     struct world *w = open_world();
-    ask_ok(w, "$JS.API.STREAM.CREATE.REQ",
-           "{\"name\":\"REQ\",\"subjects\":[\"app.request\",\"app.other\"],"
-           "\"retention\":\"limits\",\"storage\":\"file\",\"num_replicas\":1}");
+    nats_ask_ok(&w->server, "$JS.API.STREAM.CREATE.REQ",
+                "{\"name\":\"REQ\",\"subjects\":[\"app.request\",\"app.other\"],"
+                "\"retention\":\"limits\",\"storage\":\"file\",\"num_replicas\":1}");
     must(w, SLUICE_NATS_CREATE);
     contains(w->told, "note: stream REQ: retention is \"limits\", expected \"workqueue\"");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -279,14 +269,14 @@ static void each_difference_of_the_streams_is_found(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char subject[64], body[400];
         (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.DELETE.%s", rows[i].stream);
-        ask_ok(w, subject, "");
+        nats_ask_ok(&w->server, subject, "");
         (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.CREATE.%s", rows[i].stream);
         (void)snprintf(body, sizeof body, "{\"name\":\"%s\",%s%s%s,\"num_replicas\":1}",
                        rows[i].stream, rows[i].config,
                        strstr(rows[i].config, "storage") != NULL ? "" : ",\"storage\":\"file\"",
                        strstr(rows[i].config, "retention") != NULL ? ""
                                                                    : ",\"retention\":\"limits\"");
-        ask_ok(w, subject, body);
+        nats_ask_ok(&w->server, subject, body);
         assert_int_equal(provision(w, SLUICE_NATS_VERIFY), rows[i].rc);
         contains(w->told, rows[i].text);
         (void)provision(w, SLUICE_NATS_UPDATE);
@@ -296,7 +286,7 @@ static void each_difference_of_the_streams_is_found(void **state)
             assert_string_equal(w->told, "");
         }
         (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.DELETE.%s", rows[i].stream);
-        ask_ok(w, subject, "");
+        nats_ask_ok(&w->server, subject, "");
         must(w, SLUICE_NATS_CREATE);
     }
     close_world(w);
@@ -306,10 +296,11 @@ static void room_for_the_dead_letter_is_watched(void **state)
 {
     (void)state;
     struct world *w = open_world();
-    ask_ok(w, "$JS.API.STREAM.CREATE.REQ",
-           "{\"name\":\"REQ\",\"subjects\":[\"app.>\"],\"retention\":\"workqueue\",\"storage\":"
-           "\"file\",\"num_replicas\":1,"
-           "\"max_msg_size\":1048576,\"duplicate_window\":600000000000}");
+    nats_ask_ok(
+        &w->server, "$JS.API.STREAM.CREATE.REQ",
+        "{\"name\":\"REQ\",\"subjects\":[\"app.>\"],\"retention\":\"workqueue\",\"storage\":"
+        "\"file\",\"num_replicas\":1,"
+        "\"max_msg_size\":1048576,\"duplicate_window\":600000000000}");
     w->plan.subject_ready = "out.ready";
     w->plan.subject_dead = "out.dead";
     must(w, SLUICE_NATS_CREATE);
@@ -342,9 +333,10 @@ static void what_the_server_refuses_to_make_is_told(void **state)
 {
     (void)state;
     struct world *w = open_world();
-    ask_ok(w, "$JS.API.STREAM.CREATE.OTHER",
-           "{\"name\":\"OTHER\",\"subjects\":[\"app.ready\"],\"retention\":\"limits\",\"storage\":"
-           "\"file\",\"num_replicas\":1}");
+    nats_ask_ok(
+        &w->server, "$JS.API.STREAM.CREATE.OTHER",
+        "{\"name\":\"OTHER\",\"subjects\":[\"app.ready\"],\"retention\":\"limits\",\"storage\":"
+        "\"file\",\"num_replicas\":1}");
     assert_int_equal(provision(w, SLUICE_NATS_CREATE), SLUICE_ERR_API);
     contains(w->err.text,
              "stream READY: STREAM.CREATE.READY: subjects overlap with an existing stream");

@@ -130,16 +130,6 @@ static void close_world(struct world *w)
     free(w);
 }
 
-static void ask_ok(struct world *w, const char *subject, const char *body)
-{
-    char *answer = nats_ask(&w->server, subject, body);
-    assert_non_null(answer);
-    if (strstr(answer, "\"error\"") != NULL) {
-        fail_msg("%s", answer);
-    }
-    free(answer);
-}
-
 static void a_stored_message_is_ok(void **state)
 {
     (void)state;
@@ -188,10 +178,10 @@ static void a_stream_that_comes_in_time_gets_it(void **state)
     test_loop_for(&w->loop, 250);
     assert_int_equal(w->done, 0);
     assert_int_equal(w->unheard, 1); /* the repetitions are not told */
-    ask_ok(w, "$JS.API.STREAM.CREATE.LATE",
-           "{\"name\":\"LATE\",\"subjects\":[\"late.>\"],\"storage\":\"file\",\"retention\":"
-           "\"limits\","
-           "\"num_replicas\":1}");
+    nats_ask_ok(&w->server, "$JS.API.STREAM.CREATE.LATE",
+                "{\"name\":\"LATE\",\"subjects\":[\"late.>\"],\"storage\":\"file\",\"retention\":"
+                "\"limits\","
+                "\"num_replicas\":1}");
     wait_for(w, is_done, 1, "the PubAck");
     assert_int_equal(w->last.fate, SLUICE_FATE_OK);
     assert_int_equal(w->last.sequence, 1);
@@ -265,9 +255,10 @@ static void limits_of_the_stream_are_told(void **state)
 {
     (void)state;
     struct world *w = open_world(0);
-    ask_ok(w, "$JS.API.STREAM.CREATE.L",
-           "{\"name\":\"L\",\"subjects\":[\"l.>\"],\"storage\":\"file\",\"retention\":\"limits\","
-           "\"max_msgs\":1,\"discard\":\"new\",\"max_msg_size\":100,\"num_replicas\":1}");
+    nats_ask_ok(
+        &w->server, "$JS.API.STREAM.CREATE.L",
+        "{\"name\":\"L\",\"subjects\":[\"l.>\"],\"storage\":\"file\",\"retention\":\"limits\","
+        "\"max_msgs\":1,\"discard\":\"new\",\"max_msg_size\":100,\"num_replicas\":1}");
     publish(w, "l.one", "x", NULL);
     publish(w, "l.one", "x", NULL);
     wait_for(w, is_done, 2, "the answers");

@@ -11,6 +11,7 @@
 #include "adapter/doc_check.h"
 #include "adapter/sqlite_db.h"
 #include "adapter/sqlite_store.h"
+#include "sqlite_files.h"
 #include "store_fixture.h"
 #include <errno.h>
 #include <signal.h>
@@ -307,30 +308,20 @@ static void lock_of_another_program_is_waited_for(void **state)
     assert_ok(r);
 }
 
-static void remove_files(const struct store_fixture *f)
-{
-    static const char *const ends[] = {"", "-wal", "-shm"};
-    for (int i = 0; i < 3; i++) {
-        char path[300];
-        (void)snprintf(path, sizeof path, "%s%s", f->path, ends[i]);
-        (void)unlink(path);
-    }
-}
-
 static void deleted_file_is_noticed_and_made_again(void **state)
 {
     struct store_fixture *f = *state;
     assert_ok(store_put_now(f, "packs", "one", "first"));
-    remove_files(f);
+    sqlite_files_remove(f->path);
     assert_retry(store_ping_now(f), "deleted or replaced");
     assert_ok(store_ping_now(f));
-    remove_files(f);
+    sqlite_files_remove(f->path);
     assert_retry(store_put_now(f, "packs", "two", "second"), "deleted or replaced");
     assert_ok(store_put_now(f, "packs", "two", "second"));
     sqlite3 *db = other(f);
     assert_string_equal(value(db, "SELECT count(*) FROM packs"), "1");
     sqlite3_close(db);
-    remove_files(f);
+    sqlite_files_remove(f->path);
     assert_int_equal(mkdir(f->path, 0700), 0);
     assert_retry(store_put_now(f, "packs", "two", "second"), "deleted or replaced");
     assert_retry(store_put_now(f, "packs", "two", "second"), "a folder, not a file");

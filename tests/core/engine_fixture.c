@@ -247,3 +247,11 @@ const char *fixture_published(struct fixture *f, struct sluice_ticket t, uint8_t
                                  .ticket = t,
                                  .published = {.output = output, .fate = (uint8_t)fate}});
 }
+
+void fixture_open_with_one(struct fixture *f)
+{
+    struct sluice_engine_config c = fixture_config();
+    fixture_open(f, &c);
+    (void)fixture_connect(f);
+    assert_string_equal(fixture_deliver(f, 7, 1), "admit; run");
+}

@@ -58,4 +58,7 @@ const char *fixture_loaded(struct fixture *f, struct sluice_ticket t,
 const char *fixture_published(struct fixture *f, struct sluice_ticket t, uint8_t output,
                               enum sluice_fate fate);
 
+/* Open one with fixture_config(), connected, whose message 7 has its handler run. */
+void fixture_open_with_one(struct fixture *f);
+
 #endif

@@ -15,13 +15,6 @@ static void open_with(const struct sluice_engine_config *c)
     (void)fixture_connect(&f);
 }
 
-static void open_with_one(void)
-{
-    struct sluice_engine_config c = fixture_config();
-    open_with(&c);
-    assert_string_equal(fixture_deliver(&f, 7, 1), "admit; run");
-}
-
 static uint64_t failures_of(enum sluice_failure failure)
 {
     return sluice_engine_metrics(f.engine)->failures[failure];
@@ -101,7 +94,7 @@ static void done_with_outputs(uint8_t count, const char *expected)
 static void sixty_four_outputs_are_all_awaited(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     done_with_outputs(SLUICE_EFFECTS_MAX, "publish 0; publish 1;");
     assert_int_equal(f.effects.count, SLUICE_EFFECTS_MAX);
     for (uint8_t i = 0; i < SLUICE_EFFECTS_MAX - 1; i++) {
@@ -114,7 +107,7 @@ static void sixty_four_outputs_are_all_awaited(void **state)
 static void sixty_five_outputs_are_refused(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     done_with_outputs(SLUICE_EFFECTS_MAX + 1, "nak");
     assert_int_equal(failures_of(SLUICE_FAILURE_NO_MEMORY), 1);
     fixture_close(&f);
@@ -133,7 +126,7 @@ static void steps_are_bounded(void **state)
 {
     (void)state;
     for (uint16_t over = 0; over <= 1; over++) {
-        open_with_one();
+        fixture_open_with_one(&f);
         ask_for((uint16_t)(SLUICE_STEPS_MAX + over));
         assert_int_equal(sluice_engine_state(f.engine, f.ticket),
                          over ? SLUICE_MSG_NAKING : SLUICE_MSG_WAITING);
@@ -145,7 +138,7 @@ static void steps_are_bounded(void **state)
 static void a_slot_forgets_the_room_of_many_steps(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     ask_for(100);
     assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "run");
     (void)fixture_failed(&f, f.ticket, SLUICE_FAILURE_NO_MEMORY, -1);
@@ -226,7 +219,7 @@ static void a_step_may_be_limited_without_end(void **state)
 static void a_limit_without_a_dependency_is_a_failure(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     ask_for(1);
     assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RATE_LIMITED, 5000), "run");
     assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, 0),
@@ -403,7 +396,7 @@ static void a_message_without_memory_is_naked(void **state)
     (void)state;
     for (int enough = 0; enough < 2; enough++) { /* for none or the first of two arrays */
         for (int is_done = 0; is_done < 2; is_done++) {
-            open_with_one();
+            fixture_open_with_one(&f);
             fixture_starves_after = enough;
             assert_string_equal(is_done ? fixture_done(&f, f.ticket, 1, 2)
                                         : fixture_suspend(&f, f.ticket, 1, 0),
@@ -417,7 +410,7 @@ static void a_message_without_memory_is_naked(void **state)
 static void a_nak_goes_out_without_memory_for_its_record(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     fixture_starves_after = 0;
     assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1), "nak");
     fixture_starves_after = -1;
@@ -489,7 +482,7 @@ static void a_delivery_that_there_is_no_memory_for_is_refused_for_a_while(void *
 static void a_redelivery_is_taken_over_without_memory(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     assert_string_equal(deliver_without_memory(7, 2), "rebind; pull 1");
     fixture_close(&f);
 }
@@ -507,20 +500,20 @@ static void expect_no_memory(void)
 static void a_call_without_memory_fails_the_message_and_is_nobodys_fault(void **state)
 {
     (void)state;
-    open_with_one(); /* a step, and the handler passes its error on */
+    fixture_open_with_one(&f); /* a step, and the handler passes its error on */
     (void)fixture_suspend(&f, f.ticket, 1, 0);
     assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_NO_MEMORY, 0), "run");
     assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, 0), "nak");
     assert_int_equal(sluice_engine_metrics(f.engine)->calls_failed[SLUICE_DEP_LLM], 0);
     expect_no_memory();
 
-    open_with_one();
+    fixture_open_with_one(&f);
     assert_string_equal(fixture_done(&f, f.ticket, 1, 0), "store");
     assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_STORED, SLUICE_FATE_NO_MEMORY),
                         "nak");
     expect_no_memory();
 
-    open_with_one();
+    fixture_open_with_one(&f);
     assert_string_equal(fixture_done(&f, f.ticket, 0, 1), "publish 0");
     assert_string_equal(fixture_published(&f, f.ticket, 0, SLUICE_FATE_NO_MEMORY), "nak");
     expect_no_memory();
@@ -529,7 +522,7 @@ static void a_call_without_memory_fails_the_message_and_is_nobodys_fault(void **
 static void an_output_that_failed_outright_outweighs_one_without_memory(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     (void)fixture_done(&f, f.ticket, 0, 2);
     (void)fixture_published(&f, f.ticket, 0, SLUICE_FATE_NO_MEMORY);
     (void)fixture_published(&f, f.ticket, 1, SLUICE_FATE_RETRY);

@@ -7,14 +7,6 @@
 
 static struct fixture f;
 
-static void open_with_one(void)
-{
-    struct sluice_engine_config c = fixture_config();
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
-    assert_string_equal(fixture_deliver(&f, 7, 1), "admit; run");
-}
-
 static enum sluice_msg_state state_now(void)
 {
     return sluice_engine_state(f.engine, f.ticket);
@@ -38,7 +30,7 @@ static const char *shut_down(void)
 static void run_with_one_open(void)
 {
     const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
-    open_with_one();
+    fixture_open_with_one(&f);
     assert_string_equal(fixture_ask(&f, f.ticket, two, 2, 1), "start 0; start 1");
     assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0; run");
     assert_string_equal(kept(0, SLUICE_KEPT_OK), "");
@@ -69,7 +61,7 @@ static void a_race_lost_while_the_handler_runs_starts_again_when_it_returns(void
     (void)state;
     for (int kind = SLUICE_VERDICT_SUSPENDED; kind <= SLUICE_VERDICT_DONE; kind++) {
         const struct sluice_step_request one = fixture_request(1), more = fixture_request(2);
-        open_with_one();
+        fixture_open_with_one(&f);
         assert_string_equal(fixture_ask(&f, f.ticket, &one, 1, 1), "start 0");
         assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0; run");
         assert_string_equal(kept(0, SLUICE_KEPT_LOST_RACE), "");
@@ -100,7 +92,7 @@ static void a_journal_that_is_away_is_not_waited_for(void **state)
         const char *effects;
     } cases[] = {{4, ""}, {5, "store"}, {6, "store"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        open_with_one();
+        fixture_open_with_one(&f);
         (void)fixture_suspend(&f, f.ticket, 1, 0);
         assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0; run");
         journal_says(SLUICE_FATE_RETRY, cases[i].failures);
@@ -112,7 +104,7 @@ static void a_journal_that_is_away_is_not_waited_for(void **state)
 static void a_failure_is_not_waited_for_in_a_journal_that_is_away(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     journal_says(SLUICE_FATE_RETRY, 5);
     assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1),
                         "record failures=1 marked=0; nak");
@@ -124,7 +116,7 @@ static void a_journal_that_is_back_is_waited_for(void **state)
 {
     (void)state;
     for (int is_reconnect = 0; is_reconnect < 2; is_reconnect++) {
-        open_with_one();
+        fixture_open_with_one(&f);
         journal_says(SLUICE_FATE_RETRY, 9);
         if (is_reconnect) {
             (void)fixture_connect(&f);
@@ -171,13 +163,13 @@ static const char *drain(void)
 static void what_only_waits_is_given_back_at_once(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     (void)fixture_suspend(&f, f.ticket, 1, 0);
     assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RATE_LIMITED, 10000), "");
     assert_string_equal(drain(), "stop; nak");
     assert_int_equal(f.delay_ms, 0);
     fixture_close(&f);
-    open_with_one(); /* it begins to wait only now */
+    fixture_open_with_one(&f); /* it begins to wait only now */
     (void)fixture_suspend(&f, f.ticket, 1, 0);
     assert_string_equal(drain(), "stop");
     assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RATE_LIMITED, 10000),
@@ -189,7 +181,7 @@ static void what_runs_beside_the_waiting_is_let_end(void **state)
 {
     (void)state;
     const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
-    open_with_one();
+    fixture_open_with_one(&f);
     (void)fixture_ask(&f, f.ticket, two, 2, 3);
     (void)fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RATE_LIMITED, 10000);
     assert_string_equal(drain(), "stop");
@@ -250,7 +242,7 @@ static void what_was_given_up_is_not_acked(void **state)
 static void a_commit_that_ends_under_a_new_delivery_is_acked(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     assert_string_equal(fixture_done(&f, f.ticket, 0, 1), "publish 0");
     (void)fixture_tick(&f, 40000);
     assert_int_equal(state_now(), SLUICE_MSG_LOST);
@@ -281,7 +273,7 @@ static void a_burial_that_outran_the_lease_is_not_terminated(void **state)
 static void a_handler_that_outran_its_lease_runs_again_for_the_new_delivery(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     struct sluice_ticket t = f.ticket;
     (void)fixture_tick(&f, 40000);
     assert_int_equal(state_now(), SLUICE_MSG_LOST);
@@ -297,7 +289,7 @@ static void a_failure_that_outran_the_lease_sends_no_nak(void **state)
     (void)state;
     const struct sluice_step_request two[] = {{.hash = {1, 1}, .dependency = SLUICE_DEP_NONE},
                                               {.hash = {2, 2}, .dependency = SLUICE_DEP_NONE}};
-    open_with_one();
+    fixture_open_with_one(&f);
     (void)fixture_ask(&f, f.ticket, two, 2, 1);
     assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "run");
     assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1),
@@ -308,7 +300,7 @@ static void a_failure_that_outran_the_lease_sends_no_nak(void **state)
     assert_non_null(strstr(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_CANCELLED, 0),
                            "release lease_lost"));
     fixture_close(&f);
-    open_with_one();
+    fixture_open_with_one(&f);
     (void)fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1);
     f.now_ms += 40000;
     assert_non_null(strstr(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK),
@@ -319,7 +311,7 @@ static void a_failure_that_outran_the_lease_sends_no_nak(void **state)
 static void a_delivery_that_comes_before_the_nak_takes_over(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     (void)fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1);
     assert_non_null(strstr(fixture_deliver(&f, 7, 2), "rebind")); /* its record is on the way */
     assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK), "nak");
@@ -423,7 +415,7 @@ static const char *deliver_late(uint64_t sequence, int64_t age_ms)
 static void a_delivery_read_after_its_lease_takes_nothing_over(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     assert_null(strstr(deliver_late(7, 40000), "re")); /* neither rebind nor refuse */
     assert_int_equal(sluice_engine_metrics(f.engine)->refused, 1);
     assert_int_equal(sluice_engine_metrics(f.engine)->taken_over, 0);
@@ -633,7 +625,7 @@ static void the_worst_outcome_of_the_outputs_decides(void **state)
         {SLUICE_FATE_UNKNOWN, SLUICE_FATE_PERMANENT, SLUICE_FAILURE_REJECTED},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        open_with_one();
+        fixture_open_with_one(&f);
         assert_string_equal(fixture_done(&f, f.ticket, 0, 2), "publish 0; publish 1");
         (void)fixture_published(&f, f.ticket, 0, cases[i].first);
         (void)fixture_published(&f, f.ticket, 1, cases[i].second);

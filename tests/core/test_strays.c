@@ -7,14 +7,6 @@
 
 static struct fixture f;
 
-static void open_with_one(void)
-{
-    struct sluice_engine_config c = fixture_config();
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
-    assert_string_equal(fixture_deliver(&f, 7, 1), "admit; run");
-}
-
 /* Every answer to an effect, none of which is out for ticket `t` but for its step 0. */
 static void feed_strays(struct sluice_ticket t)
 {
@@ -49,7 +41,7 @@ static void feed_strays(struct sluice_ticket t)
 static void a_waiting_message_waits_for_its_step_alone(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     (void)fixture_suspend(&f, f.ticket, 1, 0);
     assert_int_equal(sluice_engine_state(f.engine, f.ticket), SLUICE_MSG_WAITING);
     feed_strays(f.ticket);
@@ -90,7 +82,7 @@ static void a_message_on_its_way_out_hears_its_own_verdict_alone(void **state)
 static void a_nak_is_answered_once_it_has_been_sent(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1),
                         "record failures=1 marked=0");
     assert_string_equal(fixture_settled(&f, f.ticket, SLUICE_VERB_NAK), "");
@@ -105,7 +97,7 @@ static void a_nak_is_answered_once_it_has_been_sent(void **state)
 static void tickets_that_are_not_out_are_nobodys(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     struct sluice_ticket t = f.ticket;
     const struct sluice_ticket others[] = {{t.slot, t.generation + 1}, /* not yet */
                                            {t.slot, 0},
@@ -126,7 +118,7 @@ static void tickets_that_are_not_out_are_nobodys(void **state)
 static void looking_in_has_bounds(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     uint32_t count = 0;
     (void)fixture_suspend(&f, f.ticket, 5, 0);
     assert_int_equal(sluice_engine_steps(f.engine, f.ticket, &count)[0].hash.low, 5);
@@ -140,7 +132,7 @@ static void looking_in_has_bounds(void **state)
 static void an_unknown_verdict_is_a_failure(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     struct sluice_event ev = {
         .kind = SLUICE_EV_VERDICT,
         .ticket = f.ticket,
@@ -153,7 +145,7 @@ static void an_unknown_verdict_is_a_failure(void **state)
 static void a_verdict_may_name_no_step_of_others(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, 0),
                         "record failures=1 marked=0");
     assert_int_equal(sluice_engine_metrics(f.engine)->failures[SLUICE_FAILURE_HANDLER], 1);
@@ -165,7 +157,7 @@ static void a_verdict_may_name_no_step_of_others(void **state)
 static void a_lost_race_of_no_step_starts_again(void **state)
 {
     (void)state;
-    open_with_one();
+    fixture_open_with_one(&f);
     const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
     assert_string_equal(fixture_ask(&f, f.ticket, two, 2, 3), "start 0; start 1");
     assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0");

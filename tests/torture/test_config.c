@@ -2,8 +2,9 @@
 /* What is read at the start, with each allocation and each call on a file failing in turn: the
  * report says so, nothing crashes, and no value is half there. */
 #include "failing.h"
-#include "run/prompts.h"
+#include "run/heap.h"
 #include "run/option.h"
+#include "run/prompts.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -89,27 +90,16 @@ static void settings_report_what_failed(void **state)
     assert_true(count > 50);
 }
 
-static void *resize(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    if (size == 0) {
-        free(p);
-        return NULL;
-    }
-    return realloc(p, size);
-}
-
 static int prompting(void *ctx)
 {
-    static const struct sluice_allocator allocator = {.resize = resize};
     static const struct sluice_plugin plugin; /* that needs none by name */
     static struct sluice_report report;
-    struct worker_host host = {.plugin = &plugin, .allocator = &allocator};
+    struct worker_host host = {.plugin = &plugin, .allocator = &sluice_heap};
     char path[128];
     const struct sluice_settings settings = {.prompt_dir = path};
     (void)ctx;
     (void)snprintf(path, sizeof path, "%s/prompts", folder);
-    sluice_arena_init(&host.scratch, &allocator, 64, 0);
+    sluice_arena_init(&host.scratch, &sluice_heap, 64, 0);
     report = (struct sluice_report){.count = 0};
     sluice_prompts_load(&host, &settings, &report, &report);
     assert_true(report.count > 0 || host.prompts_count == 2);

@@ -13,6 +13,7 @@
 #include "run/log.h"
 #include "run/mailbox.h"
 #include "run/runtime.h"
+#include "sqlite_files.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -389,16 +390,6 @@ static void host_open(sluice_handler_fn *handler)
     w.host.prompts_count = 1;
 }
 
-static void file_remove(void)
-{
-    static const char *const ends[] = {"", "-wal", "-shm"};
-    for (size_t i = 0; i < 3; i++) {
-        char name[80];
-        (void)snprintf(name, sizeof name, "%s%s", path, ends[i]);
-        (void)unlink(name);
-    }
-}
-
 static void world_open(sluice_handler_fn *handler)
 {
     static const struct sluice_source_ops source = {.pull = source_pull,
@@ -609,14 +600,14 @@ static int dead_letter(void *ctx)
 
 static void sweep(const char *name, failing_case *run)
 {
-    file_remove();
+    sqlite_files_remove(path);
     counts_failures = 0;
     long allocations = failing_sweep(FAILING_MEMORY | FAILING_TOLERATED, run, NULL);
     counts_failures = 1;
     long calls = failing_sweep(FAILING_CALLS | FAILING_TOLERATED, run, NULL);
     print_message("# %s: %ld allocations, %ld calls\n", name, allocations, calls);
     assert_true(allocations > 0);
-    file_remove();
+    sqlite_files_remove(path);
 }
 
 static void a_first_delivery_has_one_true_verdict(void **state)

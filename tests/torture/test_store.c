@@ -5,6 +5,7 @@
 #include "adapter/sqlite_store.h"
 #include "failing.h"
 #include "run/mailbox.h"
+#include "sqlite_files.h"
 #include <setjmp.h>
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -106,16 +107,6 @@ static void check_file(const struct operations *o)
     }
 }
 
-static void file_remove(void)
-{
-    static const char *const ends[] = {"", "-wal", "-shm"};
-    for (size_t i = 0; i < 3; i++) {
-        char name[80];
-        (void)snprintf(name, sizeof name, "%s%s", path, ends[i]);
-        (void)unlink(name);
-    }
-}
-
 static int storing(void *ctx)
 {
     uv_loop_t loop;
@@ -124,7 +115,7 @@ static int storing(void *ctx)
     struct sluice_err err = {0};
     struct operations o = {.loop = &loop};
     (void)ctx;
-    file_remove();
+    sqlite_files_remove(path);
     if (uv_loop_init(&loop) != 0) {
         return 0;
     }
@@ -159,7 +150,7 @@ static void every_operation_ends_once(void **state)
     print_message("# %ld allocations\n",
                   failing_sweep(FAILING_MEMORY | FAILING_TOLERATED, storing, NULL));
     print_message("# %ld calls\n", failing_sweep(FAILING_CALLS | FAILING_TOLERATED, storing, NULL));
-    file_remove();
+    sqlite_files_remove(path);
 }
 
 int main(void)
