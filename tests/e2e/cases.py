@@ -217,11 +217,7 @@ def more_memory_than_a_message_may_have_is_its_own_failure(s):
 
 
 def a15_broken_plugins_end_with_exit_3(s):
-    broken = os.path.join(s.dir, "broken.so")
-    open(broken, "wb").write(b"not a shared object")
-    cut = os.path.join(s.dir, "cut.so")
-    with open(os.path.join(s.build, "workers/context-enricher.so"), "rb") as whole:
-        open(cut, "wb").write(whole.read(9000))
+    broken, cut = s.broken_plugins()
     for path, word in ((broken, "broken.so"), (cut, "cut.so: cannot be loaded: the file is cut"), (os.path.join(s.build, "tests/e2e/bare.so"), "sluice_worker_entry_v1"),
                        (os.path.join(s.build, "tests/e2e/oldabi.so"), "ABI"), ("/nowhere/x.so", "/nowhere/x.so")):
         w = s.start_worker(SLUICE_WORKER=path)

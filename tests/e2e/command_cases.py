@@ -155,11 +155,7 @@ def settings_that_can_never_work_end_each_command_with_exit_2(s):
 
 def a_plugin_that_cannot_be_loaded_is_named(s):
     """A failed initialisation where one is begun, an error of the configuration where one is looked at."""
-    broken = os.path.join(s.dir, "broken.so")
-    open(broken, "wb").write(b"not a shared object")
-    cut = os.path.join(s.dir, "cut.so")
-    with open(os.path.join(s.build, "workers/context-enricher.so"), "rb") as whole:
-        open(cut, "wb").write(whole.read(9000))
+    broken, cut = s.broken_plugins()
     for path, word in (("/nowhere/x.so", "No such file"), ("no-such-worker", "no-such-worker.so: No such file"),
                        (broken, "cannot be loaded: not an ELF file"), (cut, "cannot be loaded: the file is cut")):
         given = {"SLUICE_WORKER": path, "LLM_MODEL": "m"}

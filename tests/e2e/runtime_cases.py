@@ -120,11 +120,7 @@ def a_connection_lost_for_good_ends_with_exit_1(s):
 
 
 def what_the_server_denies_is_told(s):
-    s.nats_server.extra = """authorization { users: [ { user: "%s", password: "%s" }, { user: "some", password: "some",
-        permissions: { publish: { deny: ["$JS.API.CONSUMER.MSG.NEXT.>"] } } } ] }
-        """ % (s.nats_server.user, s.nats_server.password)
-    s.nats_server.restart()
-    s.start_worker(NATS_USER="some", NATS_PASSWORD="some")
+    s.start_worker(**s.deny_publish("$JS.API.CONSUMER.MSG.NEXT.>"))
     wait_for("the log says so", lambda: any(e["event"] == "nats.refused" for e in s.events()))
     told = [e for e in s.events() if e["event"] == "nats.refused"]
     check(len(told) == 1 and told[0]["level"] == "warn" and told[0]["link"] == "pull", f"told {told}")
@@ -134,19 +130,14 @@ def what_the_server_denies_is_told(s):
     answer = json.loads(body)
     check(status == 503 and answer["reason"] == "nats_denied" and answer["denied"]["link"] == "pull", answer)
     check("$JS.API.CONSUMER.MSG.NEXT." in answer["denied"]["text"], answer)
-    s.nats_server.extra = s.nats_server.extra.replace('deny: ["$JS.API.CONSUMER.MSG.NEXT.>"]', 'deny: ["nobody.cares"]')
-    s.nats_server.restart()
+    s.deny_publish("nobody.cares")
     s.ready()
     s.send(1)
     s.expect_done(1)
 
 
 def an_output_subject_that_is_denied_is_told_by_the_probe(s):
-    s.nats_server.extra = """authorization { users: [ { user: "%s", password: "%s" }, { user: "some", password: "some",
-        permissions: { publish: { deny: ["context.enrich.ready"] } } } ] }
-        """ % (s.nats_server.user, s.nats_server.password)
-    s.nats_server.restart()
-    s.start_worker(NATS_USER="some", NATS_PASSWORD="some")
+    s.start_worker(**s.deny_publish("context.enrich.ready"))
     s.ready()
     s.send(1)
     wait_for("the probe says so", lambda: "denied" in json.loads(s.probe("/readyz")[1]))

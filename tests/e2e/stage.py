@@ -98,6 +98,24 @@ class Stage(World):
 
     # ---- messages and counts
 
+    def deny_publish(self, subject):
+        """The server begins anew with one more user, who may not publish there. Returns the settings of a worker that is it."""
+        server = self.nats_server
+        server.extra = """authorization { users: [ { user: "%s", password: "%s" }, { user: "some", password: "some",
+            permissions: { publish: { deny: ["%s"] } } } ] }
+            """ % (server.user, server.password, subject)
+        server.restart()
+        return {"NATS_USER": "some", "NATS_PASSWORD": "some"}
+
+    def broken_plugins(self):
+        """Paths: no shared object at all, and a worker whose end is missing."""
+        paths = os.path.join(self.dir, "broken.so"), os.path.join(self.dir, "cut.so")
+        with open(os.path.join(self.build, "workers/context-enricher.so"), "rb") as whole:
+            for path, content in zip(paths, (b"not a shared object", whole.read(9000))):
+                with open(path, "wb") as f:
+                    f.write(content)
+        return paths
+
     def client(self):
         return self.part(self.nats_server.client())
 
