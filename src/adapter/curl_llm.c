@@ -186,18 +186,6 @@ static int on_body(struct sluice_curl_call *base, int32_t http_status, const cha
 
 /* ---- Ending */
 
-SLUICE_PRINTF(4, 5)
-static void rule(struct sluice_openai_verdict *verdict, enum sluice_fate fate, sluice_rc rc,
-                 const char *format, ...)
-{
-    va_list arguments;
-    verdict->fate = fate;
-    verdict->rc = rc;
-    va_start(arguments, format);
-    (void)vsnprintf(verdict->text, sizeof verdict->text, format, arguments);
-    va_end(arguments);
-}
-
 /* The answer had status 200. */
 static void judge_success(struct call *call, const struct sluice_curl_result *result,
                           struct sluice_openai_answer *answer,
@@ -224,26 +212,28 @@ static void judge_end(struct call *call, const struct sluice_curl_result *result
     size_t max = call->base.answer_size_max;
     switch (result->end) {
     case SLUICE_CURL_REFUSED:
-        rule(verdict,
-             call->refused_rc == SLUICE_ERR_NOMEM ? SLUICE_FATE_RETRY : SLUICE_FATE_PERMANENT,
-             call->refused_rc, "%s",
-             call->request.data == NULL ? "llm request: out of memory" : call->request.data);
+        sluice_openai_rule(
+            verdict,
+            call->refused_rc == SLUICE_ERR_NOMEM ? SLUICE_FATE_RETRY : SLUICE_FATE_PERMANENT,
+            call->refused_rc, "%s",
+            call->request.data == NULL ? "llm request: out of memory" : call->request.data);
         break;
     case SLUICE_CURL_CANCELLED:
-        rule(verdict, SLUICE_FATE_CANCELLED, SLUICE_ERR_CANCELLED, "%s: cancelled", what);
+        sluice_openai_rule(verdict, SLUICE_FATE_CANCELLED, SLUICE_ERR_CANCELLED, "%s: cancelled",
+                           what);
         break;
     case SLUICE_CURL_NOMEM:
-        rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM, "%s: out of memory", what);
+        sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM, "%s: out of memory", what);
         break;
     case SLUICE_CURL_UNREACHED:
-        rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE, "%s: no answer: %s", what,
-             result->text);
+        sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE, "%s: no answer: %s",
+                           what, result->text);
         break;
     case SLUICE_CURL_TIMEOUT:
     case SLUICE_CURL_STALLED:
         if (!is_done) {
-            rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_TIMEOUT, "%s: timeout: %s", what,
-                 result->text);
+            sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_TIMEOUT, "%s: timeout: %s",
+                               what, result->text);
             break;
         }
         judge_success(call, result, answer, verdict);
@@ -251,11 +241,12 @@ static void judge_end(struct call *call, const struct sluice_curl_result *result
     default:
         if (result->end == SLUICE_CURL_TOO_LARGE ||
             (call->stream != NULL && call->stream->sse.rc == SLUICE_ERR_TOO_LARGE)) {
-            rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-                 "%s: the answer is over %zu bytes", what, max);
+            sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                               "%s: the answer is over %zu bytes", what, max);
         } else if (call->body.rc == SLUICE_ERR_NOMEM ||
                    (call->stream != NULL && call->stream->sse.rc == SLUICE_ERR_NOMEM)) {
-            rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM, "%s: out of memory", what);
+            sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM, "%s: out of memory",
+                               what);
         } else {
             judge_success(call, result, answer, verdict);
         }
@@ -266,11 +257,13 @@ static void judge_end(struct call *call, const struct sluice_curl_result *result
 static void judge_ping(int32_t status, struct sluice_openai_verdict *verdict)
 {
     if (status >= 500) {
-        rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE, "models: HTTP %d", (int)status);
+        sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE, "models: HTTP %d",
+                           (int)status);
     } else if (status == 401 || status == 403) {
-        rule(verdict, SLUICE_FATE_OK, SLUICE_ERR_AUTH, "models: HTTP %d", (int)status);
+        sluice_openai_rule(verdict, SLUICE_FATE_OK, SLUICE_ERR_AUTH, "models: HTTP %d",
+                           (int)status);
     } else {
-        rule(verdict, SLUICE_FATE_OK, SLUICE_OK, "%s", "");
+        sluice_openai_rule(verdict, SLUICE_FATE_OK, SLUICE_OK, "%s", "");
     }
 }
 

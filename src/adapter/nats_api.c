@@ -7,6 +7,7 @@
 #include "adapter/nats_login.h"
 #include "adapter/nats_puback.h"
 #include "adapter/nats_settings.h"
+#include "codec/header.h"
 #include "codec/redact.h"
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -280,8 +281,7 @@ sluice_rc sluice_nats_api_publish(struct sluice_nats_api *api, const char *subje
                                   sluice_bytes body, uint64_t *sequence, struct sluice_err *err)
 {
     for (uint32_t i = 0; i < headers_count; i++) {
-        if (headers[i].name[0] == '\0' || strpbrk(headers[i].name, ": \r\n") != NULL ||
-            strpbrk(headers[i].value, "\r\n") != NULL) {
+        if (!sluice_header_is_carried(headers[i].name, headers[i].value)) {
             return sluice_err_set(err, SLUICE_ERR_VALIDATION, "header %s: blanks or line breaks",
                                   headers[i].name);
         }

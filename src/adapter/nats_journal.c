@@ -5,10 +5,12 @@
 #include "adapter/nats_journal_keep.h"
 #include "adapter/nats_journal_load.h"
 #include "adapter/nats_publisher.h"
+#include "codec/header.h"
 #include <stdlib.h>
 #include <string.h>
 
-#define TIMEOUT_MS 2000
+#define TIMEOUT_MS   2000
+#define NAME_MAX_LEN 64u
 
 static void journal_destroy(struct sluice_journal *base)
 {
@@ -36,9 +38,7 @@ static const struct sluice_journal_ops ops = {
 
 static int is_name(const char *text)
 {
-    size_t len = text == NULL ? 0 : strlen(text);
-    return len >= 1 && len <= 64 &&
-           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == len;
+    return text != NULL && sluice_bucket_name_is_valid(text) && strlen(text) <= NAME_MAX_LEN;
 }
 
 sluice_rc sluice_nats_journal_create(const struct sluice_nats_journal_config *config,

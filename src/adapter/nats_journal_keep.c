@@ -28,8 +28,8 @@ struct answer_put {
     size_t chunk_size;
 };
 
-/* What came of a put: 1 when it is stored; otherwise the operation has failed, or `error_code` says
- * why it must not. */
+/* What came of a put: 1 it is stored, 0 the operation has failed, -1 the server refused it with
+ * `tolerated_error` (0: none is), which is for the caller to judge. */
 static int read_put(struct sluice_journal_call *call, enum sluice_nats_outcome outcome,
                     sluice_bytes body, uint32_t tolerated_error)
 {

@@ -47,10 +47,9 @@ sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options, uv_
                                   struct sluice_nats_link **out, struct sluice_err *err);
 
 /* Flush (bounded, 2 s), close, end the thread; no event afterwards; the loop must turn once more
- * for its handles. Returns 1 when no message
- * callback can come any more; 0 when cnats did not let go within 15 s: then what the callbacks use
- * must not be freed. Accepts NULL (1). Loop thread. The order is: stop the link, close the box,
- * free the link. */
+ * for its handles. Returns 1 when no message callback can come any more; 0 when cnats did not let
+ * go within 15 s: then what the callbacks use must not be freed. Accepts NULL (1). Loop thread. The
+ * order is: stop the link, close the box, free the link. */
 int sluice_nats_link_stop(struct sluice_nats_link *link);
 void sluice_nats_link_free(struct sluice_nats_link *link); /* accepts NULL */
 

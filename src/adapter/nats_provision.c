@@ -9,7 +9,8 @@
 #define WAITING_MIN 8.0    /* max_waiting: pulls of two processes */
 #define KV_WINDOW_MS                                                                               \
     120000 /* duplicate window of a key-value bucket, as the NATS clients make it */
-#define JOURNAL_ENTRY (320.0 * 1024) /* a chunk of a journaled answer and its headers */
+#define OPERATION_SIZE 400u
+#define JOURNAL_ENTRY  (320.0 * 1024) /* a chunk of a journaled answer and its headers */
 
 /* ---- Streams ---- */
 
@@ -100,7 +101,7 @@ static sluice_rc look_up(struct sluice_nats_object *o, const char *info_operatio
 
 /* The API operations that concern one object. */
 struct operations {
-    char look[400], make[400], update[400];
+    char look[OPERATION_SIZE], make[OPERATION_SIZE], update[OPERATION_SIZE];
 };
 
 /* Send what the checks have altered. */
@@ -443,16 +444,14 @@ static double count_of(const cJSON *info, const char *part, const char *name)
 static sluice_rc mend_consumer(struct sluice_nats_provision *p)
 {
     const struct sluice_nats_plan *plan = p->plan;
-    struct operations operations;
-    char what[SLUICE_ERR_TEXT_SIZE];
+    char operation[OPERATION_SIZE], what[SLUICE_ERR_TEXT_SIZE];
     cJSON *consumer = NULL, *stream = NULL;
-    (void)snprintf(operations.look, sizeof operations.look, "CONSUMER.INFO.%s.%s",
-                   plan->stream_requests, plan->consumer);
-    sluice_rc rc = sluice_nats_api_call(p->api, operations.look, NULL, &consumer, p->err);
-    (void)snprintf(operations.look, sizeof operations.look, "STREAM.INFO.%s",
-                   plan->stream_requests);
+    (void)snprintf(operation, sizeof operation, "CONSUMER.INFO.%s.%s", plan->stream_requests,
+                   plan->consumer);
+    sluice_rc rc = sluice_nats_api_call(p->api, operation, NULL, &consumer, p->err);
+    (void)snprintf(operation, sizeof operation, "STREAM.INFO.%s", plan->stream_requests);
     if (rc == SLUICE_OK) {
-        rc = sluice_nats_api_call(p->api, operations.look, NULL, &stream, p->err);
+        rc = sluice_nats_api_call(p->api, operation, NULL, &stream, p->err);
     }
     double delivered = count_of(consumer, "delivered", "stream_seq");
     double last = count_of(stream, "state", "last_seq");
@@ -471,9 +470,9 @@ static sluice_rc mend_consumer(struct sluice_nats_provision *p)
         sluice_nats_differs(p, object, SLUICE_ERR_CONFIG, what);
         return SLUICE_OK;
     }
-    (void)snprintf(operations.make, sizeof operations.make, "CONSUMER.DELETE.%s.%s",
-                   plan->stream_requests, plan->consumer);
-    rc = sluice_nats_api_call(p->api, operations.make, NULL, NULL, p->err);
+    (void)snprintf(operation, sizeof operation, "CONSUMER.DELETE.%s.%s", plan->stream_requests,
+                   plan->consumer);
+    rc = sluice_nats_api_call(p->api, operation, NULL, NULL, p->err);
     if (rc == SLUICE_OK || rc == SLUICE_ERR_NOT_FOUND) {
         rc = inspect_consumer(p);
     }

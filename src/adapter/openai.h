@@ -71,6 +71,9 @@ struct sluice_openai_verdict {
     char text[SLUICE_OPENAI_TEXT_SIZE]; /* "" when OK; of a body only words, and why it refused */
 };
 
+SLUICE_PRINTF(4, 5)
+void sluice_openai_rule(struct sluice_openai_verdict *verdict, enum sluice_fate fate, sluice_rc rc,
+                        const char *format, ...);
 /* The answer had status 200 and ended. `is_cut`: it came as a stream, or with a length, whose end
  * was not seen. */
 void sluice_openai_judge_answer(const struct sluice_openai_answer *a, int is_cut,

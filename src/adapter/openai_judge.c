@@ -2,12 +2,12 @@
 /* What an answer of openai.h means for the message that asked. */
 #include "adapter/openai.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-SLUICE_PRINTF(4, 5)
-static void rule(struct sluice_openai_verdict *verdict, enum sluice_fate fate, sluice_rc rc,
-                 const char *format, ...)
+void sluice_openai_rule(struct sluice_openai_verdict *verdict, enum sluice_fate fate, sluice_rc rc,
+                        const char *format, ...)
 {
     va_list arguments;
     verdict->fate = fate;
@@ -70,9 +70,9 @@ static void judge(int32_t status, const struct sluice_openai_error *e, const cha
 {
     enum sluice_fate fate = status_fate(status, e);
     const char *word = word_of(e);
-    rule(verdict, fate, status_rc(status, fate), "chat completion: HTTP %d%s%s%s%s%s", (int)status,
-         word[0] == '\0' ? "" : " (", word, word[0] == '\0' ? "" : ")",
-         message[0] == '\0' ? "" : ": ", message);
+    sluice_openai_rule(verdict, fate, status_rc(status, fate), "chat completion: HTTP %d%s%s%s%s%s",
+                       (int)status, word[0] == '\0' ? "" : " (", word, word[0] == '\0' ? "" : ")",
+                       message[0] == '\0' ? "" : ": ", message);
 }
 
 void sluice_openai_judge_status(int32_t http_status, sluice_bytes body, const char *secret,
@@ -108,8 +108,9 @@ static void judge_error(const struct sluice_openai_error *e, struct sluice_opena
     }
     enum sluice_fate fate = status_fate(status, e);
     const char *word = word_of(e);
-    rule(verdict, fate, status_rc(status, fate), "chat completion: error in the answer: %s",
-         word[0] == '\0' ? "without a code" : word);
+    sluice_openai_rule(verdict, fate, status_rc(status, fate),
+                       "chat completion: error in the answer: %s",
+                       word[0] == '\0' ? "without a code" : word);
 }
 
 void sluice_openai_judge_answer(const struct sluice_openai_answer *a, int is_cut,
@@ -119,29 +120,33 @@ void sluice_openai_judge_answer(const struct sluice_openai_answer *a, int is_cut
     if (a->has_error) {
         judge_error(&a->error, verdict);
     } else if (a->content.rc == SLUICE_ERR_NOMEM) {
-        rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM, "chat completion: out of memory");
+        sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM,
+                           "chat completion: out of memory");
     } else if (a->content.rc != SLUICE_OK) {
-        rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-             "chat completion: the answer is over %zu bytes", a->content.size_max);
+        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                           "chat completion: the answer is over %zu bytes", a->content.size_max);
     } else if (a->is_malformed && !is_cut) {
-        rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-             "chat completion: malformed answer: %s", a->malformed_why);
+        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                           "chat completion: malformed answer: %s", a->malformed_why);
     } else if (is_cut && !a->is_done) {
-        rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE,
-             "chat completion: the answer was cut before its end");
+        sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE,
+                           "chat completion: the answer was cut before its end");
     } else if (a->is_refused) {
-        rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM, "chat completion: the model refused");
+        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                           "chat completion: the model refused");
     } else if (!a->has_choice) {
-        rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-             "chat completion: malformed answer: no choices");
+        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                           "chat completion: malformed answer: no choices");
     } else if (reason[0] == '\0') {
-        rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM, "chat completion: no finish reason");
+        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                           "chat completion: no finish reason");
     } else if (strcmp(reason, "stop") != 0) {
-        rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-             "chat completion: finish reason %s instead of stop", reason);
+        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                           "chat completion: finish reason %s instead of stop", reason);
     } else if (a->content.len == 0) {
-        rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM, "chat completion: empty answer");
+        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                           "chat completion: empty answer");
     } else {
-        rule(verdict, SLUICE_FATE_OK, SLUICE_OK, "%s", "");
+        sluice_openai_rule(verdict, SLUICE_FATE_OK, SLUICE_OK, "%s", "");
     }
 }

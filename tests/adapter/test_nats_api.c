@@ -152,6 +152,23 @@ static void a_message_over_the_limit_is_told_with_both_sizes(void **state)
     close_world(&w);
 }
 
+/* A line break would make another header of it. */
+static void a_header_that_nats_does_not_carry_is_refused(void **state)
+{
+    (void)state;
+    static const sluice_header bad[] = {{"", "v"},    {"A B", "v"},     {"A\tB", "v"}, {"A:", "v"},
+                                        {"A\n", "v"}, {"A", "v\nB: c"}, {"A", "v\r"}};
+    struct world w;
+    open_world(&w, "all");
+    make_stream(&w);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(sluice_nats_api_publish(w.api, "s.one", &bad[i], 1, (sluice_bytes){"x", 1},
+                                                 NULL, &w.err),
+                         SLUICE_ERR_VALIDATION);
+    }
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +177,7 @@ int main(void)
         cmocka_unit_test(an_inbox_that_is_denied_is_told),
         cmocka_unit_test(an_account_without_jetstream_is_told),
         cmocka_unit_test(a_message_over_the_limit_is_told_with_both_sizes),
+        cmocka_unit_test(a_header_that_nats_does_not_carry_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
