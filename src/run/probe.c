@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "run/probe.h"
+#include "run/probe_answers.h"
 
-#include "core/engine.h"
 #include "port/signals.h"
-#include "run/metrics.h"
-#include "run/probe_clients.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,30 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAUSE_SIZE    256
-#define DENIED_SIZE   (2 * SLUICE_PROBE_DENIED_SIZE + 64)
 #define HEAD_SIZE_MAX 8192 /* request line and headers together */
 #define MEMORY_PER_CONNECTION                                                                      \
     (12 * 1024) /* such a head and an answer's; much above is MHD's 4xx                            \
                  */
-
-struct sluice_probe {
-    struct MHD_Daemon *daemon;
-    int daemon_fd;                /* readable when there is something to do */
-    int stop[2];                  /* a pipe whose writing end is closed to end the thread */
-    pthread_t thread;             /* all of libmicrohttpd's callbacks are its */
-    struct probe_clients clients; /* the thread's */
-    int has_closed;               /* the thread's: a connection has ended in this run */
-    struct sluice_probe_config config;
-    uint16_t port;
-    _Atomic int64_t last_seen_ms, loop_ms, started_ms;
-    _Atomic int state;
-    _Atomic(const char *) worker, version;
-    /* A sequence lock: odd while the loop writes. Words are atomic, so a torn read is seen and
-     * never undefined. */
-    _Atomic uint32_t sequence;
-    _Atomic uint64_t words[(sizeof(struct sluice_probe_snapshot) + 7) / 8];
-};
 
 static const char *const step_names[] = {
 #define STEP_NAME(name, text) text,
@@ -63,15 +40,6 @@ enum probe_step sluice_probe_step_of(const char *name)
         i++;
     }
     return name == NULL ? PROBE_STEP_OTHER : (enum probe_step)i;
-}
-
-const char *sluice_probe_pause_reason(const struct sluice_probe_snapshot *s)
-{
-    if (s->pause.is_rate_limit) {
-        return "rate_limited";
-    }
-    return s->breakers[s->pause.dependency] == SLUICE_BREAKER_OPEN ? "breaker_open"
-                                                                   : "breaker_half_open";
 }
 
 int64_t sluice_mono_ms(void)
@@ -148,206 +116,9 @@ void sluice_probe_publish(struct sluice_probe *p, const struct sluice_probe_snap
     atomic_store_explicit(&p->sequence, sequence + 2, memory_order_release);
 }
 
-static void snapshot_read(const struct sluice_probe *p, struct sluice_probe_snapshot *out)
-{
-    uint64_t words[sizeof p->words / 8];
-    for (int tries = 0; tries < 1000; tries++) {
-        uint32_t before = atomic_load_explicit(&p->sequence, memory_order_acquire);
-        for (size_t i = 0; i < sizeof words / 8; i++) {
-            words[i] = atomic_load_explicit(&p->words[i], memory_order_relaxed);
-        }
-        atomic_thread_fence(memory_order_acquire);
-        if ((before & 1) == 0 &&
-            before == atomic_load_explicit(&p->sequence, memory_order_relaxed)) {
-            break;
-        }
-    }
-    memcpy(out, words, sizeof *out);
-}
+/* ---- Requests ---- */
 
-/* ---- Answers ---- */
-
-struct answer {
-    unsigned status;
-    const char *type;
-    char body[64 * 1024];
-    size_t len;
-};
-
-/* A member that says why pulling is held back, or nothing. */
-static const char *pause_member(const struct sluice_probe_snapshot *s, char *out, size_t size)
-{
-    out[0] = '\0';
-    if (s->is_degraded) {
-        int64_t left_ms = s->pause.until_ms - sluice_mono_ms();
-        double left_s = s->pause.until_ms == INT64_MAX || left_ms < 0 ? 0 : (double)left_ms / 1000;
-        (void)snprintf(out, size,
-                       ",\"pull_paused\":{\"dependency\":\"%s\",\"reason\":\"%s\",\"for_s\":%.3f}",
-                       s->dependencies[s->pause.dependency], sluice_probe_pause_reason(s), left_s);
-    }
-    return out;
-}
-
-/* The inside of a JSON string. */
-static void escape(const char *text, char *out, size_t size)
-{
-    size_t len = 0;
-    for (; *text != '\0' && len + 2 < size; text++) {
-        if (*text == '"' || *text == '\\') {
-            out[len++] = '\\';
-        }
-        out[len++] = (unsigned char)*text < 0x20 ? '?' : *text;
-    }
-    out[len] = '\0';
-}
-
-/* A member that names what the NATS server denies, or nothing. */
-static const char *denied_member(const struct sluice_probe_snapshot *s, char *out, size_t size)
-{
-    char text[2 * SLUICE_PROBE_DENIED_SIZE];
-    int is_pull = s->denied_pull[0] != '\0';
-    out[0] = '\0';
-    if (is_pull || s->denied_publish[0] != '\0') {
-        escape(is_pull ? s->denied_pull : s->denied_publish, text, sizeof text);
-        (void)snprintf(out, size, ",\"denied\":{\"link\":\"%s\",\"text\":\"%s\"}",
-                       is_pull ? "pull" : "publish", text);
-    }
-    return out;
-}
-
-static void ready_answer(const struct sluice_probe *p, struct answer *a)
-{
-    struct sluice_probe_snapshot s;
-    snapshot_read(p, &s);
-    enum sluice_run_state state = sluice_probe_state(p);
-    int64_t age = sluice_mono_ms() - atomic_load(&p->last_seen_ms);
-    const char *reason = NULL;
-    if (state == SLUICE_RUN_FAILED) {
-        reason = "failed";
-    } else if (state == SLUICE_RUN_DRAINING || state == SLUICE_RUN_STOPPED) {
-        reason = "draining";
-    } else if (state != SLUICE_RUN_RUNNING) {
-        reason = "starting";
-    } else if (age > p->config.readiness_timeout_ms) {
-        reason = s.is_connected ? "stale" : "nats_disconnected";
-    } else if (s.denied_pull[0] != '\0') {
-        reason = "nats_denied"; /* it gets no messages, or cannot acknowledge them */
-    }
-    a->status = reason == NULL ? 200 : 503;
-    char pause[PAUSE_SIZE], denied[DENIED_SIZE];
-    int is_degraded = s.is_degraded || s.denied_publish[0] != '\0';
-    double age_s = state < SLUICE_RUN_RUNNING ? 0 : (double)age / 1000;
-    int n =
-        snprintf(a->body, sizeof a->body,
-                 "{\"status\":\"%s\",\"state\":\"%s\",\"last_seen_age_s\":%.3f,"
-                 "\"timeout_s\":%.3f,\"degraded\":%s%s%s%s%s%s}\n",
-                 reason == NULL ? "ready" : "not_ready", sluice_run_state_name(state), age_s,
-                 (double)p->config.readiness_timeout_ms / 1000, is_degraded ? "true" : "false",
-                 pause_member(&s, pause, sizeof pause), denied_member(&s, denied, sizeof denied),
-                 reason == NULL ? "" : ",\"reason\":\"", reason == NULL ? "" : reason,
-                 reason == NULL ? "" : "\"");
-    a->len = (size_t)n;
-}
-
-static void live_answer(const struct sluice_probe *p, struct answer *a)
-{
-    enum sluice_run_state state = sluice_probe_state(p);
-    int64_t age = sluice_probe_loop_age_ms(p);
-    int is_alive = state != SLUICE_RUN_FAILED && age <= p->config.loop_limit_ms;
-    a->status = is_alive ? 200 : 503;
-    a->len = (size_t)snprintf(
-        a->body, sizeof a->body, "{\"status\":\"%s\",\"state\":\"%s\",\"loop_age_s\":%.3f}\n",
-        is_alive ? "alive" : "dead", sluice_run_state_name(state), (double)age / 1000);
-}
-
-static void startup_answer(const struct sluice_probe *p, struct answer *a)
-{
-    enum sluice_run_state state = sluice_probe_state(p);
-    int is_up = state >= SLUICE_RUN_RUNNING && state != SLUICE_RUN_FAILED;
-    a->status = is_up ? 200 : 503;
-    a->len = (size_t)snprintf(a->body, sizeof a->body, "{\"status\":\"%s\",\"state\":\"%s\"}\n",
-                              is_up ? "started" : "starting", sluice_run_state_name(state));
-}
-
-static void health_answer(const struct sluice_probe *p, struct answer *a)
-{
-    struct sluice_probe_snapshot s;
-    snapshot_read(p, &s);
-    enum sluice_run_state state = sluice_probe_state(p);
-    int is_allowed = s.denied_pull[0] == '\0' && s.denied_publish[0] == '\0';
-    int is_healthy = s.is_connected && is_allowed && !s.is_degraded && !s.is_journal_away &&
-                     state == SLUICE_RUN_RUNNING;
-    for (uint32_t i = 0; i < s.dependencies_count; i++) {
-        is_healthy &= s.breakers[i] == SLUICE_BREAKER_CLOSED;
-    }
-    const char *worker = atomic_load(&p->worker);
-    const char *version = atomic_load(&p->version);
-    int n = snprintf(a->body, sizeof a->body,
-                     "{\"status\":\"%s\",\"state\":\"%s\",\"worker\":{\"name\":\"%s\",\"version\":"
-                     "\"%s\"},\"in_flight\":%u,\"services\":{\"nats\":{\"status\":\"%s\"}",
-                     is_healthy ? "healthy" : "degraded", sluice_run_state_name(state),
-                     worker == NULL ? "" : worker, version == NULL ? "" : version,
-                     s.engine.in_flight, s.is_connected && is_allowed ? "healthy" : "unhealthy");
-    if (s.has_journal) {
-        n += snprintf(a->body + n, sizeof a->body - (size_t)n, ",\"journal\":{\"status\":\"%s\"}",
-                      s.is_journal_away ? "unhealthy" : "healthy");
-    }
-    for (uint32_t i = 0; i < s.dependencies_count; i++) {
-        n += snprintf(a->body + n, sizeof a->body - (size_t)n,
-                      ",\"%s\":{\"status\":\"%s\",\"breaker\":\"%s\"}", s.dependencies[i],
-                      s.breakers[i] == SLUICE_BREAKER_CLOSED ? "healthy" : "unhealthy",
-                      sluice_breaker_state_name((enum sluice_breaker_state)s.breakers[i]));
-    }
-    char pause[PAUSE_SIZE], denied[DENIED_SIZE];
-    n += snprintf(a->body + n, sizeof a->body - (size_t)n, "}%s%s}\n",
-                  pause_member(&s, pause, sizeof pause), denied_member(&s, denied, sizeof denied));
-    a->status = 200;
-    a->len = (size_t)n;
-}
-
-static void metrics_answer(const struct sluice_probe *p, const char *accept, struct answer *a)
-{
-    struct sluice_probe_snapshot s;
-    snapshot_read(p, &s);
-    struct sluice_metrics_context context = {
-        .snapshot = &s,
-        .is_ready = sluice_probe_state(p) == SLUICE_RUN_RUNNING,
-        .worker = atomic_load(&p->worker),
-        .version = atomic_load(&p->version),
-        .started_ms = atomic_load(&p->started_ms),
-        .as_openmetrics = accept != NULL && strstr(accept, "application/openmetrics-text") != NULL};
-    a->status = 200;
-    a->type = context.as_openmetrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
-                                     : "text/plain; version=0.0.4; charset=utf-8";
-    a->len = sluice_metrics_render(&context, a->body, sizeof a->body);
-}
-
-static int path_answer(const struct sluice_probe *p, const char *path, const char *accept,
-                       struct answer *a)
-{
-    a->type = "application/json";
-    if (strcmp(path, "/readyz") == 0 || strcmp(path, "/ready") == 0) {
-        ready_answer(p, a);
-    } else if (strcmp(path, "/livez") == 0) {
-        live_answer(p, a);
-    } else if (strcmp(path, "/startupz") == 0) {
-        startup_answer(p, a);
-    } else if (strcmp(path, "/health") == 0) {
-        health_answer(p, a);
-    } else if (strcmp(path, "/metrics") == 0) {
-        metrics_answer(p, accept, a);
-    } else if (strcmp(path, "/version") == 0) {
-        a->status = 200;
-        a->len =
-            (size_t)snprintf(a->body, sizeof a->body, "{\"version\":\"%s\",\"abi\":\"%u.%u\"}\n",
-                             SLUICE_VERSION, SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR);
-    } else {
-        return 0;
-    }
-    return 1;
-}
-
-static enum MHD_Result reply(struct MHD_Connection *connection, const struct answer *a,
+static enum MHD_Result reply(struct MHD_Connection *connection, const struct probe_answer *a,
                              const char *allow)
 {
     struct MHD_Response *response =
@@ -419,7 +190,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         return MHD_YES;
     }
     probe_client_asked(client_of(connection));
-    struct answer *a = calloc(1, sizeof *a);
+    struct probe_answer *a = calloc(1, sizeof *a);
     if (a == NULL) {
         return MHD_NO;
     }
@@ -430,7 +201,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         a->status = 431;
         a->len = (size_t)snprintf(a->body, sizeof a->body,
                                   "{\"error\":\"request line and headers over 8 KiB\"}\n");
-    } else if (!path_answer(ctx, path, accept, a)) {
+    } else if (!probe_path_answer(ctx, path, accept, a)) {
         a->status = 404;
         a->len = (size_t)snprintf(a->body, sizeof a->body, "{\"error\":\"no such path\"}\n");
     } else if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {

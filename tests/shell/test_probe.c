@@ -162,7 +162,7 @@ static void what_the_server_denies_is_shown(void **state)
     sluice_probe_publish(probe, &denied);
     assert_int_equal(status_of("/readyz"), 200);
     expect_text("\"degraded\":true");
-    expect_text("\"denied\":{\"link\":\"publish\",\"text\":\"Publish to \\\"out\\\\\\\"?\"}");
+    expect_text("\"denied\":{\"link\":\"publish\",\"text\":\"Publish to \\\"out\\\\\\\"\\n\"}");
     (void)snprintf(denied.denied_pull, sizeof denied.denied_pull, "Publish to \"next\"");
     sluice_probe_publish(probe, &denied);
     assert_int_equal(status_of("/readyz"), 503);
@@ -172,11 +172,15 @@ static void what_the_server_denies_is_shown(void **state)
     expect_text("\"status\":\"degraded\"");
     expect_text("\"nats\":{\"status\":\"unhealthy\"}");
     expect_text("\"link\":\"pull\"");
-    memset(denied.denied_pull, '"',
-           sizeof denied.denied_pull - 1); /* the longest that it becomes */
+    memset(denied.denied_pull, '\xc3', sizeof denied.denied_pull - 1); /* letters, each cut */
     sluice_probe_publish(probe, &denied);
     assert_int_equal(status_of("/readyz"), 503);
-    expect_text("\"},\"reason\":\"nats_denied\"}\n");
+    expect_text("\xef\xbf\xbd\xef\xbf\xbd\"},\"reason\":\"nats_denied\"}\n");
+    assert_null(strchr(got.text, '\xc3'));
+    memset(denied.denied_pull, 1, sizeof denied.denied_pull - 1); /* the longest that it becomes */
+    sluice_probe_publish(probe, &denied);
+    assert_int_equal(status_of("/readyz"), 503);
+    expect_text("\\u0001\"},\"reason\":\"nats_denied\"}\n");
     sluice_probe_publish(probe, &snapshot);
 }
 
