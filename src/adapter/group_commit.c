@@ -241,9 +241,15 @@ static void take_docs(struct sluice_group_op *op, const struct sluice_doc *docs,
     op->docs_count = count;
 }
 
-sluice_rc sluice_group_put(struct sluice_group *g, const struct sluice_doc *docs, uint32_t count,
+static struct sluice_group *group_of(struct sluice_store *base)
+{
+    return ((struct sluice_group_store *)base)->group;
+}
+
+sluice_rc sluice_group_put(struct sluice_store *base, const struct sluice_doc *docs, uint32_t count,
                            sluice_store_done_fn *done, void *ctx)
 {
+    struct sluice_group *g = group_of(base);
     int is_over = count > SLUICE_EFFECTS_MAX;
     struct sluice_group_op *op =
         op_new(g, SLUICE_GROUP_PUT, is_over ? 0 : count * sizeof *docs, done, ctx);
@@ -260,9 +266,10 @@ sluice_rc sluice_group_put(struct sluice_group *g, const struct sluice_doc *docs
     return SLUICE_OK;
 }
 
-sluice_rc sluice_group_find(struct sluice_group *g, const char *collection, const char *id,
+sluice_rc sluice_group_find(struct sluice_store *base, const char *collection, const char *id,
                             sluice_store_done_fn *done, void *ctx)
 {
+    struct sluice_group *g = group_of(base);
     /* One byte over the limit is enough to be refused for it. */
     size_t collection_len = strnlen(collection, SLUICE_COLLECTION_NAME_MAX + 1);
     size_t id_len = strnlen(id, SLUICE_DOCUMENT_ID_MAX + 1);
@@ -283,8 +290,9 @@ sluice_rc sluice_group_find(struct sluice_group *g, const char *collection, cons
     return SLUICE_OK;
 }
 
-sluice_rc sluice_group_ping(struct sluice_group *g, sluice_store_done_fn *done, void *ctx)
+sluice_rc sluice_group_ping(struct sluice_store *base, sluice_store_done_fn *done, void *ctx)
 {
+    struct sluice_group *g = group_of(base);
     struct sluice_group_op *op = op_new(g, SLUICE_GROUP_PING, 0, done, ctx);
     if (op == NULL) {
         return SLUICE_ERR_NOMEM;

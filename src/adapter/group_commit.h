@@ -44,16 +44,22 @@ sluice_rc sluice_group_create(const struct sluice_group_config *config, struct s
  * callback. A mail that is still in the mailbox then does nothing but free itself. Accepts NULL. */
 void sluice_group_destroy(struct sluice_group *g);
 
-/* Loop thread; as the functions of sluice_store_ops. What `docs` points to stays borrowed, the
- * array itself is copied; find copies its arguments. */
+/* What each store on a group begins with. */
+struct sluice_group_store {
+    struct sluice_store base; /* first */
+    struct sluice_group *group;
+};
+
+/* For sluice_store_ops, of a store that begins so. What `docs` points to stays borrowed, the array
+ * itself is copied; find copies its arguments. */
 SLUICE_MUST_CHECK
-sluice_rc sluice_group_put(struct sluice_group *g, const struct sluice_doc *docs, uint32_t count,
+sluice_rc sluice_group_put(struct sluice_store *base, const struct sluice_doc *docs, uint32_t count,
                            sluice_store_done_fn *done, void *ctx);
 SLUICE_MUST_CHECK
-sluice_rc sluice_group_find(struct sluice_group *g, const char *collection, const char *id,
+sluice_rc sluice_group_find(struct sluice_store *base, const char *collection, const char *id,
                             sluice_store_done_fn *done, void *ctx);
 SLUICE_MUST_CHECK
-sluice_rc sluice_group_ping(struct sluice_group *g, sluice_store_done_fn *done, void *ctx);
+sluice_rc sluice_group_ping(struct sluice_store *base, sluice_store_done_fn *done, void *ctx);
 
 /* Store thread: 1 once destroy has begun; a backend then begins nothing more. */
 int sluice_group_is_stopping(struct sluice_group *g);

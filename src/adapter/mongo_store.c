@@ -29,9 +29,8 @@ struct write {
 };
 
 struct mongo_store {
-    struct sluice_store base; /* first member */
+    struct sluice_group_store grouped; /* first member */
     const struct sluice_allocator *allocator;
-    struct sluice_group *group;
     struct sluice_mongo_link link;
     char database[DATABASE_LEN_MAX + 1];
     uint32_t timeout_ms;
@@ -223,7 +222,7 @@ static enum call run_bulk(struct mongo_store *s, struct write *writes, uint32_t 
 
 static int is_out_of_time(struct mongo_store *s)
 {
-    return sluice_group_is_stopping(s->group) || sluice_group_now_ms() > s->deadline_ms;
+    return sluice_group_is_stopping(s->grouped.group) || sluice_group_now_ms() > s->deadline_ms;
 }
 
 /* What is open once more, each by itself, as long as that makes sense: the server answers, time is
@@ -314,7 +313,7 @@ static uint32_t run_of(const struct mongo_store *s, uint32_t from)
 
 static void fail_unsent(struct mongo_store *s, const struct write *writes, uint32_t count)
 {
-    int is_closing = sluice_group_is_stopping(s->group);
+    int is_closing = sluice_group_is_stopping(s->grouped.group);
     for (uint32_t i = 0; i < count; i++) {
         fail_op(s, writes[i].op, is_closing ? SLUICE_FATE_CANCELLED : SLUICE_FATE_RETRY,
                 is_closing ? SLUICE_ERR_CANCELLED : SLUICE_ERR_TIMEOUT, writes[i].doc,
@@ -464,30 +463,13 @@ static void store_ping(void *self, struct sluice_group_op *op)
 
 /* ---- The port */
 
-static sluice_rc put(struct sluice_store *base, const struct sluice_doc *docs, uint32_t count,
-                     sluice_store_done_fn *done, void *ctx)
-{
-    return sluice_group_put(((struct mongo_store *)base)->group, docs, count, done, ctx);
-}
-
-static sluice_rc find(struct sluice_store *base, const char *collection, const char *id,
-                      sluice_store_done_fn *done, void *ctx)
-{
-    return sluice_group_find(((struct mongo_store *)base)->group, collection, id, done, ctx);
-}
-
-static sluice_rc ping(struct sluice_store *base, sluice_store_done_fn *done, void *ctx)
-{
-    return sluice_group_ping(((struct mongo_store *)base)->group, done, ctx);
-}
-
 static void destroy(struct sluice_store *base)
 {
     struct mongo_store *s = (struct mongo_store *)base;
     if (s == NULL) {
         return;
     }
-    sluice_group_destroy(s->group);
+    sluice_group_destroy(s->grouped.group);
     mongoc_write_concern_destroy(s->concern);
     mongoc_read_prefs_destroy(s->primary);
     sluice_mongo_link_close(&s->link);
@@ -512,9 +494,9 @@ sluice_rc sluice_mongo_store_create(const struct sluice_mongo_config *config,
 {
     static const struct sluice_store_ops ops = {.name = "mongodb",
                                                 .format = SLUICE_DOC_BSON,
-                                                .put = put,
-                                                .find = find,
-                                                .ping = ping,
+                                                .put = sluice_group_put,
+                                                .find = sluice_group_find,
+                                                .ping = sluice_group_ping,
                                                 .destroy = destroy};
     static const struct sluice_group_backend backend = {
         .commit = store_commit, .find = store_find, .ping = store_ping};
@@ -523,7 +505,7 @@ sluice_rc sluice_mongo_store_create(const struct sluice_mongo_config *config,
     if (s == NULL) {
         return sluice_err_set(err, SLUICE_ERR_NOMEM, "mongodb store: out of memory");
     }
-    s->base.ops = &ops;
+    s->grouped.base.ops = &ops;
     s->allocator = a;
     s->timeout_ms = config->timeout_ms == 0 ? SLUICE_STORE_TIMEOUT_MS : config->timeout_ms;
     sluice_mongo_bulk_init(&s->bulk);
@@ -542,12 +524,12 @@ sluice_rc sluice_mongo_store_create(const struct sluice_mongo_config *config,
     mongoc_write_concern_set_wmajority(s->concern, s->link.write_timeout_ms);
     mongoc_write_concern_set_journal(s->concern, true);
     s->primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
-    if ((rc = sluice_group_create(&group, &s->group, err)) != SLUICE_OK) {
+    if ((rc = sluice_group_create(&group, &s->grouped.group, err)) != SLUICE_OK) {
         goto fail;
     }
-    *out = &s->base;
+    *out = &s->grouped.base;
     return SLUICE_OK;
 fail:
-    destroy(&s->base);
+    destroy(&s->grouped.base);
     return rc;
 }

@@ -10,11 +10,10 @@
 #include <time.h>
 
 struct sqlite_store {
-    struct sluice_store base; /* first member */
+    struct sluice_group_store grouped; /* first member */
     const struct sluice_allocator *allocator;
     char *path;
     struct sluice_sqlite_db *db; /* NULL: to be opened again; of the store's thread */
-    struct sluice_group *group;
 };
 
 /* How a transaction ended. */
@@ -311,30 +310,13 @@ static void store_idle(void *self)
 
 /* ---- The port */
 
-static sluice_rc put(struct sluice_store *base, const struct sluice_doc *docs, uint32_t count,
-                     sluice_store_done_fn *done, void *ctx)
-{
-    return sluice_group_put(((struct sqlite_store *)base)->group, docs, count, done, ctx);
-}
-
-static sluice_rc find(struct sluice_store *base, const char *collection, const char *id,
-                      sluice_store_done_fn *done, void *ctx)
-{
-    return sluice_group_find(((struct sqlite_store *)base)->group, collection, id, done, ctx);
-}
-
-static sluice_rc ping(struct sluice_store *base, sluice_store_done_fn *done, void *ctx)
-{
-    return sluice_group_ping(((struct sqlite_store *)base)->group, done, ctx);
-}
-
 static void destroy(struct sluice_store *base)
 {
     struct sqlite_store *s = (struct sqlite_store *)base;
     if (s == NULL) {
         return;
     }
-    sluice_group_destroy(s->group);
+    sluice_group_destroy(s->grouped.group);
     close_db(s);
     sluice_mem_free(s->allocator, s->path);
     sluice_mem_free(s->allocator, s);
@@ -345,9 +327,9 @@ sluice_rc sluice_sqlite_store_create(const struct sluice_sqlite_config *config,
 {
     static const struct sluice_store_ops ops = {.name = "sqlite",
                                                 .format = SLUICE_DOC_JSON,
-                                                .put = put,
-                                                .find = find,
-                                                .ping = ping,
+                                                .put = sluice_group_put,
+                                                .find = sluice_group_find,
+                                                .ping = sluice_group_ping,
                                                 .destroy = destroy};
     static const struct sluice_group_backend backend = {
         .commit = store_commit, .find = store_find, .ping = store_ping, .idle = store_idle};
@@ -356,7 +338,7 @@ sluice_rc sluice_sqlite_store_create(const struct sluice_sqlite_config *config,
     if (s == NULL) {
         return sluice_err_set(err, SLUICE_ERR_NOMEM, "sqlite store: out of memory");
     }
-    s->base.ops = &ops;
+    s->grouped.base.ops = &ops;
     s->allocator = a;
     sluice_rc rc = sluice_sqlite_db_open(config->path, a, &s->db, err);
     if (rc != SLUICE_OK) {
@@ -375,12 +357,12 @@ sluice_rc sluice_sqlite_store_create(const struct sluice_sqlite_config *config,
                                         .allocator = a,
                                         .backend = &backend,
                                         .self = s};
-    if ((rc = sluice_group_create(&group, &s->group, err)) != SLUICE_OK) {
+    if ((rc = sluice_group_create(&group, &s->grouped.group, err)) != SLUICE_OK) {
         goto fail;
     }
-    *out = &s->base;
+    *out = &s->grouped.base;
     return SLUICE_OK;
 fail:
-    destroy(&s->base);
+    destroy(&s->grouped.base);
     return rc;
 }
