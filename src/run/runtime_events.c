@@ -19,6 +19,7 @@ static void on_link(void *ctx, enum sluice_link_state state, const char *text)
     ev.connected.journal_in_use = rt->config.journal_in_use;
     if (state == SLUICE_LINK_UP) {
         sluice_refusals_forget(&rt->refusals);
+        rt->consumer_missing_ms = 0; /* what was seen before says nothing of this server */
         SLUICE_LOG(SLUICE_LOG_INFO, START, "nats.connected", "", SLUICE_F_TEXT("server", text));
         if (rt->has_been_connected) {
             rt->config.on_reconnected(rt->config.ctx);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writing a dead letter on the runtime: whole, or not at all, and then the message is NAKed. */
+/* The runtime between its ports, with one message in flight: a dead letter is written whole, or not
+ * at all, and then the message is NAKed; and when a consumer that is missing ends the process. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +24,8 @@ static struct {
     struct sluice_publisher publisher;
     struct sluice_source_events events;
     uint32_t pull;
-    int is_starved; /* no memory from now on */
+    int is_starved;   /* no memory from now on */
+    int64_t later_ms; /* the clock is so far ahead */
     /* What the ports were asked. */
     uint32_t published, headers_count, verdicts, freed;
     uint64_t settle;
@@ -43,6 +45,14 @@ static void *resize(void *ctx, void *p, size_t size)
 }
 
 static const struct sluice_allocator allocator = {.resize = resize};
+
+int64_t __real_sluice_mono_ms(void);
+int64_t __wrap_sluice_mono_ms(void);
+
+int64_t __wrap_sluice_mono_ms(void)
+{
+    return __real_sluice_mono_ms() + bench.later_ms;
+}
 
 /* ---- Ports ---- */
 
@@ -68,6 +78,17 @@ static void delivery_free(struct sluice_source *s, struct sluice_delivery *deliv
     (void)s;
     (void)delivery;
     bench.freed++;
+}
+
+static void abandon(struct sluice_source *s, uint32_t number)
+{
+    (void)s;
+    (void)number;
+}
+
+static void check(struct sluice_source *s)
+{
+    (void)s;
 }
 
 static sluice_rc publish(struct sluice_publisher *p, const struct sluice_publication *publication,
@@ -99,6 +120,11 @@ static sluice_rc reject(sluice_turn *t, const sluice_msg *in)
     return SLUICE_REJECT;
 }
 
+static void on_reconnected(void *ctx)
+{
+    (void)ctx;
+}
+
 static struct runtime_config config_of(void)
 {
     struct runtime_config c = {.loop = &bench.loop,
@@ -109,7 +135,8 @@ static struct runtime_config config_of(void)
                                .consumer = "c",
                                .stream_dead = "DEAD",
                                .subject_dead = "dead",
-                               .publisher = &bench.publisher};
+                               .publisher = &bench.publisher,
+                               .on_reconnected = on_reconnected};
     c.engine.max_in_flight = 1;
     c.engine.bury_rejected = 1;
     return c;
@@ -117,8 +144,11 @@ static struct runtime_config config_of(void)
 
 static int setup(void **state)
 {
-    static const struct sluice_source_ops source = {
-        .pull = pull, .settle = settle, .delivery_free = delivery_free};
+    static const struct sluice_source_ops source = {.pull = pull,
+                                                    .abandon = abandon,
+                                                    .settle = settle,
+                                                    .check = check,
+                                                    .delivery_free = delivery_free};
     static const struct sluice_publisher_ops publisher = {.publish = publish};
     const struct sluice_probe_config probe = {.host = "127.0.0.1"};
     struct sluice_err err;
@@ -183,10 +213,50 @@ static void a_message_is_naked_when_its_letter_has_no_memory(void **state)
     assert_int_equal(bench.freed, 1);
 }
 
+/* ---- The consumer ---- */
+
+enum { REPAIR_MS = 5000, MARGIN_MS = 1000 };
+
+static enum runtime_end seen_missing(int64_t later_ms)
+{
+    bench.later_ms += later_ms;
+    bench.events.on_consumer(bench.runtime, 0);
+    return runtime_end(bench.runtime);
+}
+
+static void a_consumer_that_stays_missing_ends_the_process(void **state)
+{
+    (void)state;
+    bench.events.on_link(bench.runtime, SLUICE_LINK_UP, "");
+    assert_int_equal(seen_missing(0), RUNTIME_GOES_ON);
+    assert_int_equal(seen_missing(REPAIR_MS - MARGIN_MS), RUNTIME_GOES_ON);
+    assert_int_equal(seen_missing(MARGIN_MS), RUNTIME_FAILED);
+}
+
+/* Whoever repairs it after the reconnect deletes it once more. */
+static void a_consumer_is_waited_for_anew(void **state)
+{
+    for (int is_link = 0; is_link <= 1; is_link++) {
+        bench.events.on_link(bench.runtime, SLUICE_LINK_UP, "");
+        assert_int_equal(seen_missing(0), RUNTIME_GOES_ON);
+        if (is_link) {
+            bench.events.on_link(bench.runtime, SLUICE_LINK_DOWN, "");
+            bench.events.on_link(bench.runtime, SLUICE_LINK_UP, "");
+        } else {
+            bench.events.on_consumer(bench.runtime, 1);
+        }
+        assert_int_equal(seen_missing(2 * REPAIR_MS), RUNTIME_GOES_ON);
+        assert_int_equal(seen_missing(REPAIR_MS), RUNTIME_FAILED);
+        assert_int_equal(teardown(state) | setup(state), 0);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {TEST(a_letter_is_terminated_once_it_has_its_puback),
-                                       TEST(a_message_is_naked_when_its_letter_has_no_memory)};
+                                       TEST(a_message_is_naked_when_its_letter_has_no_memory),
+                                       TEST(a_consumer_that_stays_missing_ends_the_process),
+                                       TEST(a_consumer_is_waited_for_anew)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
