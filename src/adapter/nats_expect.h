@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration of one stream or consumer against what is expected of it, field by field: what
- * differs is told, or brought in line in the copy that will be sent. For nats_provision.c. */
+ * differs is told, or brought in line in the copy that will be sent. For nats_provision.c and
+ * nats_inspect.c alone. */
 #ifndef SLUICE_ADAPTER_NATS_EXPECT_H
 #define SLUICE_ADAPTER_NATS_EXPECT_H
 

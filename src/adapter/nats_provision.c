@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_provision.h"
 
-#include "adapter/nats_expect.h"
+#include "adapter/nats_inspect.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -9,8 +9,7 @@
 #define WAITING_MIN 8.0    /* max_waiting: pulls of two processes */
 #define KV_WINDOW_MS                                                                               \
     120000 /* duplicate window of a key-value bucket, as the NATS clients make it */
-#define OPERATION_SIZE 400u
-#define JOURNAL_ENTRY  (320.0 * 1024) /* a chunk of a journaled answer and its headers */
+#define JOURNAL_ENTRY (320.0 * 1024) /* a chunk of a journaled answer and its headers */
 
 /* ---- Streams ---- */
 
@@ -69,107 +68,15 @@ static cJSON *stream_config(const char *name, const char *subject, const char *b
     return config;
 }
 
-/* The object's configuration as it is now; made of `wanted` when it is missing and that is allowed.
- * `info` gets the whole answer. SLUICE_ERR_NOT_FOUND is told as a difference. */
-static sluice_rc look_up(struct sluice_nats_object *o, const char *info_operation,
-                         const char *make_operation, const cJSON *wanted, cJSON **info)
-{
-    struct sluice_nats_provision *p = o->p;
-    sluice_rc rc = sluice_nats_api_call(p->api, info_operation, NULL, info, p->err);
-    if (rc == SLUICE_ERR_NOT_FOUND && p->mode != SLUICE_NATS_VERIFY) {
-        rc = sluice_nats_api_call(p->api, make_operation, wanted, NULL, p->err);
-        if (rc != SLUICE_OK) {
-            return sluice_err_prefix(p->err, rc, "%s %s", o->kind, o->name);
-        }
-        sluice_nats_tell(p, "created", "%s %s", o->kind, o->name);
-        rc = sluice_nats_api_call(p->api, info_operation, NULL, info, p->err);
-    }
-    if (rc == SLUICE_ERR_NOT_FOUND) {
-        char object[SLUICE_ERR_TEXT_SIZE / 2], what[SLUICE_ERR_TEXT_SIZE];
-        (void)snprintf(object, sizeof object, "%s %s", o->kind, o->name);
-        (void)snprintf(what, sizeof what,
-                       "%s does not exist; `sluice init` or SLUICE_CREATE_STREAMS=1 creates it",
-                       object);
-        sluice_nats_differs(p, object, rc, what);
-        return rc;
-    }
-    if (rc == SLUICE_OK) {
-        o->config = cJSON_DetachItemFromObjectCaseSensitive(*info, "config");
-    }
-    return rc;
-}
-
-/* The API operations that concern one object. */
-struct operations {
-    char look[OPERATION_SIZE], make[OPERATION_SIZE], update[OPERATION_SIZE];
-};
-
-/* Send what the checks have altered. */
-static sluice_rc send_changes(struct sluice_nats_object *o, const char *operation)
-{
-    struct sluice_nats_provision *p = o->p;
-    cJSON *request = o->config;
-    if (strncmp(operation, "CONSUMER.", 9) == 0) {
-        request = cJSON_CreateObject();
-        cJSON_AddStringToObject(request, "stream_name", p->plan->stream_requests);
-        cJSON_AddItemReferenceToObject(request, "config", o->config);
-    }
-    sluice_rc rc = sluice_nats_api_call(p->api, operation, request, NULL, p->err);
-    if (request != o->config) {
-        cJSON_Delete(request);
-    }
-    if (rc != SLUICE_OK) {
-        return sluice_err_prefix(p->err, rc, "%s %s", o->kind, o->name);
-    }
-    sluice_nats_tell(p, "updated", "%s %s", o->kind, o->name);
-    return SLUICE_OK;
-}
-
-static sluice_rc look_and_check(struct sluice_nats_object *o, const struct operations *operations,
-                                const cJSON *wanted,
-                                void (*checks)(struct sluice_nats_object *o, const cJSON *info))
-{
-    cJSON *info = NULL;
-    sluice_rc rc = look_up(o, operations->look, operations->make, wanted, &info);
-    if (rc == SLUICE_OK) {
-        checks(o, info);
-    }
-    cJSON_Delete(info);
-    return rc;
-}
-
-/* Look at one object; when the checks altered its configuration, send that and compare all again.
- */
-static sluice_rc inspect(struct sluice_nats_object *o, const struct operations *operations,
-                         const cJSON *wanted,
-                         void (*checks)(struct sluice_nats_object *o, const cJSON *info))
-{
-    int mode = o->p->mode;
-    sluice_rc rc = look_and_check(o, operations, wanted, checks);
-    if (rc == SLUICE_OK && o->is_changed) {
-        rc = send_changes(o, operations->update);
-        if (rc == SLUICE_OK) {
-            cJSON_Delete(o->config);
-            o->config = NULL;
-            o->p->mode = SLUICE_NATS_VERIFY;
-            rc = look_and_check(o, operations, wanted, checks);
-            o->p->mode = mode;
-        }
-    }
-    cJSON_Delete(o->config);
-    /* Missing has been told; the others are still to be looked at. */
-    return rc == SLUICE_ERR_NOT_FOUND ? SLUICE_OK : rc;
-}
-
 static sluice_rc inspect_stream(struct sluice_nats_provision *p, const char *name, cJSON *wanted,
-                                void (*checks)(struct sluice_nats_object *o, const cJSON *info))
+                                sluice_nats_checks_fn *checks)
 {
-    struct operations operations;
+    struct sluice_nats_operations operations;
     struct sluice_nats_object o = {.p = p, .kind = "stream", .name = name};
     (void)snprintf(operations.look, sizeof operations.look, "STREAM.INFO.%s", name);
     (void)snprintf(operations.make, sizeof operations.make, "STREAM.CREATE.%s", name);
     (void)snprintf(operations.update, sizeof operations.update, "STREAM.UPDATE.%s", name);
-    sluice_rc rc = inspect(&o, &operations, wanted, checks);
+    sluice_rc rc = sluice_nats_inspect(&o, &operations, wanted, checks);
     cJSON_Delete(wanted);
     return rc;
 }
@@ -419,7 +326,7 @@ static cJSON *consumer_request(const struct sluice_nats_provision *p)
 static sluice_rc inspect_consumer(struct sluice_nats_provision *p)
 {
     const struct sluice_nats_plan *plan = p->plan;
-    struct operations operations;
+    struct sluice_nats_operations operations;
     struct sluice_nats_object o = {.p = p, .kind = "consumer", .name = plan->consumer};
     (void)snprintf(operations.look, sizeof operations.look, "CONSUMER.INFO.%s.%s",
                    plan->stream_requests, plan->consumer);
@@ -428,7 +335,7 @@ static sluice_rc inspect_consumer(struct sluice_nats_provision *p)
     memcpy(operations.update, operations.make,
            sizeof operations.update); /* it is create-or-update */
     cJSON *request = consumer_request(p);
-    sluice_rc rc = inspect(&o, &operations, request, check_consumer);
+    sluice_rc rc = sluice_nats_inspect(&o, &operations, request, check_consumer);
     cJSON_Delete(request);
     return rc;
 }
@@ -444,7 +351,7 @@ static double count_of(const cJSON *info, const char *part, const char *name)
 static sluice_rc mend_consumer(struct sluice_nats_provision *p)
 {
     const struct sluice_nats_plan *plan = p->plan;
-    char operation[OPERATION_SIZE], what[SLUICE_ERR_TEXT_SIZE];
+    char operation[SLUICE_NATS_OPERATION_SIZE], what[SLUICE_ERR_TEXT_SIZE];
     cJSON *consumer = NULL, *stream = NULL;
     (void)snprintf(operation, sizeof operation, "CONSUMER.INFO.%s.%s", plan->stream_requests,
                    plan->consumer);
