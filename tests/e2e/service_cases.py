@@ -280,7 +280,7 @@ def worker_whose_create_fails_ends_the_boot(s):
 def check_shows_services_and_the_workers_options(s):
     yaml = os.path.join(s.dir, "worker.yaml")
     with open(yaml, "w") as f:
-        f.write("services:\n  crm:\n    url: http://me:url-canary@crm/\n    token: svc-canary-4711\n"
+        f.write("services:\n  crm:\n    url: http://me:url-canary@crm/\n    token: svc-canary-4711\n    auth_header: X-Token\n"
                 "options:\n  path: /v2\n  secret: own-secret-42\n")
     env = {**os.environ, "SLUICE_WORKER": os.path.join(s.build, "tests/e2e/caller.so"), "SLUICE_OPTION_COPIES": "3"}
     for form in ([], ["--json"]):
