@@ -395,27 +395,27 @@ static int run(int argc, char **argv)
         return 0;
     }
     const char *role = arguments_value(&argc, argv, "--role");
-    const char *shared = arguments_value(&argc, argv, "--shared");
-    const char *url = arguments_value(&argc, argv, "--url");
+    const char *shared = NULL, *url = NULL;
+    int64_t count = 0;
+    if (role != NULL) {
+        shared = arguments_value(&argc, argv, "--shared");
+        url = arguments_value(&argc, argv, "--url");
+        arguments_number(&argc, argv, "--count", 0, BENCH_MESSAGES_MAX, &count);
+    }
     const char *compare = arguments_value(&argc, argv, "--compare");
     b.store = arguments_value(&argc, argv, "--store");
-    int64_t count = 0;
     b.is_quick = arguments_flag(&argc, argv, "--quick");
     b.is_json = arguments_flag(&argc, argv, "--json");
     b.only = arguments_value(&argc, argv, "--only");
     b.runs = b.is_quick ? 1 : 5;
-    if (!arguments_number(&argc, argv, "bench", "--count", 0, BENCH_MESSAGES_MAX, &count) ||
-        !arguments_number(&argc, argv, "bench", "--runs", 1, BENCH_RUNS_MAX, &b.runs) ||
-        !arguments_number(&argc, argv, "bench", "--size", 256, 1040000, &b.size) ||
-        !arguments_number(&argc, argv, "bench", "--in-flight", 1, 20000, &b.in_flight) ||
-        !arguments_number(&argc, argv, "bench", "--latency", 0, 8000, &b.latency_ms) ||
-        !arguments_number(&argc, argv, "bench", "--messages", 10, 50000, &b.messages) ||
-        !arguments_number(&argc, argv, "bench", "--outputs", 1, 32, &b.outputs) ||
-        !arguments_number(&argc, argv, "bench", "--replicas", 1, BENCH_REPLICAS_MAX, &b.replicas)) {
-        return 2;
-    }
-    if (argc > 1) {
-        fprintf(stderr, "sluice bench: unknown argument \"%s\"; see --help\n", argv[1]);
+    arguments_number(&argc, argv, "--runs", 1, BENCH_RUNS_MAX, &b.runs);
+    arguments_number(&argc, argv, "--size", 256, 1040000, &b.size);
+    arguments_number(&argc, argv, "--in-flight", 1, 20000, &b.in_flight);
+    arguments_number(&argc, argv, "--latency", 0, 8000, &b.latency_ms);
+    arguments_number(&argc, argv, "--messages", 10, 50000, &b.messages);
+    arguments_number(&argc, argv, "--outputs", 1, 32, &b.outputs);
+    arguments_number(&argc, argv, "--replicas", 1, BENCH_REPLICAS_MAX, &b.replicas);
+    if (!arguments_are_all_taken(argc, argv)) {
         return 2;
     }
     return role != NULL ? role_run(role, shared, url, (uint32_t)count, (uint32_t)b.in_flight)

@@ -5,6 +5,7 @@
 #include "cli/command.h"
 
 #include "adapter/nats_desk.h"
+#include "cli/arguments.h"
 #include "cli/children.h"
 #include "cli/dev_view.h"
 #include "cli/free_port.h"
@@ -13,7 +14,6 @@
 #include "sluice/names.h"
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -429,39 +429,19 @@ static void clean_up(struct dev *d)
     }
 }
 
+/* -1: go on; else the exit code. */
 static int arguments_read(struct dev *d, int argc, char **argv)
 {
-    static const struct option options[] = {{"once", no_argument, NULL, 'o'},
-                                            {"messages", required_argument, NULL, 'm'},
-                                            {"keep", no_argument, NULL, 'k'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 'o') {
-            d->is_once = 1;
-        } else if (option == 'k') {
-            d->is_kept = 1;
-        } else if (option == 'm') {
-            char *end;
-            long n = strtol(optarg, &end, 10);
-            if (*end != '\0' || n < 1 || n > 100000) {
-                fprintf(stderr, "sluice dev: --messages: \"%s\", expected 1 to 100000\n", optarg);
-                return 2;
-            }
-            d->messages = (unsigned)n;
-        } else if (option == 'h') {
-            fputs(help, stdout);
-            return 0;
-        } else {
-            return 2;
-        }
+    int64_t messages = d->messages;
+    if (arguments_flag(&argc, argv, "--help")) {
+        fputs(help, stdout);
+        return 0;
     }
-    if (optind < argc) {
-        fprintf(stderr, "sluice dev: unexpected \"%s\", see --help\n", argv[optind]);
-        return 2;
-    }
-    return -1;
+    d->is_once = arguments_flag(&argc, argv, "--once");
+    d->is_kept = arguments_flag(&argc, argv, "--keep");
+    arguments_number(&argc, argv, "--messages", 1, 100000, &messages);
+    d->messages = (unsigned)messages;
+    return arguments_are_all_taken(argc, argv) ? -1 : 2;
 }
 
 /* A comma separated list; cut where `size` ends. */

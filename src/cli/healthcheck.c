@@ -2,6 +2,7 @@
 /* `sluice healthcheck`: is the worker on this machine ready? For container health checks. */
 #include "cli/command.h"
 
+#include "cli/arguments.h"
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -12,13 +13,6 @@
 #include <unistd.h>
 
 #define TIMEOUT_S 3
-
-static int is_port(const char *text)
-{
-    char *end;
-    long number = strtol(text, &end, 10);
-    return text[0] != '\0' && *end == '\0' && number >= 1 && number <= 65535;
-}
 
 static int connect_to(const char *host, const char *port)
 {
@@ -64,31 +58,28 @@ static int ask(const char *host, const char *port, char *text, size_t size)
 
 static int run(int argc, char **argv)
 {
-    const char *host = "127.0.0.1";
-    const char *port = getenv("SERVICE_READINESS_PORT");
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0) {
-            puts("usage: sluice healthcheck [--host HOST] [--port PORT]\n\n"
-                 "Exit 0 when /readyz answers 200, else 1. The port is that of "
-                 "SERVICE_READINESS_PORT [8080].");
-            return 0;
-        }
-        if (i + 1 < argc && strcmp(argv[i], "--host") == 0) {
-            host = argv[++i];
-        } else if (i + 1 < argc && strcmp(argv[i], "--port") == 0) {
-            port = argv[++i];
-        } else {
-            fprintf(stderr, "sluice healthcheck: unexpected \"%s\", see --help\n", argv[i]);
-            return 2;
-        }
+    if (arguments_flag(&argc, argv, "--help")) {
+        puts("usage: sluice healthcheck [--host HOST] [--port PORT]\n\n"
+             "Exit 0 when /readyz answers 200, else 1. The port is that of "
+             "SERVICE_READINESS_PORT [8080].");
+        return 0;
     }
-    char text[4096] = "";
-    port = port == NULL || port[0] == '\0' ? "8080" : port;
-    if (!is_port(port)) {
-        fprintf(stderr, "sluice healthcheck: port: \"%s\", expected a number from 1 to 65535\n",
-                port);
+    const char *host = arguments_value(&argc, argv, "--host");
+    const char *given = arguments_value(&argc, argv, "--port");
+    const char *variable = getenv("SERVICE_READINESS_PORT");
+    int64_t number = 8080;
+    if (given != NULL) {
+        (void)arguments_number_of(argv, "--port", given, 1, 65535, &number);
+    } else if (variable != NULL && variable[0] != '\0') {
+        (void)arguments_number_of(argv, "SERVICE_READINESS_PORT", variable, 1, 65535, &number);
+    }
+    if (!arguments_are_all_taken(argc, argv)) {
         return 2;
     }
+    char text[4096] = "";
+    char port[8];
+    (void)snprintf(port, sizeof port, "%u", (unsigned)(uint16_t)number);
+    host = host == NULL ? "127.0.0.1" : host;
     int status = ask(host, port, text, sizeof text);
     const char *body = strstr(text, "\r\n\r\n");
     if (status == 0) {

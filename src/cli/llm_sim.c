@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `sluice llm-sim`: run the LLM simulator. */
+#include "cli/arguments.h"
 #include "cli/command.h"
 
 #include "llmsim/server.h"
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,66 +35,22 @@ static const char help[] =
     "POST /control {\"500\":100,\"latency-ms\":5} changes the draw;\n"
     "GET /ledger counts calls and answers (?keys=1: per idempotency key); POST /ledger/reset.\n";
 
-static int number(const char *name, const char *text, long max, long *value)
-{
-    char *end;
-    errno = 0;
-    *value = strtol(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || errno != 0 || *value < 0 || *value > max) {
-        fprintf(stderr, "sluice llm-sim: --%s: \"%s\", expected a whole number from 0 to %ld\n",
-                name, text, max);
-        return 0;
-    }
-    return 1;
-}
-
-static int fault(struct llmsim_config *config, const char *text)
+static void fault(char **argv, struct llmsim_config *config, const char *text)
 {
     const char *equals = strchr(text, '=');
-    long percent;
+    int64_t percent = 0;
     for (int i = 1; equals != NULL && i < LLMSIM_FAULT_COUNT; i++) {
         const char *name = llmsim_fault_name((enum llmsim_fault)i);
         if (strlen(name) == (size_t)(equals - text) && strncmp(name, text, strlen(name)) == 0) {
-            if (!number("fail", equals + 1, 100, &percent)) {
-                return 0;
+            if (arguments_number_of(argv, "--fail", equals + 1, 0, 100, &percent)) {
+                config->faults[i] = (double)percent;
             }
-            config->faults[i] = (double)percent;
-            return 1;
+            return;
         }
     }
-    fprintf(stderr, "sluice llm-sim: --fail: \"%s\", expected KIND=PERCENT, KIND one of%s\n", text,
-            LLMSIM_FAULTS_TEXT);
-    return 0;
+    arguments_wrong(argv, "--fail", "\"%s\", expected KIND=PERCENT, KIND one of%s", text,
+                    LLMSIM_FAULTS_TEXT);
 }
-
-enum {
-    HOST = 1,
-    PORT,
-    PORT_FILE,
-    API_KEY,
-    MODEL,
-    LATENCY,
-    JITTER,
-    RETRY_AFTER,
-    SEED,
-    FAIL,
-    QUIET,
-    HELP
-};
-
-static const struct option options[] = {{"host", required_argument, NULL, HOST},
-                                        {"port", required_argument, NULL, PORT},
-                                        {"port-file", required_argument, NULL, PORT_FILE},
-                                        {"api-key", required_argument, NULL, API_KEY},
-                                        {"model", required_argument, NULL, MODEL},
-                                        {"latency-ms", required_argument, NULL, LATENCY},
-                                        {"jitter-ms", required_argument, NULL, JITTER},
-                                        {"retry-after", required_argument, NULL, RETRY_AFTER},
-                                        {"seed", required_argument, NULL, SEED},
-                                        {"fail", required_argument, NULL, FAIL},
-                                        {"quiet", no_argument, NULL, QUIET},
-                                        {"help", no_argument, NULL, HELP},
-                                        {NULL, 0, NULL, 0}};
 
 struct arguments {
     struct llmsim_config config;
@@ -102,64 +58,41 @@ struct arguments {
     int is_quiet;
 };
 
+static void text_take(int *argc, char **argv, const char *flag, const char **text)
+{
+    const char *given = arguments_value(argc, argv, flag);
+    *text = given == NULL ? *text : given;
+}
+
 /* -1: go on; else the exit code. */
 static int parse(int argc, char **argv, struct arguments *a)
 {
-    long n = 0;
-    int is_good = 1;
-    int option;
-    while (is_good && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (option) {
-        case HOST:
-            a->config.host = optarg;
-            break;
-        case PORT:
-            is_good = number("port", optarg, 65535, &n);
-            a->config.port = (uint16_t)n;
-            break;
-        case PORT_FILE:
-            a->port_file = optarg;
-            break;
-        case API_KEY:
-            a->config.api_key = optarg;
-            break;
-        case MODEL:
-            a->config.model = optarg;
-            break;
-        case LATENCY:
-            is_good = number("latency-ms", optarg, 3600000, &n);
-            a->config.latency_ms = (uint32_t)n;
-            break;
-        case JITTER:
-            is_good = number("jitter-ms", optarg, 3600000, &n);
-            a->config.jitter_ms = (uint32_t)n;
-            break;
-        case RETRY_AFTER:
-            is_good = number("retry-after", optarg, 86400, &n);
-            a->config.retry_after_s = (uint32_t)n;
-            break;
-        case SEED:
-            is_good = number("seed", optarg, 2000000000, &n);
-            a->config.seed = (uint64_t)n;
-            break;
-        case FAIL:
-            is_good = fault(&a->config, optarg);
-            break;
-        case QUIET:
-            a->is_quiet = 1;
-            break;
-        case HELP:
-            fputs(help, stdout);
-            return 0;
-        default:
-            return 2;
-        }
+    struct llmsim_config *c = &a->config;
+    int64_t port = c->port, latency_ms = 0, jitter_ms = 0, retry_after_s = 0, seed = 1;
+    const char *text;
+    if (arguments_flag(&argc, argv, "--help")) {
+        fputs(help, stdout);
+        return 0;
     }
-    if (is_good && optind < argc) {
-        fprintf(stderr, "sluice llm-sim: unexpected \"%s\"\n", argv[optind]);
-        return 2;
+    a->is_quiet = arguments_flag(&argc, argv, "--quiet");
+    text_take(&argc, argv, "--host", &c->host);
+    text_take(&argc, argv, "--port-file", &a->port_file);
+    text_take(&argc, argv, "--api-key", &c->api_key);
+    text_take(&argc, argv, "--model", &c->model);
+    arguments_number(&argc, argv, "--port", 0, 65535, &port);
+    arguments_number(&argc, argv, "--latency-ms", 0, 3600000, &latency_ms);
+    arguments_number(&argc, argv, "--jitter-ms", 0, 3600000, &jitter_ms);
+    arguments_number(&argc, argv, "--retry-after", 0, 86400, &retry_after_s);
+    arguments_number(&argc, argv, "--seed", 0, 2000000000, &seed);
+    while ((text = arguments_next_value(&argc, argv, "--fail")) != NULL) {
+        fault(argv, c, text);
     }
-    return is_good ? -1 : 2;
+    c->port = (uint16_t)port;
+    c->latency_ms = (uint32_t)latency_ms;
+    c->jitter_ms = (uint32_t)jitter_ms;
+    c->retry_after_s = (uint32_t)retry_after_s;
+    c->seed = (uint64_t)seed;
+    return arguments_are_all_taken(argc, argv) ? -1 : 2;
 }
 
 /* Whole or not at all: somebody waits for the file. 0 when it cannot be written: a line is on

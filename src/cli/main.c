@@ -90,7 +90,7 @@ static int run(int argc, char **argv)
     for (size_t i = 0; commands[i] != NULL; i++) {
         if (strcmp(name, commands[i]->name) == 0) {
             static char help[] = "--help";
-            static char title[40]; /* getopt's complaints begin with it */
+            static char title[40]; /* complaints about arguments begin with it */
             (void)snprintf(title, sizeof title, "sluice %s", name);
             argv[1] = title;
             if (argc > 2 && strcmp(argv[2], "-h") == 0) {

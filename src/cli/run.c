@@ -90,7 +90,7 @@ static int run(int argc, char **argv)
     const char *file = arguments_value(&argc, argv, "--config");
     struct sluice_settings_box *box = NULL;
     static struct sluice_report report, prompts;
-    if (!arguments_are_whole("run")) {
+    if (!arguments_are_whole()) {
         return SLUICE_EXIT_CONFIG;
     }
     struct sluice_err unloadable = {.rc =
@@ -136,8 +136,9 @@ static int check(int argc, char **argv)
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
         if (arguments_flag(&argc, argv, forms[i].flag)) {
             if (argc > 1) {
-                fprintf(stderr, "sluice check: %s: expected nothing beside %s\n", argv[1],
-                        forms[i].flag);
+                arguments_wrong(argv, argv[1], "expected nothing beside %s", forms[i].flag);
+            }
+            if (!arguments_are_whole()) {
                 return SLUICE_EXIT_CONFIG;
             }
             forms[i].print(stdout);
@@ -150,7 +151,7 @@ static int check(int argc, char **argv)
     struct sluice_config *own = NULL;
     static struct sluice_report report, warnings;
     struct sluice_err err = {.rc = SLUICE_OK};
-    if (!arguments_are_whole("check")) {
+    if (!arguments_are_whole()) {
         return SLUICE_EXIT_CONFIG;
     }
     if (sluice_settings_load(argc - 1, argv + 1, file, &box, &report) != SLUICE_ERR_NOMEM) {

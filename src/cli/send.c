@@ -215,17 +215,17 @@ static void send_samples(struct send *s)
 
 /* ---- The command ---- */
 
-static int add_header(struct send *s, const char *text)
+static void add_header(struct send *s, char **argv, const char *text)
 {
     const char *colon = strchr(text, ':');
     if (colon == NULL || colon == text || s->headers_count == HEADERS_MAX) {
-        return fail("--header", "expected NAME:VALUE, at most 32 times");
+        arguments_wrong(argv, "--header", "\"%s\", expected NAME:VALUE, at most 32 times", text);
+        return;
     }
     char *name = strndup(text, (size_t)(colon - text)); /* lives as long as the process */
     colon++;
     colon += strspn(colon, " ");
     s->headers[s->headers_count++] = (sluice_header){name == NULL ? "" : name, colon};
-    return 0;
 }
 
 static int print_result(const struct send *s)
@@ -311,22 +311,16 @@ static int run(int argc, char **argv)
     s.type = arguments_value(&argc, argv, "--type");
     s.id = arguments_value(&argc, argv, "--id");
     const char *data = arguments_value(&argc, argv, "--data");
-    while ((text = arguments_value(&argc, argv, "--header")) != NULL) {
-        if (add_header(&s, text) != 0) {
-            return SLUICE_EXIT_CONFIG;
-        }
+    while ((text = arguments_next_value(&argc, argv, "--header")) != NULL) {
+        add_header(&s, argv, text);
     }
-    if (!arguments_number(&argc, argv, "send", "--count", 1, SAMPLES_MAX, &s.count) ||
-        !arguments_number(&argc, argv, "send", "--samples", 1, SAMPLES_MAX, &s.samples)) {
-        return SLUICE_EXIT_CONFIG;
-    }
+    arguments_number(&argc, argv, "--count", 1, SAMPLES_MAX, &s.count);
+    arguments_number(&argc, argv, "--samples", 1, SAMPLES_MAX, &s.samples);
     const char *file = arguments_word(&argc, argv);
-    if (!arguments_are_whole("send")) {
-        return SLUICE_EXIT_CONFIG;
-    }
     if (s.subject != NULL && !sluice_subject_is_valid(s.subject)) {
-        fprintf(stderr, "sluice send: --subject: \"%s\", expected a subject like a.b.c\n",
-                s.subject);
+        arguments_wrong(argv, "--subject", "\"%s\", expected a subject like a.b.c", s.subject);
+    }
+    if (!arguments_are_whole()) {
         return SLUICE_EXIT_CONFIG;
     }
     if (s.is_lines && file == NULL) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `sluice sim`: the engine in simulated worlds full of faults, by seed. */
+#include "cli/arguments.h"
 #include "cli/command.h"
 #include "sim/campaign.h"
 #include "sim/commit.h"
@@ -7,7 +8,6 @@
 #include "sim/short.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,15 +21,6 @@ struct options {
     int shows_events, shows_trace, is_json, is_quiet, is_short;
     const char *scenario, *shrink_to;
 };
-
-static const struct option long_options[] = {
-    {"seeds", required_argument, NULL, 'n'},    {"seed", required_argument, NULL, 's'},
-    {"profile", required_argument, NULL, 'p'},  {"jobs", required_argument, NULL, 'j'},
-    {"failures", required_argument, NULL, 'f'}, {"events", no_argument, NULL, 'e'},
-    {"trace", no_argument, NULL, 't'},          {"json", no_argument, NULL, 'J'},
-    {"scenario", required_argument, NULL, 'S'}, {"shrink", required_argument, NULL, 'k'},
-    {"short", no_argument, NULL, 'o'},          {"quiet", no_argument, NULL, 'q'},
-    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
 
 static void usage(FILE *out)
 {
@@ -62,94 +53,51 @@ static void usage(FILE *out)
           out);
 }
 
-static int parse_number(const char *name, const char *text, uint64_t max, uint64_t *out)
+static void profile_take(int *argc, char **argv, int *out)
 {
-    char *end;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 0);
-    if (errno != 0 || *end != '\0' || end == text || text[0] == '-' || value > max) {
-        fprintf(stderr, "sluice sim: --%s: \"%s\" is not a number from 0 to %llu\n", name, text,
-                (unsigned long long)max);
-        return -1;
-    }
-    *out = value;
-    return 0;
-}
-
-static int parse_profile(const char *text, int *out)
-{
-    for (int i = 0; i < SIM_PROFILE_COUNT; i++) {
-        if (strcmp(text, sim_profile_name((enum sim_profile)i)) == 0) {
+    const char *text = arguments_value(argc, argv, "--profile");
+    char names[256] = "";
+    for (int i = 0; text != NULL && i < SIM_PROFILE_COUNT; i++) {
+        const char *name = sim_profile_name((enum sim_profile)i);
+        size_t len = strlen(names);
+        (void)snprintf(names + len, sizeof names - len, " %s", name);
+        if (strcmp(text, name) == 0) {
             *out = i;
-            return 0;
+            return;
         }
     }
-    fprintf(stderr, "sluice sim: --profile: there is no \"%s\"; see `sluice sim --help`\n", text);
-    return -1;
+    if (text != NULL) {
+        arguments_wrong(argv, "--profile", "\"%s\", expected one of%s", text, names);
+    }
 }
 
-/* 0: go on; 1: help was shown; -1: wrong. */
+/* -1: go on; else the exit code. */
 static int parse(int argc, char **argv, struct options *o)
 {
-    uint64_t number = 0;
-    int rc = 0, c;
-    optind = 1;
-    while (rc == 0 && (c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        switch (c) {
-        case 'n':
-            rc = parse_number("seeds", optarg, UINT64_MAX / 2, &o->campaign.seeds_count);
-            if (rc == 0 && o->campaign.seeds_count == 0) {
-                fprintf(stderr, "sluice sim: --seeds: \"0\", expected a whole number from 1\n");
-                rc = -1;
-            }
-            break;
-        case 's':
-            rc = parse_number("seed", optarg, UINT64_MAX / 2, &o->campaign.first_seed);
-            break;
-        case 'p':
-            rc = parse_profile(optarg, &o->campaign.profile);
-            break;
-        case 'j':
-            rc = parse_number("jobs", optarg, 64, &number);
-            o->campaign.jobs = (uint32_t)number;
-            break;
-        case 'f':
-            rc = parse_number("failures", optarg, SIM_FAILURES_MAX, &number);
-            o->campaign.failures_max = (uint32_t)number;
-            break;
-        case 'e':
-            o->shows_events = 1;
-            break;
-        case 't':
-            o->shows_trace = 1;
-            break;
-        case 'J':
-            o->is_json = 1;
-            break;
-        case 'S':
-            o->scenario = optarg;
-            break;
-        case 'k':
-            o->shrink_to = optarg;
-            break;
-        case 'o':
-            o->is_short = 1;
-            break;
-        case 'q':
-            o->is_quiet = 1;
-            break;
-        case 'h':
-            usage(stdout);
-            return 1;
-        default:
-            return -1;
-        }
+    struct sim_campaign_options *c = &o->campaign;
+    int64_t seeds = (int64_t)c->seeds_count, seed = (int64_t)c->first_seed, jobs = c->jobs,
+            failures = c->failures_max;
+    if (arguments_flag(&argc, argv, "--help")) {
+        usage(stdout);
+        return 0;
     }
-    if (rc == 0 && optind < argc) {
-        fprintf(stderr, "sluice sim: unexpected \"%s\"\n", argv[optind]);
-        return -1;
-    }
-    return rc;
+    arguments_number(&argc, argv, "--seeds", 1, INT64_MAX, &seeds);
+    arguments_number(&argc, argv, "--seed", 0, INT64_MAX, &seed);
+    arguments_number(&argc, argv, "--jobs", 1, 64, &jobs);
+    arguments_number(&argc, argv, "--failures", 0, SIM_FAILURES_MAX, &failures);
+    profile_take(&argc, argv, &c->profile);
+    c->seeds_count = (uint64_t)seeds;
+    c->first_seed = (uint64_t)seed;
+    c->jobs = (uint32_t)jobs;
+    c->failures_max = (uint32_t)failures;
+    o->shows_events = arguments_flag(&argc, argv, "--events");
+    o->shows_trace = arguments_flag(&argc, argv, "--trace");
+    o->is_json = arguments_flag(&argc, argv, "--json");
+    o->is_short = arguments_flag(&argc, argv, "--short");
+    o->is_quiet = arguments_flag(&argc, argv, "--quiet");
+    o->scenario = arguments_value(&argc, argv, "--scenario");
+    o->shrink_to = arguments_value(&argc, argv, "--shrink");
+    return arguments_are_all_taken(argc, argv) ? -1 : 2;
 }
 
 /* An assertion of the engine ends the process: say which seed it was. Async-signal-safe. */
@@ -440,9 +388,9 @@ static int run(int argc, char **argv)
         .campaign = {
             .first_seed = 1, .seeds_count = 1000, .profile = -1, .jobs = 2, .failures_max = 1}};
     static struct sim_campaign campaign;
-    int rc = parse(argc, argv, &o);
-    if (rc != 0) {
-        return rc > 0 ? 0 : 2;
+    int code = parse(argc, argv, &o);
+    if (code >= 0) {
+        return code;
     }
     signal(SIGABRT, on_abort);
     if (o.scenario != NULL) {

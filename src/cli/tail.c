@@ -278,9 +278,11 @@ static int run(int argc, char **argv)
     t.is_hex = arguments_flag(&argc, argv, "--hex");
     t.is_full = arguments_flag(&argc, argv, "--full");
     t.is_json = arguments_flag(&argc, argv, "--json");
-    if (!arguments_number(&argc, argv, "tail", "--last", 1, INT64_MAX, &t.last) ||
-        !arguments_number(&argc, argv, "tail", "--from", 1, INT64_MAX, &t.from) ||
-        !arguments_number(&argc, argv, "tail", "--count", 1, INT64_MAX, &t.count)) {
+    arguments_number(&argc, argv, "--last", 1, INT64_MAX, &t.last);
+    arguments_number(&argc, argv, "--from", 1, INT64_MAX, &t.from);
+    arguments_number(&argc, argv, "--count", 1, INT64_MAX, &t.count);
+    const char *name = arguments_word(&argc, argv);
+    if (!arguments_are_whole()) {
         return SLUICE_EXIT_CONFIG;
     }
     if ((t.last > 0) + (t.from > 0) + t.is_new > 1) {
@@ -288,7 +290,6 @@ static int run(int argc, char **argv)
         return SLUICE_EXIT_CONFIG;
     }
     t.last = t.last == 0 ? LAST : t.last;
-    const char *name = arguments_word(&argc, argv);
     struct sluice_settings_box *box = NULL;
     int code = arguments_settings("tail", argc, argv, &box);
     if (code == 0) {

@@ -150,6 +150,13 @@ static size_t flag_find(const char *flag, size_t len)
     return OPTIONS_COUNT;
 }
 
+int sluice_settings_flag_is_known(const char *flag, size_t len)
+{
+    return len > 2 && strncmp(flag, "--", 2) == 0 &&
+           (flag_find(flag + 2, len - 2) < OPTIONS_COUNT ||
+            option_named_flag_is_known(flag + 2, len - 2));
+}
+
 static void flags_read(struct sluice_settings_box *box, int count, char **arguments,
                        struct sluice_report *report)
 {
@@ -160,14 +167,19 @@ static void flags_read(struct sluice_settings_box *box, int count, char **argume
         char where[128];
         (void)snprintf(where, sizeof where, "%.*s", (int)len, flag);
         struct option_source s = {{.option = where}, report};
-        int has_next = flag[len] != '=' && a + 1 < count;
+        int has_next = flag[len] != '=' && a + 1 < count && strncmp(arguments[a + 1], "--", 2) != 0;
         const char *value = flag[len] == '=' ? flag + len + 1 : has_next ? arguments[a + 1] : NULL;
         if (i == OPTIONS_COUNT && len > 2 && option_named_flag(box, flag + 2, len - 2, value, &s)) {
             a += has_next;
             continue;
         }
+        if (i == OPTIONS_COUNT && flag[0] != '-') {
+            sluice_report_add(report, &s.place, "unexpected; `--help` lists the flags");
+            continue;
+        }
         if (i == OPTIONS_COUNT) {
             sluice_report_add(report, &s.place, "unknown flag; `--help` lists them");
+            a += has_next; /* perhaps its value */
             continue;
         }
         if (sluice_option_rows[i].kind == OPTION_SECRET) {

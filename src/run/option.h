@@ -83,6 +83,8 @@ struct sluice_settings_box; /* settings with their origin and memory */
 SLUICE_MUST_CHECK
 sluice_rc sluice_settings_load(int arguments_count, char **arguments, const char *file,
                                struct sluice_settings_box **out, struct sluice_report *report);
+/* May the first `len` bytes be a flag of sluice_settings_load? */
+int sluice_settings_flag_is_known(const char *flag, size_t len);
 /* A line for each variable SLUICE_… of the environment that is no setting: it is ignored, and not
  * an error, because it may be meant for another program. */
 void sluice_settings_variables_check(struct sluice_report *warnings);

@@ -79,6 +79,7 @@ const char *option_layer_name(uint8_t layer);
 /* Keys of the sections services, outputs and options. 0: not one of them. */
 int option_named_item(struct sluice_settings_box *box, const char *key, const char *value,
                       enum option_layer layer, const struct option_source *s);
+int option_named_flag_is_known(const char *flag, size_t len);
 /* --services-NAME-KEY, --outputs-NAME, --options-KEY, given without the dashes and the value.
  * `value` NULL: none was given. 0: not one of them. */
 int option_named_flag(struct sluice_settings_box *box, const char *flag, size_t len,

@@ -98,14 +98,27 @@ int option_named_item(struct sluice_settings_box *box, const char *key, const ch
     return 1;
 }
 
-int option_named_flag(struct sluice_settings_box *box, const char *flag, size_t len,
-                      const char *value, const struct option_source *s)
+static const char *const sections[] = {"services-", "outputs-", "options-"};
+
+static size_t section_of(const char *flag)
 {
-    static const char *const sections[] = {"services-", "outputs-", "options-"};
     size_t k = 0;
     while (k < 3 && strncmp(flag, sections[k], strlen(sections[k])) != 0) {
         k++;
     }
+    return k;
+}
+
+int option_named_flag_is_known(const char *flag, size_t len)
+{
+    size_t k = section_of(flag);
+    return k < 3 && len > strlen(sections[k]);
+}
+
+int option_named_flag(struct sluice_settings_box *box, const char *flag, size_t len,
+                      const char *value, const struct option_source *s)
+{
+    size_t k = section_of(flag);
     if (k == 3) {
         return 0;
     }

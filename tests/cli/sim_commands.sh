@@ -9,13 +9,13 @@ trap 'rm -rf "$folder"' EXIT
 . "$(dirname "$0")/expect.sh"
 
 # ---- Wrong usage
-expect 2 '"many" is not a number' "$sluice" sim --seeds many
-expect 2 '"-1" is not a number' "$sluice" sim --seed -1
-expect 2 '"65" is not a number from 0 to 64' "$sluice" sim --jobs 65
-expect 2 '"1000" is not a number' "$sluice" sim --failures 1000
-expect 2 'there is no "stormy"' "$sluice" sim --profile stormy
-expect 2 'unexpected "10"' "$sluice" sim 10
-expect 2 "unrecognized option" "$sluice" sim --no-such-flag
+expect 2 '--seeds: "many", expected a whole number from 1 to' "$sluice" sim --seeds many
+expect 2 '--seed: "-1", expected a whole number from 0 to' "$sluice" sim --seed -1
+expect 2 '--jobs: "65", expected a whole number from 1 to 64' "$sluice" sim --jobs 65
+expect 2 '--failures: "1000", expected a whole number' "$sluice" sim --failures 1000
+expect 2 '--profile: "stormy", expected one of' "$sluice" sim --profile stormy
+expect 2 "10: unexpected" "$sluice" sim 10
+expect 2 "--no-such-flag: unknown flag" "$sluice" sim --no-such-flag
 expect 0 "usage: sluice sim" "$sluice" sim --help
 
 # ---- Runs that pass

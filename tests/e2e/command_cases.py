@@ -32,7 +32,8 @@ def commands_tell_their_usage_and_refuse_what_they_do_not_know(s):
     for name in names:
         for flag in "--help", "-h":
             check(sluice(s, name, flag).startswith(f"usage: sluice {name}"), f"{name} {flag}")
-        sluice(s, name, "--no-such-flag", expect=2, says="" if name == "send" else "--no-such-flag")
+        for words in ("--no-such-flag",), ("--no-such-flag", "word"), ("--no-such-flag=word",), ("word", "--no-such-flag"):
+            sluice(s, name, *words, expect=2, says="--no-such-flag: unknown flag; `")
 
 
 def bad_arguments_are_named(s):
@@ -47,19 +48,30 @@ def bad_arguments_are_named(s):
             "init --context nope": "NATS_CONTEXT: ", "check --nats-context nope": "context/nope.json",
             "run --nats-context nope": "NATS_CONTEXT: ", "send --data x --context nope": "NATS_CONTEXT: ",
             "tail --context nope": "NATS_CONTEXT: ",
-            "tail --last 0": '--last: "0"', "tail --last": "--last: needs a value", "tail a b": "b: unknown flag",
-            "init word": "word: unknown flag", "init": "which consumer?",
+            "tail --last 0": '--last: "0"', "tail --last": "--last: needs a value", "tail a b": "b: unexpected",
+            "init word": "word: unexpected", "init": "which consumer?",
             "check --config": "--config: needs a value", "check --config /no/file": "/no/file: No such file",
             "check --nats-password x": "secrets are not taken from the command line",
-            "run": "SLUICE_WORKER: not set", "run --llm-timeout soon": '"soon"', "run word": "word: unknown flag",
-            "healthcheck --port abc": 'port: "abc"', "healthcheck --port 0": 'port: "0"', "healthcheck word": '"word"',
-            "dev word": '"word"', "dev --messages 0": '--messages: "0"', "dev --messages": "--messages",
+            "run": "SLUICE_WORKER: not set", "run --llm-timeout soon": '"soon"', "run word": "word: unexpected",
+            "healthcheck --port abc": '--port: "abc", expected a whole number from 1 to 65535', "healthcheck --port 0": '--port: "0"',
+            "healthcheck --host": "--host: needs a value", "bench word": "word: unexpected", "bench --runs": "--runs: needs a value", "bench --count 5": "--count: unknown flag", "healthcheck word": "sluice healthcheck: word: unexpected",
+            "dev word": "sluice dev: word: unexpected", "dev --messages 0": '--messages: "0"', "dev --messages": "--messages",
             "llm-sim --port 70000": '--port: "70000"', "llm-sim --fail odd=3": '--fail: "odd=3", expected KIND=PERCENT, KIND one of 429 500 503 ',
-            "llm-sim --fail 500": '--fail: "500"', "llm-sim word": '"word"',
+            "llm-sim --fail 500": '--fail: "500"', "llm-sim word": "sluice llm-sim: word: unexpected",
             "send --data x --subject a..b": '--subject: "a..b"', "send --lines --data x": "--lines: expected with a FILE",
             "check --example x": "x: expected nothing beside --example", "check --schema --example": "--schema: expected nothing",
-            "sim --seeds 0": '--seeds: "0"',
-            "llm-sim --fail 500=101": '"101"', "sim word": '"word"'}.items():
+            "sim --seeds 0": '--seeds: "0"', "sim --seeds x": 'sluice sim: --seeds: "x", expected a whole number from 1 to ',
+            "sim --seeds": "--seeds: needs a value", "sim --seed --json": "--seed: needs a value", "sim --json=1": '--json: "1", expected no value',
+            "sim --seed 1 --seed=2": "--seed: given twice", "sim --seed +1": '--seed: "+1", expected a whole number from 0 to ',
+            "llm-sim --port": "--port: needs a value", "llm-sim --seed 1x": '--seed: "1x", expected a whole number from 0 to 2000000000',
+            "dev --messages 1e3": '--messages: "1e3", expected a whole number from 1 to 100000',
+            "send --no-such-flag /no/such/file": "sluice send: --no-such-flag: unknown flag; `sluice send --help` lists them",
+            "send /no/such/file --no-such-flag": "sluice send: --no-such-flag: unknown flag", "send --data": "--data: needs a value",
+            "send --subject --data x": "--subject: needs a value", "send -x": "-x: unknown flag", "send --json=1 --data x": "--json: \"1\"",
+            "send --data x --nats-url": "--nats-url: needs a value", "tail --no-such-flag word": "sluice tail: --no-such-flag: unknown flag",
+            "run --llm-timeout --llm-model m": "--llm-timeout: needs a value", "check --no-such-flag x": "--no-such-flag: unknown flag",
+            "check --schema=1": '--schema: "1", expected no value',
+            "llm-sim --fail 500=101": '"101"', "sim word": "sluice sim: word: unexpected"}.items():
         sluice(s, *words.split(), expect=2, says=says)
 
 
