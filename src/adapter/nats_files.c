@@ -46,10 +46,16 @@ static sluice_rc look_at_secret(const char *setting, const char *path,
         (void)fclose(file);
         return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
     }
+    (void)setvbuf(file, NULL, _IONBF, 0); /* no copy of it stays behind */
     errno = 0;
     size_t len = fread(text, 1, SECRET_FILE_MAX, file);
-    rc = ferror(file) ? sluice_err_set(err, SLUICE_ERR_CONFIG, "%s", strerror(errno))
-                      : judge(text, len, out, err);
+    if (ferror(file)) {
+        rc = sluice_err_set(err, SLUICE_ERR_CONFIG, "%s", strerror(errno));
+    } else if (len == SECRET_FILE_MAX) {
+        rc = sluice_err_set(err, SLUICE_ERR_CONFIG, "expected less than %u bytes", SECRET_FILE_MAX);
+    } else {
+        rc = judge(text, len, out, err);
+    }
     (void)fclose(file);
     OPENSSL_cleanse(text, len);
     free(text);
