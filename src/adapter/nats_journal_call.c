@@ -117,9 +117,13 @@ sluice_rc sluice_journal_call_ask(struct sluice_journal_call *call, const char *
                                   sluice_nats_answer_fn *fn, void *ctx)
 {
     int64_t left = call->deadline_ms - sluice_nats_now_ms();
-    sluice_rc rc =
-        sluice_nats_requests_send(call->journal->requests, subject, header, header != NULL, body,
-                                  left > 0 ? left : 0, SLUICE_NATS_IF_NOBODY_LISTENS, fn, ctx);
+    const struct sluice_nats_request request = {.subject = subject,
+                                                .headers = header,
+                                                .headers_count = header != NULL,
+                                                .body = body,
+                                                .timeout_ms = left > 0 ? left : 0,
+                                                .again = SLUICE_NATS_IF_NOBODY_LISTENS};
+    sluice_rc rc = sluice_nats_requests_send(call->journal->requests, &request, fn, ctx);
     call->waiting += rc == SLUICE_OK;
     return rc;
 }

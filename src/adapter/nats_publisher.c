@@ -167,9 +167,14 @@ static sluice_rc send_publication(const struct nats_publisher *publisher,
         more[count++] = (sluice_header){"Nats-Expected-Stream", publication->expected_stream};
         headers = more;
     }
-    sluice_rc rc = sluice_nats_requests_send(publisher->requests, publication->subject, headers,
-                                             count, publication->body, publisher->timeout_ms,
-                                             again_of(publication), on_answer, p);
+    const struct sluice_nats_request request = {.subject = publication->subject,
+                                                .headers = headers,
+                                                .headers_count = count,
+                                                .body = publication->body,
+                                                .timeout_ms = publisher->timeout_ms,
+                                                .again = again_of(publication),
+                                                .is_last = 1};
+    sluice_rc rc = sluice_nats_requests_send(publisher->requests, &request, on_answer, p);
     free(more);
     return rc;
 }

@@ -2,6 +2,7 @@
 #include "adapter/nats_requests.h"
 
 #include "adapter/nats_clock.h"
+#include "adapter/nats_queue.h"
 #include "codec/fixed.h"
 #include <inttypes.h>
 #include <stddef.h>
@@ -14,35 +15,19 @@
 #define COUNT_MAX   (1u << 22) /* 65,536 messages with 64 outputs each */
 #define WHEEL_COUNT                                                                                \
     256u /* turns of the wheel: 12.8 s; a longer deadline is passed over until due */
-#define WHEEL_STEP_MS  50
-#define SUBJECT_SIZE   256u
-#define SILENCE_MS     2000 /* then a request that may be stored twice is sent again */
-#define AGAIN_FIRST_MS 100
-#define AGAIN_MAX_MS   1000
+#define WHEEL_STEP_MS 50
+#define SUBJECT_SIZE  256u
+#define UNDER_WAY_MAX 512u /* see sluice_nats_requests_send */
 
 enum entry_state { ENTRY_FREE, ENTRY_OPEN, ENTRY_ENDED };
-
-/* A request as it is sent again: one block of memory. */
-struct again {
-    enum sluice_nats_again when;
-    int is_waiting; /* nobody listened: to be sent when due */
-    int is_unknown; /* a try may have been stored */
-    int is_unheard; /* that nobody listens has been told */
-    int64_t wait_ms;
-    int64_t deadline_ms;
-    const char *subject;
-    sluice_header *headers;
-    uint32_t headers_count;
-    sluice_bytes body;
-};
 
 /* One request. Entries are linked by index: free list, a bucket of the wheel, or the list of those
  * that have ended and whose callback is to be made in the next turn of the loop. */
 struct entry {
     sluice_nats_answer_fn *fn;
     void *ctx;
-    struct again *again; /* NULL: sent once */
-    int64_t due_ms;      /* the deadline, or when it is sent again */
+    struct sluice_nats_copy *copy; /* NULL: sent once */
+    int64_t due_ms;                /* the deadline, or when it is sent again */
     uint32_t generation; /* part of the reply's token: a late answer finds another generation */
     uint32_t next, prev;
     uint8_t state;
@@ -55,6 +40,8 @@ struct sluice_nats_requests {
     struct sluice_nats_link *link;
     struct entry *entries;
     uint32_t count, free, open;
+    uint32_t quiet;                   /* of the open ones: nothing of them is under way */
+    struct sluice_nats_queue held[2]; /* by token; the last steps first */
     uint32_t buckets[WHEEL_COUNT];
     uint32_t ended_first, ended_last;
     int64_t turn; /* the bucket that was looked at last, since the clock's zero */
@@ -115,8 +102,8 @@ static uint32_t take_entry(struct sluice_nats_requests *r, sluice_nats_answer_fn
 static void give_back(struct sluice_nats_requests *r, uint32_t index)
 {
     struct entry *e = &r->entries[index];
-    free(e->again);
-    e->again = NULL;
+    free(e->copy);
+    e->copy = NULL;
     e->state = ENTRY_FREE;
     e->next = r->free;
     r->free = index;
@@ -125,6 +112,12 @@ static void give_back(struct sluice_nats_requests *r, uint32_t index)
 static uint32_t *bucket_of(struct sluice_nats_requests *r, const struct entry *e)
 {
     return &r->buckets[(uint64_t)(e->due_ms / WHEEL_STEP_MS + 1) % WHEEL_COUNT];
+}
+
+/* What changes the answer is done while the entry is not linked. */
+static int is_quiet(const struct entry *e)
+{
+    return e->copy != NULL && e->copy->pause != SLUICE_NATS_NO_PAUSE;
 }
 
 static void link_open(struct sluice_nats_requests *r, uint32_t index)
@@ -139,6 +132,7 @@ static void link_open(struct sluice_nats_requests *r, uint32_t index)
     }
     *head = index;
     r->open++;
+    r->quiet += is_quiet(e);
 }
 
 static void unlink_open(struct sluice_nats_requests *r, uint32_t index)
@@ -153,6 +147,7 @@ static void unlink_open(struct sluice_nats_requests *r, uint32_t index)
         r->entries[e->next].prev = e->prev;
     }
     r->open--;
+    r->quiet -= is_quiet(e);
 }
 
 /* Give the entry back, then call: the callback may send, which may move the table. */
@@ -222,84 +217,52 @@ static enum sluice_nats_outcome outcome_of(enum sluice_nats_sent sent)
     }
 }
 
+static uint64_t token_of(const struct sluice_nats_requests *r, uint32_t index)
+{
+    return (uint64_t)r->entries[index].generation << 32 | index;
+}
+
+/* The open entry that a token means, or NONE: it has ended. */
+static uint32_t index_of(const struct sluice_nats_requests *r, uint64_t token)
+{
+    uint32_t index = (uint32_t)token;
+    return index < r->count && r->entries[index].state == ENTRY_OPEN &&
+                   r->entries[index].generation == token >> 32
+               ? index
+               : NONE;
+}
+
 static enum sluice_nats_sent transmit(struct sluice_nats_requests *r, uint32_t index,
-                                      const char *subject, const sluice_header *headers,
-                                      uint32_t headers_count, sluice_bytes body)
+                                      const struct sluice_nats_request *request)
 {
     char reply[SUBJECT_SIZE + 24];
-    uint64_t token = (uint64_t)r->entries[index].generation << 32 | index;
     if (r->inbox[0] == '\0' || r->is_closed) {
         return SLUICE_NATS_DOWN;
     }
     struct sluice_fixed to = sluice_fixed_in(reply, sizeof reply);
     sluice_fixed_text(&to, r->inbox);
     sluice_fixed_text(&to, ".");
-    sluice_fixed_hex(&to, token);
-    return sluice_nats_link_publish(r->link, subject, reply, headers, headers_count, body.data,
-                                    body.len);
+    sluice_fixed_hex(&to, token_of(r, index));
+    return sluice_nats_link_publish(r->link, request->subject, reply, request->headers,
+                                    request->headers_count, request->body.data, request->body.len);
 }
 
-static void *put(char **at, const void *data, size_t len)
-{
-    void *to = *at;
-    if (len > 0) {
-        memcpy(to, data, len);
-    }
-    *at += len;
-    return to;
-}
-
-/* NULL without memory. */
-static struct again *again_create(enum sluice_nats_again when, const char *subject,
-                                  const sluice_header *headers, uint32_t headers_count,
-                                  sluice_bytes body)
-{
-    size_t size =
-        sizeof(struct again) + headers_count * sizeof headers[0] + strlen(subject) + 1 + body.len;
-    for (uint32_t i = 0; i < headers_count; i++) {
-        size += strlen(headers[i].name) + strlen(headers[i].value) + 2;
-    }
-    struct again *a = malloc(size);
-    if (a == NULL) {
-        return NULL;
-    }
-    char *at = (char *)(a + 1);
-    *a = (struct again){.when = when, .wait_ms = AGAIN_FIRST_MS, .headers_count = headers_count};
-    a->headers = put(&at, headers, headers_count * sizeof headers[0]);
-    for (uint32_t i = 0; i < headers_count; i++) {
-        a->headers[i].name = put(&at, headers[i].name, strlen(headers[i].name) + 1);
-        a->headers[i].value = put(&at, headers[i].value, strlen(headers[i].value) + 1);
-    }
-    a->subject = put(&at, subject, strlen(subject) + 1);
-    a->body = (sluice_bytes){put(&at, body.data, body.len), body.len};
-    return a;
-}
-
-static int64_t due_of(const struct again *a, int64_t now_ms)
-{
-    int64_t due = a->is_waiting                      ? now_ms + a->wait_ms
-                  : a->when == SLUICE_NATS_IF_SILENT ? now_ms + SILENCE_MS
-                                                     : a->deadline_ms;
-    return due < a->deadline_ms ? due : a->deadline_ms;
-}
-
-/* An entry that is due before its deadline. */
-static void send_again(struct sluice_nats_requests *r, uint32_t index, int64_t now_ms)
+/* An entry that is due before its deadline, or whose turn has come. */
+static void send_copy(struct sluice_nats_requests *r, uint32_t index, int64_t now_ms)
 {
     struct entry *e = &r->entries[index];
-    struct again *a = e->again;
-    a->is_unknown |= !a->is_waiting;
-    a->is_waiting = 0;
+    struct sluice_nats_copy *copy = e->copy;
     unlink_open(r, index);
-    enum sluice_nats_sent sent =
-        transmit(r, index, a->subject, a->headers, a->headers_count, a->body);
+    copy->is_unknown |= copy->pause == SLUICE_NATS_NO_PAUSE;
+    copy->pause = SLUICE_NATS_NO_PAUSE;
+    enum sluice_nats_sent sent = transmit(r, index, &copy->request);
     if (sent == SLUICE_NATS_STARVED) {
-        a->is_waiting = 1; /* memory may be back before the deadline */
+        copy->pause = SLUICE_NATS_UNHEARD; /* memory may be back before the deadline */
     } else if (sent != SLUICE_NATS_SENT) {
-        end_later(r, index, a->is_unknown ? SLUICE_NATS_LOST : outcome_of(sent));
+        end_later(r, index, copy->is_unknown ? SLUICE_NATS_LOST : outcome_of(sent));
         return;
     }
-    e->due_ms = due_of(a, now_ms);
+    e->due_ms = sluice_nats_copy_due(copy, now_ms);
     link_open(r, index);
 }
 
@@ -307,29 +270,64 @@ static void send_again(struct sluice_nats_requests *r, uint32_t index, int64_t n
 static int wait_for_listener(struct sluice_nats_requests *r, uint32_t index)
 {
     struct entry *e = &r->entries[index];
-    struct again *a = e->again;
+    struct sluice_nats_copy *copy = e->copy;
     int64_t now = sluice_nats_now_ms();
-    if (a == NULL || now >= a->deadline_ms || r->is_closed) {
+    if (copy == NULL || now >= copy->deadline_ms || r->is_closed) {
         return 0;
     }
     unlink_open(r, index);
-    a->is_waiting = 1;
-    e->due_ms = due_of(a, now);
-    a->wait_ms = a->wait_ms * 2 < AGAIN_MAX_MS ? a->wait_ms * 2 : AGAIN_MAX_MS;
+    copy->pause = SLUICE_NATS_UNHEARD;
+    e->due_ms = sluice_nats_copy_due(copy, now);
+    sluice_nats_copy_wait_longer(copy);
     link_open(r, index);
-    if (!a->is_unheard && r->unheard != NULL) {
-        a->is_unheard = 1;
+    if (!copy->is_told && r->unheard != NULL) {
+        copy->is_told = 1;
         r->unheard(r->unheard_ctx, e->fn, e->ctx);
     }
     return 1;
 }
 
+/* ---- Waiting for a place under way ---- */
+
+static int is_full(const struct sluice_nats_requests *r)
+{
+    return r->open - r->quiet >= UNDER_WAY_MAX;
+}
+
+/* 0: there is no memory to remember it, or no need to wait. */
+static int hold(struct sluice_nats_requests *r, uint32_t index)
+{
+    struct sluice_nats_copy *copy = r->entries[index].copy;
+    if (copy == NULL || !is_full(r) || r->inbox[0] == '\0' || r->is_closed ||
+        !sluice_nats_queue_push(&r->held[!copy->request.is_last], token_of(r, index))) {
+        return 0;
+    }
+    copy->pause = SLUICE_NATS_HELD;
+    return 1;
+}
+
+/* Send what waits while there is room. What has ended, or was sent because it was due, has left its
+ * token behind. */
+static void send_held(struct sluice_nats_requests *r)
+{
+    uint64_t token;
+    while (!is_full(r) && (sluice_nats_queue_pop(&r->held[0], &token) ||
+                           sluice_nats_queue_pop(&r->held[1], &token))) {
+        uint32_t index = index_of(r, token);
+        if (index != NONE && r->entries[index].copy->pause == SLUICE_NATS_HELD) {
+            send_copy(r, index, sluice_nats_now_ms());
+        }
+    }
+}
+
 /* ---- Deadlines ---- */
 
-static enum sluice_nats_outcome late_outcome(const struct again *a)
+static enum sluice_nats_outcome late_outcome(const struct sluice_nats_copy *copy)
 {
-    return a != NULL && a->is_waiting && !a->is_unknown ? SLUICE_NATS_NO_RESPONDERS
-                                                        : SLUICE_NATS_LATE;
+    if (copy == NULL || copy->pause == SLUICE_NATS_NO_PAUSE || copy->is_unknown) {
+        return SLUICE_NATS_LATE;
+    }
+    return copy->pause == SLUICE_NATS_HELD ? SLUICE_NATS_NOT_SENT : SLUICE_NATS_NO_RESPONDERS;
 }
 
 static void pass_bucket(struct sluice_nats_requests *r, uint32_t bucket, int64_t now_ms)
@@ -341,11 +339,11 @@ static void pass_bucket(struct sluice_nats_requests *r, uint32_t bucket, int64_t
         if (e->due_ms > now_ms) {
             continue;
         }
-        if (e->again != NULL && now_ms < e->again->deadline_ms) {
-            send_again(r, i, now_ms);
+        if (e->copy != NULL && now_ms < e->copy->deadline_ms) {
+            send_copy(r, i, now_ms);
         } else {
             unlink_open(r, i);
-            end_later(r, i, late_outcome(e->again));
+            end_later(r, i, late_outcome(e->copy));
         }
     }
 }
@@ -354,8 +352,10 @@ static void lose_bucket(struct sluice_nats_requests *r, uint32_t bucket)
 {
     while (r->buckets[bucket] != NONE) {
         uint32_t index = r->buckets[bucket];
+        const struct sluice_nats_copy *copy = r->entries[index].copy;
+        int is_held = copy != NULL && copy->pause == SLUICE_NATS_HELD;
         unlink_open(r, index);
-        end_later(r, index, SLUICE_NATS_LOST);
+        end_later(r, index, is_held ? SLUICE_NATS_NOT_SENT : SLUICE_NATS_LOST);
     }
 }
 
@@ -369,6 +369,7 @@ static void on_timer(uv_timer_t *timer)
         pass_bucket(r, (uint32_t)((uint64_t)i % WHEEL_COUNT), now);
     }
     r->turn = turn;
+    send_held(r);
     if (r->inbox[0] == '\0') {
         sluice_nats_link_tick(r->link);
     } else if (r->open == 0) {
@@ -390,18 +391,18 @@ static void deliver_answer(struct sluice_mail *mail)
 {
     struct answer *a = (struct answer *)mail;
     struct sluice_nats_requests *r = a->requests;
-    uint32_t index = (uint32_t)a->token, generation = (uint32_t)(a->token >> 32);
-    if (index < r->count && r->entries[index].state == ENTRY_OPEN &&
-        r->entries[index].generation == generation &&
+    uint32_t index = index_of(r, a->token);
+    if (index != NONE &&
         !(a->outcome == SLUICE_NATS_NO_RESPONDERS && wait_for_listener(r, index))) {
-        if (a->outcome == SLUICE_NATS_NO_RESPONDERS && r->entries[index].again != NULL &&
-            r->entries[index].again->is_unknown) {
+        const struct sluice_nats_copy *copy = r->entries[index].copy;
+        if (a->outcome == SLUICE_NATS_NO_RESPONDERS && copy != NULL && copy->is_unknown) {
             a->outcome = SLUICE_NATS_LATE;
         }
         unlink_open(r, index);
         finish(r, index, a->outcome, (sluice_bytes){a->body, a->len});
     }
     free(a);
+    send_held(r);
 }
 
 /* Delivery thread. */
@@ -465,24 +466,23 @@ void sluice_nats_requests_down(struct sluice_nats_requests *r)
 
 /* ---- Operations ---- */
 
-sluice_rc sluice_nats_requests_send(struct sluice_nats_requests *r, const char *subject,
-                                    const sluice_header *headers, uint32_t headers_count,
-                                    sluice_bytes body, int64_t timeout_ms,
-                                    enum sluice_nats_again again, sluice_nats_answer_fn *fn,
-                                    void *ctx)
+sluice_rc sluice_nats_requests_send(struct sluice_nats_requests *r,
+                                    const struct sluice_nats_request *request,
+                                    sluice_nats_answer_fn *fn, void *ctx)
 {
-    struct again *copy = NULL;
+    enum sluice_nats_sent sent = SLUICE_NATS_SENT;
+    int64_t now = sluice_nats_now_ms();
     uint32_t index = take_entry(r, fn, ctx);
     if (index == NONE) {
         return SLUICE_ERR_NOMEM;
     }
     struct entry *e = &r->entries[index];
-    if (again != SLUICE_NATS_ONCE) {
-        copy = e->again = again_create(again, subject, headers, headers_count, body);
+    if (request->again != SLUICE_NATS_ONCE &&
+        (e->copy = sluice_nats_copy_create(request, now)) == NULL) {
+        sent = SLUICE_NATS_STARVED;
+    } else if (!hold(r, index)) {
+        sent = transmit(r, index, request);
     }
-    enum sluice_nats_sent sent = again != SLUICE_NATS_ONCE && copy == NULL
-                                     ? SLUICE_NATS_STARVED
-                                     : transmit(r, index, subject, headers, headers_count, body);
     if (sent == SLUICE_NATS_STARVED) {
         give_back(r, index);
         return SLUICE_ERR_NOMEM;
@@ -491,12 +491,7 @@ sluice_rc sluice_nats_requests_send(struct sluice_nats_requests *r, const char *
         end_later(r, index, outcome_of(sent));
         return SLUICE_OK;
     }
-    int64_t now = sluice_nats_now_ms();
-    e->due_ms = now + timeout_ms;
-    if (copy != NULL) {
-        copy->deadline_ms = now + timeout_ms;
-        e->due_ms = due_of(copy, now);
-    }
+    e->due_ms = e->copy != NULL ? sluice_nats_copy_due(e->copy, now) : now + request->timeout_ms;
     link_open(r, index);
     start_timer(r);
     return SLUICE_OK;
@@ -543,6 +538,8 @@ void sluice_nats_requests_end(struct sluice_nats_requests *r)
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct sluice_nats_requests *r = handle->data;
+    sluice_nats_queue_fini(&r->held[0]);
+    sluice_nats_queue_fini(&r->held[1]);
     free(r->entries);
     free(r);
 }

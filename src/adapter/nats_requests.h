@@ -5,6 +5,7 @@
 #define SLUICE_ADAPTER_NATS_REQUESTS_H
 
 #include "adapter/nats_link.h"
+#include "adapter/nats_request.h"
 #include <uv.h>
 
 struct sluice_nats_requests;
@@ -17,15 +18,6 @@ enum sluice_nats_outcome {
     SLUICE_NATS_ILLEGAL,       /* subject or header; not sent */
     SLUICE_NATS_LOST,          /* sent, then the connection broke, or destroy came */
     SLUICE_NATS_LATE           /* sent, no answer within the timeout */
-};
-
-/* When a request is sent again before its deadline: while a stream changes its leader nobody
- * listens on its subjects, and what was on the way to the old leader is lost. A request that is
- * sent again is copied. */
-enum sluice_nats_again {
-    SLUICE_NATS_ONCE,
-    SLUICE_NATS_IF_NOBODY_LISTENS, /* nothing has been stored: always safe */
-    SLUICE_NATS_IF_SILENT /* also 2 s after the last try: for messages with a Nats-Msg-Id */
 };
 
 /* `body` is borrowed for the call, empty unless ANSWERED. May send further requests. */
@@ -47,13 +39,16 @@ void sluice_nats_requests_up(struct sluice_nats_requests *requests);
 void sluice_nats_requests_down(struct sluice_nats_requests *requests);
 
 /* Everything is copied or sent before it returns; one call of `fn` follows, never from inside; none
- * after ERR_NOMEM: then nothing was sent. Timeouts are kept to within 50 ms. */
+ * after ERR_NOMEM: then nothing was sent. Timeouts are kept to within 50 ms.
+ *
+ * While 512 requests are under way, further ones that are copied wait here, 2 s at most: what
+ * stands in the connection cannot be overtaken any more, and with thousands of messages at once all
+ * of them would take each step before any takes its next. So the first are done, and their slots
+ * are used again, while the last still wait. */
 SLUICE_MUST_CHECK
-sluice_rc sluice_nats_requests_send(struct sluice_nats_requests *requests, const char *subject,
-                                    const sluice_header *headers, uint32_t headers_count,
-                                    sluice_bytes body, int64_t timeout_ms,
-                                    enum sluice_nats_again again, sluice_nats_answer_fn *fn,
-                                    void *ctx);
+sluice_rc sluice_nats_requests_send(struct sluice_nats_requests *requests,
+                                    const struct sluice_nats_request *request,
+                                    sluice_nats_answer_fn *fn, void *ctx);
 
 /* A call of `fn` with NOT_SENT in the next turn, for those who fail before sending. ERR_NOMEM as
  * above. */
