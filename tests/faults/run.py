@@ -284,22 +284,28 @@ CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, 
 
 
 def run(name, store, a):
-    """Verdict as of run_twice, and the figures of a campaign that passed."""
-    figures = {}
+    """Verdict as of run_twice, and the record of a campaign that passed."""
+    figures, servers_seen, runs = {}, {}, 0
 
     def act(s):
+        nonlocal runs
+        runs += 1
         start = time.monotonic()
-        figures.update(CAMPAIGNS[name](s, a))
-        figures["seconds"] = round(time.monotonic() - start, 1)
+        made = CAMPAIGNS[name](s, a)
+        figures.update(made, seconds=round(time.monotonic() - start, 1))
+        servers_seen["nats_server"] = s.nats.info["version"]
 
     verdict, text = run_twice(act, store, 300 if a.quick else 7200, sys.stdout, getattr(CAMPAIGNS[name], "stage", Stage))
+    again = {"repeated": "once, " + text.splitlines()[0]} if runs > 1 else {}
     return verdict, text, {"name": f"{name}-{store}", "date": datetime.date.today().isoformat(), "commit": commit(ROOT),
-                           "command": command(name, store, a), "figures": figures}
+                           "command": command(name, store, a, servers_seen), **servers_seen, **again, "figures": figures}
 
 
-def command(name, store, a):
-    """What repeats this run alone."""
-    words = ["tests/faults/run.py", "--campaign", name, "--store", store] + (["--quick"] if a.quick else [])
+def command(name, store, a, servers_seen):
+    """What repeats this run alone. A server that was named is named by its version: where it is differs."""
+    words = ["SLUICE_NATS_SERVER=nats-server-" + servers_seen["nats_server"]] \
+        if os.environ.get("SLUICE_NATS_SERVER") and servers_seen else []
+    words += ["tests/faults/run.py", "--campaign", name, "--store", store] + (["--quick"] if a.quick else [])
     for option in ("messages", "kills", "seed"):
         if getattr(a, option) is not None:
             words += ["--" + option, str(getattr(a, option))]
@@ -312,7 +318,8 @@ def report(name, store, a, counts):
     figures = result["figures"]
     if verdict == "ok":
         progress(f"{name}: done in {figures['seconds']} s", True)
-        text = json.dumps(result) if a.json else ", ".join(f"{k} {v}" for k, v in figures.items())
+        again = f"repeated {result['repeated']}; " if "repeated" in result else ""
+        text = json.dumps(result) if a.json else again + ", ".join(f"{k} {v}" for k, v in figures.items())
         if a.record:
             with open(os.path.join(a.record, result["name"] + ".json"), "w") as f:
                 json.dump(result, f, indent=1)

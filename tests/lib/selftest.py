@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The test tools, tested against real servers: a tool that cannot fail proves nothing."""
+import contextlib
+import importlib.util
+import io
+import json
 import os
 import signal
 import socket
@@ -8,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+import types
 
 from lib import proxy as proxies
 from lib import wait, wire
@@ -18,6 +23,7 @@ from lib.process import Process
 from lib.proxy import NatsProxy, Proxy
 from lib.runner import BOTH, case
 from lib.servers import BUILT_SERVERS, ROOT, SECRETS, NatsCluster, NatsServer, find_program
+from lib.world import World
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -530,6 +536,58 @@ def the_runner_tells_passed_failed_skipped_and_too_slow(w):
     assert code == 0 and text.rstrip().endswith("1 passed, 0 failed, 0 skipped"), text
     assert run("--tag", "quick")[1].rstrip().endswith("1 passed, 0 failed, 0 skipped")
     assert run("-k", "cannot")[0] == 77
+
+
+def faults_driver():
+    """tests/faults/run.py as a module."""
+    path = os.path.join(ROOT, "tests/faults/run.py")
+    spec = importlib.util.spec_from_file_location("faults_driver", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@case()
+def a_campaign_that_was_late_says_so_in_its_record_and_names_its_server(w):
+    faults, runs = faults_driver(), []
+
+    class Empty(World):
+        def __init__(self, store):
+            super().__init__(store)
+            self._nats_client = types.SimpleNamespace(info={"version": "9.8.7"}, close=lambda: None)
+
+    def toy(s, arguments):
+        runs.append(s)
+        if len(runs) == 1:
+            raise wait.Expired("waited 1.0 s for: a | b")
+        return {"messages": 1}
+
+    toy.stage = Empty
+    faults.CAMPAIGNS["toy"] = toy
+    arguments = types.SimpleNamespace(quick=True, messages=None, kills=3, seed=1, json=False, record=w.folder)
+    named = os.environ.pop("SLUICE_NATS_SERVER", None)
+    try:
+        assert faults.run("toy", "sqlite", arguments)[0] == "ok" and len(runs) == 2
+        runs.clear()
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
+            faults.report("toy", "sqlite", arguments, {"ok": 0})
+        os.environ["SLUICE_NATS_SERVER"] = "/somewhere/nats-server"
+        third = faults.run("toy", "sqlite", arguments)[2]
+    finally:
+        os.environ.pop("SLUICE_NATS_SERVER", None)
+        if named:
+            os.environ["SLUICE_NATS_SERVER"] = named
+    with open(os.path.join(w.folder, "toy-sqlite.json")) as file:
+        record = json.load(file)
+    late = "once, the first run was late: lib.wait.Expired: waited 1.0 s for: a | b"
+    assert record["repeated"] == late and "repeated " + late in out.getvalue(), (record, out.getvalue())
+    assert record["nats_server"] == "9.8.7", record
+    assert record["command"] == "tests/faults/run.py --campaign toy --store sqlite --quick --kills 3 --seed 1", record
+    assert "repeated" not in third, third
+    assert third["command"] == "SLUICE_NATS_SERVER=nats-server-9.8.7 " + record["command"], third
+    table = subprocess.run([sys.executable, os.path.join(ROOT, "tests/faults/report"), w.folder], capture_output=True,
+                           text=True, timeout=30).stdout
+    assert "| 9.8.7 | **repeated once, the first run was late:" in table and "a / b**; messages **1**" in table, table
 
 
 @case()
