@@ -8,6 +8,8 @@ import sys
 import time
 
 from lib import wire
+from lib.ports import free_port
+from lib.servers import http
 from stage import check, wait_for
 
 REQUEST = "context.enrich.request"
@@ -108,46 +110,71 @@ def assert_clean(v):
     check(not bad and v["documents"] == v["messages"] == v["distinct_outputs"], f"{', '.join(bad) or 'counts'}: {v}")
 
 
-class Kills:
-    """What each kill found. A question that was asked before a kill may be asked again after it only if its answer was not
-    in the journal then: those are counted at the kill, the ones asked again in the end. (calls - answers in the journal
-    would be no limit: it grows with what is paid for again without need.)"""
+class PayOnce:
+    """What was asked and journaled at each fault. A question that was asked before a fault may be asked again after it only
+    if its answer was not in the journal then: those are counted at the fault, the ones asked again in the end. (calls -
+    answers in the journal would be no limit: it grows with what is paid for again without need.)"""
 
     def __init__(self, s, every=1):
         self.s, self.every = s, every
-        self.count, self.in_hand, self.looks = 0, 0, []
+        self.count, self.looks = 0, []
 
-    def note(self):
-        """Right after a kill. The journal first: what comes between the two counts raises the limit."""
+    def note(self, fault=None):
+        """Right after a fault; or `fault` makes it, where the journal cannot be asked any more then. The journal first:
+        what comes between the two counts raises the limit."""
         self.count += 1
-        self.in_hand += self.s.consumer()["num_ack_pending"] > 0
-        if self.count % self.every == 0:
-            kept = journaled_count(self.s)
+        is_looked_at = self.count % self.every == 0
+        kept = journaled_count(self.s) if is_looked_at else 0
+        made = fault() if fault else None
+        if is_looked_at:
             calls = array.array("H", self._calls())
             self.looks.append((len(calls) - kept, calls))
+        return made
 
     def _calls(self):
         """For each question, in the order of the first calls."""
-        ledger = self.s.llm_http("/ledger?keys=1")
+        ledger = self.s.llm.ledger(keys=True)
         check(not ledger["truncated"], "the simulator's ledger is full")
         return [one["calls"] for one in ledger["by_key"].values()]
 
     def figures(self, messages):
-        """Of a campaign in which each message asks one question and no call fails."""
-        end = self._calls()
+        """Of a campaign in which each message asks one question. When each fault was looked at, the sum has a limit, too:
+        calls <= messages + failed calls + calls whose answer was not yet journaled at a fault."""
+        end, failed = self._calls(), self.s.llm.ledger()["failed"]
         check(len(end) == messages, f"{len(end)} different questions, expected {messages}")
         looks = [(unjournaled, sum(now > then for then, now in zip(calls, end))) for unjournaled, calls in self.looks]
-        check(looks, "no kill was looked at")
+        check(looks, "no fault was looked at")
         for n, (unjournaled, again) in enumerate(looks):
-            check(again <= unjournaled, f"pay once: kill {(n + 1) * self.every}: {unjournaled} questions had no answer in the "
+            check(again <= unjournaled, f"pay once: fault {(n + 1) * self.every}: {unjournaled} questions had no answer in the "
                                         f"journal, {again} of those before it were asked again")
-        return {"kills": self.count, "kills_with_messages_in_hand": self.in_hand, "kills_looked_at": len(looks),
-                "unjournaled_at_these": sum(one for one, _ in looks), "asked_again_after_these": sum(one for _, one in looks),
-                "llm_calls": sum(end), "llm_calls_again": sum(end) - messages}
+        limit = messages + failed + sum(one for one, _ in looks)
+        check(self.every > 1 or sum(end) <= limit, f"pay once: {sum(end)} calls, at most {limit} expected: {messages} messages, "
+                                                   f"{failed} failed calls, {limit - messages - failed} not journaled")
+        return {"faults_looked_at": len(looks), "unjournaled_at_these": sum(one for one, _ in looks),
+                "asked_again_after_these": sum(one for _, one in looks), "llm_calls": sum(end), "llm_calls_failed": failed,
+                "llm_calls_again": sum(end) - messages}
 
 
-def start_beside(s, **env):
-    """One more worker, without a probe; returned when it pulls."""
-    worker = s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, **dict({"SERVICE_READINESS_PORT": 0}, **env))
-    wait_for("the worker pulls", lambda: '"state":"RUNNING"' in worker.log_text())
+class Kills(PayOnce):
+    """Of a worker: whether it held anything is counted as well."""
+
+    def __init__(self, s, every=1):
+        super().__init__(s, every)
+        self.in_hand = 0
+
+    def note(self, fault=None):
+        self.in_hand += self.s.consumer()["num_ack_pending"] > 0
+        return super().note(fault)
+
+    def figures(self, messages):
+        return {"kills": self.count, "kills_with_messages_in_hand": self.in_hand, **super().figures(messages)}
+
+
+def start_beside(s, host="127.0.0.1", **env):
+    """One more worker, with a probe of its own; returned when it is ready."""
+    port = free_port()
+    worker = s.start_worker(**{"SLUICE_ACK_WAIT": ACK_WAIT, "SERVICE_READINESS_HOST": host, **env, "SERVICE_READINESS_PORT": port})
+    address = f"http://{host}:{port}/readyz"
+    wait_for("the worker is ready, or has ended", lambda: not worker.is_alive() or http("GET", address)[0] == 200, 60)
+    check(worker.is_alive(), f"the worker ended with {worker.code}")
     return worker

@@ -109,7 +109,7 @@ def faults_of(s, only_steps):
         ("consumer leader frozen", freeze, NatsServer.thaw))
 
 
-def play(s, rounds, only_steps, progress):
+def play(s, rounds, only_steps, paid, progress):
     """(messages sent, {fault: seconds until a request that was in the stream after it had its document}, the same from the
     fault on: that has the stream's own election in it)."""
     total, times, since_fault = 0, {}, {}
@@ -118,7 +118,7 @@ def play(s, rounds, only_steps, progress):
         name, make, undo = kinds[n % len(kinds)]
         s.send_surely(total + 1, 10)
         total += 10
-        victim = make()
+        victim = paid.note(make)
         fault = time.monotonic()
         total += 1
         s.send_surely(total, 1)

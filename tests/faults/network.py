@@ -193,7 +193,7 @@ def partition(s, a):
     rounds = 1 if a.quick else 2
     s.llm_http("/control", {"latency-ms": 100})
     inside = dict(SETTINGS, SLUICE_MAX_IN_FLIGHT=20, LLM_TIMEOUT=2)
-    start_beside(s, inside=s.net.inside(), **dict(inside, SLUICE_LOG_LEVEL="info"))
+    start_beside(s, s.net.worker_address, inside=s.net.inside(), **inside)
     total, times, not_made = 0, {}, []
     for _ in range(rounds):
         for peer, fault, seconds in QUICK_PARTITIONS if a.quick else PARTITIONS:

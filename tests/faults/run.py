@@ -29,9 +29,10 @@ if __name__ == "__main__":
     ARGUMENTS = arguments()
     os.environ["SLUICE_BUILD"] = os.path.abspath(ARGUMENTS.build)  # before tests/lib looks for the programs
 
-from books import (ACK_WAIT, Kills, assert_clean, percentile, progress, publish_many, start_beside,  # noqa: E402
-                   verdict)
+from books import (ACK_WAIT, Kills, PayOnce, assert_clean, percentile, progress, publish_many,  # noqa: E402
+                   start_beside, verdict)
 from cluster import ClusterStage, play  # noqa: E402
+from frozen import freeze  # noqa: E402
 from labelled import labelled_kills  # noqa: E402
 from lib.process import commit  # noqa: E402
 from lib.runner import run_twice  # noqa: E402
@@ -79,7 +80,7 @@ def failover(s, a):
     """Two workers; one is killed with messages in its hands: how long until the other has finished them."""
     rounds = 5 if a.quick else 60
     s.llm_http("/control", {"latency-ms": 300})
-    first, times = 1, []
+    first, times, noted = 1, [], Kills(s)
     victim = start_beside(s)
     for n in range(rounds):
         other = start_beside(s)
@@ -88,6 +89,7 @@ def failover(s, a):
         wait_for("all calls run", lambda: s.llm_http("/ledger")["calls"] >= calls + 40)
         victim.kill()
         start = time.monotonic()
+        noted.note()
         victim = other
         first += 40
         wait_for("all outputs", lambda: s.left("ENRICH_READY") >= first - 1, 60)
@@ -95,7 +97,7 @@ def failover(s, a):
         progress(f"failover: {n + 1}/{rounds}, slowest {max(times):.2f} s")
     wait_for("nothing is pending", lambda: s.left() == 0 and s.pending() == 0, 60)
     v = verdict(s, first - 1)
-    v.update(kills=rounds, ack_wait_s=ACK_WAIT, finished_elsewhere_p50_s=round(percentile(times, 50), 2),
+    v.update(noted.figures(first - 1), ack_wait_s=ACK_WAIT, finished_elsewhere_p50_s=round(percentile(times, 50), 2),
              finished_elsewhere_p99_s=round(percentile(times, 99), 2))
     assert_clean(v)
     in_time(v["finished_elsewhere_p99_s"], ACK_WAIT + 2, str(v))
@@ -108,12 +110,13 @@ def servers(s, a):
     s.llm_http("/control", {"latency-ms": 10})
     s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT)
     s.ready()
-    total, times = 0, []
+    total, times, paid = 0, [], PayOnce(s)
     for n in range(rounds):
         if n % 2 == 0:
             s.send(20, first=total + 1)
             total += 20
-        s.nats_server.restart()
+        paid.note(s.nats_server.kill)
+        s.nats_server.start().wait_ready()
         s.send(1, first=total + 1)
         total += 1
         start = time.monotonic()
@@ -125,34 +128,10 @@ def servers(s, a):
     wait_for("all documents and outputs", lambda: len(s.documents()) == total and s.left("ENRICH_READY") >= total, 60)
     v = verdict(s, total)
     v["pending_after_server_kills"], v["pending"] = v["pending"], s.consumer()["num_pending"]
-    v.update(server_kills=rounds, pulling_again_p50_s=round(percentile(times, 50), 2),
+    v.update(paid.figures(total), server_kills=rounds, pulling_again_p50_s=round(percentile(times, 50), 2),
              pulling_again_p99_s=round(percentile(times, 99), 2), pulling_again_max_s=round(max(times), 2))
     assert_clean(v)
     in_time(v["pulling_again_p99_s"], 10, str(v))
-    return v
-
-
-def freeze(s, a):
-    """SIGSTOP past the lease, with a second worker; then SIGCONT: the frozen one must not harm what the other did."""
-    rounds = 3 if a.quick else 30
-    rng = random.Random(a.seed)
-    s.llm_http("/control", {"latency-ms": 100})
-    two = [start_beside(s), start_beside(s)]
-    first = 1
-    for n in range(rounds):
-        publish_many(s, first, 60)
-        wait_for("some calls run", lambda: s.llm_http("/ledger")["calls"] >= first + rng.randint(1, 50))
-        frozen = two[n % 2]
-        frozen.freeze()
-        first += 60
-        end = time.monotonic() + ACK_WAIT + 1.5
-        wait_for("the lease is over", lambda: time.monotonic() > end, 10)
-        frozen.thaw()
-        wait_for("all done", lambda: s.left() == 0 and s.pending() == 0, 60)
-        progress(f"freeze: {n + 1}/{rounds}")
-    v = verdict(s, first - 1)
-    v["freezes"] = rounds
-    assert_clean(v)
     return v
 
 
@@ -259,14 +238,15 @@ def cluster(s, a):
     s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT)
     s.ready()
     s.replicate()
-    total, times, since_fault = play(s, rounds, a.quick, progress)
+    paid = PayOnce(s)
+    total, times, since_fault = play(s, rounds, a.quick, paid, progress)
     wait_for("all documents and outputs", lambda: len(s.documents()) == total and s.left("ENRICH_READY") >= total, 120)
     wait_for("nothing is pending", lambda: s.pending() == 0, 60)
     v = verdict(s, total)
     frozen = times.pop("consumer leader frozen", [])
     since_fault.pop("consumer leader frozen", None)
     others = [one for values in times.values() for one in values]
-    v.update(leader_faults=rounds, slowest_s={name: round(max(values), 2) for name, values in times.items()},
+    v.update(paid.figures(total), leader_faults=rounds, slowest_s={name: round(max(values), 2) for name, values in times.items()},
              slowest_since_the_fault_s=round(max(max(values) for values in since_fault.values()), 2),
              pulling_again_p50_s=round(percentile(others, 50), 2), pulling_again_p99_s=round(percentile(others, 99), 2),
              frozen_server_max_s=round(max(frozen), 2) if frozen else None)

@@ -35,6 +35,10 @@ class Netns:
     def address(self, number):
         return "%s.%d" % (self._net, number)
 
+    @property
+    def worker_address(self):
+        return self.address(129)
+
     def inside(self):
         """What goes before a command that is to run in the worker's namespace; its process id stays the same."""
         return [self.ip, "netns", "exec", self.worker]
@@ -114,7 +118,7 @@ class Netns:
             self._ip("addr", "add", self.address(number) + "/25", "dev", host)
         self._ip("-n", self.router, "addr", "add", self.address(126) + "/25", "dev", up)
         self._ip("-n", self.router, "addr", "add", self.address(254) + "/25", "dev", down)
-        self._ip("-n", self.worker, "addr", "add", self.address(129) + "/25", "dev", end)
+        self._ip("-n", self.worker, "addr", "add", self.worker_address + "/25", "dev", end)
         self._ip("link", "set", host, "up")
         for name, device in ((self.router, up), (self.router, down), (self.worker, end)):
             self._ip("-n", name, "link", "set", device, "up")

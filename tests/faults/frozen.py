@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker that is frozen past its lease, and what it says about its old deliveries when it goes on."""
+import collections
+import json
+import random
+import re
+import threading
+import time
+
+from books import ACK_WAIT, PayOnce, assert_clean, progress, publish_many, start_beside, verdict
+from lib.proxy import NatsProxy
+from stage import check, wait_for
+
+READY = "context.enrich.ready"
+VERDICTS = ("+ACK", "-NAK", "+TERM", "+WPI")
+
+
+class Settled:
+    """What the server handed out to whom, and who settled it how, as it passes before the workers. A delivery is noted
+    after the server has sent it, a verdict before the server sees it: "old" is never said of one that is not."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.handed_out = {}  # {(request, delivery): proxy}
+        self.newest = collections.Counter()  # {request: delivery}
+        self.published = set()  # requests whose output has its PubAck
+        self.counts, self.wrong = collections.Counter(), []
+
+    def deliver(self, proxy, reply):
+        with self.lock:
+            delivery, request = (int(word) for word in reply.split(".")[4:6])
+            self.handed_out[request, delivery] = proxy
+            self.newest[request] = max(self.newest[request], delivery)
+
+    def publish(self, request):
+        with self.lock:
+            self.published.add(request)
+
+    def settle(self, proxy, subject, verdict):
+        with self.lock:
+            delivery, request = (int(word) for word in subject.split(".")[4:6])
+            is_old = self.newest[request] > delivery
+            what = f"{verdict} of r-{request}, delivery {delivery} of {self.newest[request]}"
+            self.counts[verdict, is_old] += 1
+            if self.handed_out.get((request, delivery)) is not proxy:
+                self.wrong.append(f"{what}: was handed out to somebody else")
+            if is_old and verdict != "+ACK":
+                self.wrong.append(f"{what}: settles what somebody else holds")
+            if verdict == "+ACK" and request not in self.published:
+                self.wrong.append(f"{what}: its output has no PubAck")
+
+    def judge(self):
+        check(not self.wrong, "\n".join(self.wrong[:20]))
+
+    def figures(self):
+        self.judge()
+        return {"redeliveries": sum(self.newest.values()) - len(self.newest),
+                **{f"late_{name}": self.counts[verdict, True] for name, verdict in zip(("acks", "naks", "terms", "renewals"), VERDICTS)}}
+
+
+class Watched(NatsProxy):
+    """Before one worker."""
+
+    def __init__(self, port, settled):
+        super().__init__(port)
+        self.settled, self.outputs = settled, {}
+        self.hooks.append(self.note)
+
+    def note(self, way, frame):
+        if way == "down" and frame.reply.startswith("$JS.ACK."):
+            self.settled.deliver(self, frame.reply)
+        elif way == "down" and frame.subject in self.outputs:
+            request = self.outputs.pop(frame.subject)
+            if "error" not in json.loads(frame.body):
+                self.settled.publish(request)
+        elif way == "up" and frame.subject == READY:
+            self.outputs[frame.reply] = int(re.search(rb"Nats-Msg-Id: [^:]*:r-(\d+):", frame.head).group(1))
+        elif way == "up" and frame.subject.startswith("$JS.ACK."):
+            self.settled.settle(self, frame.subject, next(one for one in VERDICTS if frame.body.startswith(one.encode())))
+        return frame
+
+
+def freeze(s, a):
+    """SIGSTOP past the lease, with a second worker; then SIGCONT: the frozen one must not harm what the other did. In every
+    other round half of the calls fail, so that it has something to NAK when it goes on."""
+    rounds = 4 if a.quick else 30
+    rng = random.Random(a.seed)
+    settled = Settled()
+    s.llm_http("/control", {"latency-ms": 100})
+    two = [start_beside(s, NATS_URL=f"nats://127.0.0.1:{s.nats_proxy(Watched, settled).port}", LLM_BREAKER_RESET=0.5)
+           for _ in range(2)]
+    first, paid = 1, PayOnce(s)
+    for n in range(rounds):
+        calls = s.llm.ledger()["calls"]
+        s.llm_http("/control", {"500": 50 if n % 4 > 1 else 0})
+        publish_many(s, first, 60)
+        goal = calls + rng.randint(1, 50)
+        wait_for("some calls run", lambda: s.llm.ledger()["calls"] >= goal)  # noqa: B023, called at once
+        frozen = two[n % 2]
+        frozen.freeze()
+        paid.note()
+        s.llm_http("/control", {"500": 0})
+        first += 60
+        end = time.monotonic() + ACK_WAIT + 1.5
+        wait_for("the lease is over", lambda: time.monotonic() > end, 10)  # noqa: B023, called at once
+        frozen.thaw()
+        is_over = lambda: settled.wrong or not all(w.is_alive() for w in two) or s.left() == 0 and s.pending() == 0
+        wait_for("all done", is_over, 60)
+        settled.judge()
+        check(all(w.is_alive() for w in two), f"workers ended with {[w.code for w in two]}")
+        progress(f"freeze: {n + 1}/{rounds}")
+    v = verdict(s, first - 1)
+    v.update(freezes=rounds, **settled.figures(), **paid.figures(first - 1))
+    assert_clean(v)
+    check(v["redeliveries"] > 0 and v["llm_calls_failed"] > 0, f"the frozen workers had nothing in their hands: {v}")
+    return v
