@@ -5,7 +5,7 @@
 usage: tests/faults/run.py [--quick] [--campaign NAME…] [--store sqlite|mongodb] [--messages N] [--kills N] [--seed N]
                            [--build FOLDER] [--record FOLDER] [--json]
 """
-import argparse, datetime, json, os, random, subprocess, sys, time
+import argparse, datetime, json, os, random, sys, time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.abspath(os.path.join(HERE, "../.."))
 sys.path[:0] = [HERE, os.path.join(ROOT, "tests/e2e"), os.path.join(ROOT, "tests")]
@@ -36,9 +36,9 @@ from frozen import freeze  # noqa: E402
 from labelled import labelled_kills  # noqa: E402
 from lib.process import commit  # noqa: E402
 from lib.runner import run_twice  # noqa: E402
-from lib.servers import Skip  # noqa: E402
 from lying import lying_peers  # noqa: E402
 from network import partition, slow_links  # noqa: E402
+from outages import disk_full, outages  # noqa: E402
 from stage import Stage, check, in_time, wait_for  # noqa: E402
 
 KILLS_IN_FLIGHT = 64  # so few that the kills spread over all messages
@@ -154,81 +154,6 @@ def rolling(s, a):
     assert_clean(v)
     check(v["exits_not_zero"] == 0 and v["llm_calls"] == total, f"a restart cost something: {v}")
     return v
-
-
-def outages(s, a):
-    """LLM, store and output stream away for a while each (60 s; quick: 8 s), with messages arriving: no dead letter."""
-    seconds = 8 if a.quick else 60
-    s.llm_http("/control", {"latency-ms": 20})
-    w = dict(SLUICE_ACK_WAIT=5, SLUICE_NAK_DELAY=1, SLUICE_NAK_DELAY_MAX=10, LLM_BREAKER_RESET=5, MONGODB_BREAKER_RESET=5,
-             SLUICE_PUBLISH_BREAKER_RESET=5, SLUICE_PUBLISH_TIMEOUT=2)
-    s.start_worker(**w)
-    s.ready()
-    total, drained = 0, {}
-
-    def during(name, back):
-        nonlocal total
-        end = time.monotonic() + seconds
-        sent = [0]
-
-        def pass_time():
-            if sent[0] < 200:
-                s.send(5, first=total + sent[0] + 1)
-                sent[0] += 5
-            progress(f"outages: {name}, {max(0, end - time.monotonic()):.0f} s to go, {sent[0]} sent")
-            return time.monotonic() > end and sent[0] >= 200
-        wait_for(f"the end of the outage of {name}", pass_time, seconds + 60)
-        total += sent[0]
-        back()
-        start = time.monotonic()
-        wait_for(f"the backlog of {name} is done", lambda: s.left() == 0 and s.pending() == 0, 180)
-        drained[name] = round(time.monotonic() - start, 1)
-
-    s.llm_http("/control", {"503": 100})
-    during("llm", lambda: s.llm_http("/control", {"503": 0}))
-    s.nats.stream_update("ENRICH_READY", max_msgs=s.left("ENRICH_READY"), discard="new")  # full: each publish is refused
-    during("output stream", lambda: s.nats.stream_update("ENRICH_READY", max_msgs=-1))
-    if s.store_kind == "mongodb":
-        s.store.own_server().kill()
-        during("mongodb", s.store.start)
-    v = verdict(s, total)
-    v.update(outage_s=seconds, drained_s=drained)
-    assert_clean(v)
-    return v
-
-
-def disk_full(s, a):
-    """SQLite on a small file system that is full for a while: NAKs, then everything is done."""
-    if s.store_kind != "sqlite":
-        raise Skip("only for SQLite")
-    folder = os.path.join(s.dir, "small")
-    os.makedirs(folder)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder], capture_output=True).returncode != 0:
-        raise Skip("no right to mount a tmpfs")
-    try:
-        s.store.path = os.path.join(folder, "store.db")
-        s.start_worker(MONGODB_BREAKER_RESET=0.5)
-        s.ready()
-        s.send(20)
-        s.expect_done(20)
-        filler = os.path.join(folder, "filler")
-        with open(filler, "wb", buffering=0) as f:
-            try:
-                while True:
-                    f.write(b"x" * 4096)
-            except OSError:
-                pass
-        s.send(20, first=21)
-        wait_for("a failed store", lambda: any(e["event"] == "message.failed" and e["step"] == "store" for e in s.events()))
-        os.unlink(filler)
-        wait_for("all done", lambda: s.left() == 0 and s.pending() == 0, 60)
-        v = verdict(s, 40)
-        assert_clean(v)
-        return v
-    finally:
-        for w in s.workers:
-            w.kill()
-        subprocess.run(["umount", "-l", folder], capture_output=True)
 
 
 def cluster(s, a):

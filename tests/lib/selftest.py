@@ -22,7 +22,7 @@ from lib.ports import free_port
 from lib.process import Process
 from lib.proxy import NatsProxy, Proxy
 from lib.runner import BOTH, case
-from lib.servers import BUILT_SERVERS, ROOT, SECRETS, NatsCluster, NatsServer, find_program
+from lib.servers import BUILT_SERVERS, LLM_KEY, ROOT, SECRETS, NatsCluster, NatsServer, find_program, http
 from lib.world import World
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -431,6 +431,28 @@ def the_llm_simulator_counts_calls_and_faults(w):
 
 
 # ---- the ledger
+
+
+@case()
+def the_llm_simulator_keeps_its_books_while_it_is_put_down(w):
+    llm = w.start_llm("--quiet")
+
+    def ask(question):
+        body = {"model": "sim-1", "messages": [{"role": "user", "content": question}]}
+        return http("POST", llm.url + "/chat/completions", body, {"Authorization": "Bearer " + LLM_KEY,
+                                                                  "Content-Type": "application/json"})[0]
+    assert ask("one") == ask("two") == 200
+    llm.set(f500=100)
+    assert ask("two") == 500
+    llm.put_down()
+    raises(OSError, lambda: ask("three"))
+    assert llm.ledger()["calls"] == 3, llm.ledger()
+    llm.start().wait_ready()
+    assert ask("two") == ask("three") == 200, "settings stay with the life that they were made in"
+    ledger = llm.ledger(keys=True)
+    assert [one["calls"] for one in ledger["by_key"].values()] == [1, 3, 1], ledger
+    assert (ledger["calls"], ledger["failed"], ledger["answered"], ledger["keys"]) == (5, 1, 4, 3), ledger
+    assert ledger["by_fault"]["500"] == 1 and llm.ledger()["calls"] == 5, ledger
 
 
 def toy_run(w, mistake=""):

@@ -175,6 +175,7 @@ class LlmSim(Process):
         self.host, self.port = host, free_port()
         argv = [SLUICE, "llm-sim", "--host", host, "--port", str(self.port), "--api-key", LLM_KEY]
         super().__init__(name, argv + list(flags), folder)
+        self.past = None
 
     @property
     def url(self):
@@ -195,10 +196,31 @@ class LlmSim(Process):
         return self.ask("POST", "/control", body)
 
     def ledger(self, keys=False):
-        return self.ask("GET", "/ledger" + ("?keys=1" if keys else ""))
+        """Summed over its lives when it was put down, and known meanwhile; keys in the order of their first calls."""
+        if self.past and not self.is_alive():
+            return self.past
+        now = self.ask("GET", "/ledger" + ("?keys=1" if keys or self.past else ""))
+        return added(self.past, now) if self.past else now
+
+    def put_down(self):
+        """End it for a while, keeping its books; start() brings it back on the same port, without the settings made."""
+        self.past = self.ledger(keys=True)
+        self.kill()
 
     def reset_ledger(self):
+        self.past = None
         self.ask("POST", "/ledger/reset", {})
+
+
+def added(past, now):
+    """Two ledgers with their keys as one."""
+    by_key = {key: dict(one) for key, one in past["by_key"].items()}
+    for key, one in now["by_key"].items():
+        known = by_key.setdefault(key, {"calls": 0, "answered": 0})
+        by_key[key] = {name: known[name] + one[name] for name in known}
+    out = {name: past[name] + now[name] for name in ("calls", "answered", "failed")}
+    by_fault = {name: past["by_fault"][name] + now["by_fault"][name] for name in now["by_fault"]}
+    return dict(out, keys=len(by_key), truncated=past["truncated"] or now["truncated"], by_fault=by_fault, by_key=by_key)
 
 
 # ---- stores
