@@ -287,7 +287,9 @@ static inline sluice_step sluice_llm_start(sluice_turn *turn, const sluice_llm_r
 /* The answer of a started step. SLUICE_SUSPEND while it is missing; SLUICE_ERR_LLM, _AUTH,
  * _RATE_LIMITED, _TIMEOUT, _UNAVAILABLE when it failed; SLUICE_ERR_NONDETERMINISTIC when this run
  * asks for something else than the run before. The host itself waits out a 429 as long as the
- * attempt lasts: its Retry-After, cut to SLUICE_RETRY_AFTER_MAX (300 s), also pauses pulling. */
+ * attempt lasts: its Retry-After, cut to SLUICE_RETRY_AFTER_MAX (300 s), also pauses pulling.
+ * Return a step's error as it is: when the other side was away, the message is not blamed for it;
+ * for an error of the handler's own it is. */
 SLUICE_MUST_CHECK static inline sluice_rc sluice_llm_await(sluice_turn *turn, sluice_step step,
                                                            const sluice_llm_reply **reply)
 {

@@ -165,9 +165,11 @@ static void judge_status(int32_t status, struct verdict *verdict)
     } else if (status == 408) {
         fate = SLUICE_FATE_RETRY;
         rc = SLUICE_ERR_TIMEOUT;
+    } else if (status >= 502 && status <= 504) {
+        fate = SLUICE_FATE_UNAVAILABLE;
+        rc = SLUICE_ERR_UNAVAILABLE;
     } else if (status >= 500) {
         fate = SLUICE_FATE_RETRY;
-        rc = status >= 502 && status <= 504 ? SLUICE_ERR_UNAVAILABLE : SLUICE_ERR_CLIENT;
     }
     rule(verdict, fate, rc, "service request failed: HTTP %d", (int)status);
 }
@@ -176,6 +178,7 @@ static void judge_end(const struct call *call, const struct sluice_curl_result *
                       struct verdict *verdict)
 {
     size_t max = call->base.answer_size_max;
+    enum sluice_fate lost = result->is_sent ? SLUICE_FATE_RETRY : SLUICE_FATE_UNREACHABLE;
     switch (result->end) {
     case SLUICE_CURL_ANSWERED:
         rule(verdict, SLUICE_FATE_OK, SLUICE_OK, "%s", "");
@@ -191,7 +194,7 @@ static void judge_end(const struct call *call, const struct sluice_curl_result *
         break;
     case SLUICE_CURL_TIMEOUT:
     case SLUICE_CURL_STALLED:
-        rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_TIMEOUT, "service request failed: timeout: %s",
+        rule(verdict, lost, SLUICE_ERR_TIMEOUT, "service request failed: timeout: %s",
              result->text);
         break;
     case SLUICE_CURL_TOO_LARGE:
@@ -204,8 +207,7 @@ static void judge_end(const struct call *call, const struct sluice_curl_result *
         break;
     case SLUICE_CURL_CUT:
     case SLUICE_CURL_UNREACHED:
-        rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE, "service request failed: %s",
-             result->text);
+        rule(verdict, lost, SLUICE_ERR_UNAVAILABLE, "service request failed: %s", result->text);
         break;
     }
 }

@@ -208,6 +208,7 @@ static void judge_end(struct call *call, const struct sluice_curl_result *result
                       struct sluice_openai_answer *answer, struct sluice_openai_verdict *verdict)
 {
     const char *what = call->is_ping ? "models" : "chat completion";
+    enum sluice_fate lost = result->is_sent ? SLUICE_FATE_RETRY : SLUICE_FATE_UNREACHABLE;
     int is_done = call->stream != NULL && answer->is_done;
     size_t max = call->base.answer_size_max;
     switch (result->end) {
@@ -226,14 +227,14 @@ static void judge_end(struct call *call, const struct sluice_curl_result *result
         sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM, "%s: out of memory", what);
         break;
     case SLUICE_CURL_UNREACHED:
-        sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE, "%s: no answer: %s",
-                           what, result->text);
+        sluice_openai_rule(verdict, lost, SLUICE_ERR_UNAVAILABLE, "%s: no answer: %s", what,
+                           result->text);
         break;
     case SLUICE_CURL_TIMEOUT:
     case SLUICE_CURL_STALLED:
         if (!is_done) {
-            sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_TIMEOUT, "%s: timeout: %s",
-                               what, result->text);
+            sluice_openai_rule(verdict, lost, SLUICE_ERR_TIMEOUT, "%s: timeout: %s", what,
+                               result->text);
             break;
         }
         judge_success(call, result, answer, verdict);

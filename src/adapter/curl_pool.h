@@ -45,6 +45,7 @@ enum sluice_curl_end {
 /* Borrowed for the callback. */
 struct sluice_curl_result {
     enum sluice_curl_end end;
+    uint8_t is_sent;          /* the request went out, if only in part: it may have been acted on */
     int32_t http_status;      /* 0 without an answer */
     int64_t retry_after_ms;   /* 0 when the server did not say */
     int64_t duration_ms;      /* from start, waiting for a slot included */

@@ -171,6 +171,7 @@ static void end_running(struct sluice_curl_pool *pool, struct sluice_curl_call *
     leave_shard(pool, call);
     struct sluice_curl_result result = {
         .end = end_of(call, code, (int32_t)status),
+        .is_sent = call->sends != 0,
         .http_status = (int32_t)status,
         .content_type = sluice_curl_call_content_type(call),
         .text = code == CURLE_OK ? "" : clean_text(handle, code),

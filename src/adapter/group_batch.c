@@ -62,7 +62,7 @@ void sluice_group_screen(struct sluice_group_op *op, enum sluice_doc_format form
 {
     int64_t waited_ms = now_ms - op->queued_ms;
     if (waited_ms > timeout_ms) {
-        sluice_group_fail(op, SLUICE_FATE_RETRY, SLUICE_ERR_TIMEOUT, 0,
+        sluice_group_fail(op, SLUICE_FATE_UNREACHABLE, SLUICE_ERR_TIMEOUT, 0,
                           "waited %lld ms for the store, not tried", (long long)waited_ms);
     } else if (op->kind == SLUICE_GROUP_FIND) {
         screen_find(op);

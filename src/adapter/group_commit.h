@@ -28,7 +28,7 @@ struct sluice_group_backend {
 
 struct sluice_group_config {
     enum sluice_doc_format format;
-    uint32_t timeout_ms; /* an operation that waited longer ends with RETRY, untried */
+    uint32_t timeout_ms; /* an operation that waited longer ends with UNREACHABLE */
     struct sluice_mailbox *mailbox;
     const struct sluice_allocator *allocator; /* called by both threads; outlives the mailbox */
     const struct sluice_group_backend *backend;

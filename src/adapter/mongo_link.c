@@ -84,16 +84,20 @@ void sluice_mongo_link_text(const struct sluice_mongo_link *link, const char *re
 
 enum sluice_fate sluice_mongo_link_fate(const bson_error_t *error)
 {
-    if (error->domain == MONGOC_ERROR_PROTOCOL) {
+    switch (error->domain) {
+    case MONGOC_ERROR_SERVER_SELECTION:
+    case MONGOC_ERROR_POOL:
+        return SLUICE_FATE_UNREACHABLE;
+    case MONGOC_ERROR_STREAM:
+        return error->code == MONGOC_ERROR_STREAM_CONNECT ||
+                       error->code == MONGOC_ERROR_STREAM_NAME_RESOLUTION
+                   ? SLUICE_FATE_UNREACHABLE
+                   : SLUICE_FATE_UNKNOWN;
+    case MONGOC_ERROR_PROTOCOL:
         return SLUICE_FATE_UNKNOWN;
-    }
-    if (error->domain != MONGOC_ERROR_STREAM) {
+    default:
         return SLUICE_FATE_RETRY;
     }
-    return error->code == MONGOC_ERROR_STREAM_CONNECT ||
-                   error->code == MONGOC_ERROR_STREAM_NAME_RESOLUTION
-               ? SLUICE_FATE_RETRY
-               : SLUICE_FATE_UNKNOWN;
 }
 
 sluice_rc sluice_mongo_link_rc(const struct sluice_mongo_link *link, const bson_error_t *error,

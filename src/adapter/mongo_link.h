@@ -30,7 +30,8 @@ sluice_rc sluice_mongo_link_open(struct sluice_mongo_link *link, const char *uri
                                  struct sluice_err *err);
 void sluice_mongo_link_close(struct sluice_mongo_link *link); /* accepts one that is all zero */
 
-/* How a failed call ended, by libmongoc's error. UNKNOWN: it was sent, its answer is missing. */
+/* How a failed call ended, by libmongoc's error. UNREACHABLE: it was not sent.
+ * UNKNOWN: it was, its answer is missing. */
 enum sluice_fate sluice_mongo_link_fate(const bson_error_t *error);
 /* `spent_ms` in the call: libmongoc has one text, "socket error or timeout", for both. */
 sluice_rc sluice_mongo_link_rc(const struct sluice_mongo_link *link, const bson_error_t *error,

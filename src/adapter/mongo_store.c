@@ -315,7 +315,7 @@ static void fail_unsent(struct mongo_store *s, const struct write *writes, uint3
 {
     int is_closing = sluice_group_is_stopping(s->grouped.group);
     for (uint32_t i = 0; i < count; i++) {
-        fail_op(s, writes[i].op, is_closing ? SLUICE_FATE_CANCELLED : SLUICE_FATE_RETRY,
+        fail_op(s, writes[i].op, is_closing ? SLUICE_FATE_CANCELLED : SLUICE_FATE_UNREACHABLE,
                 is_closing ? SLUICE_ERR_CANCELLED : SLUICE_ERR_TIMEOUT, writes[i].doc,
                 is_closing ? "the store is closing" : "no time was left for this command");
     }
@@ -395,9 +395,10 @@ static void store_commit(void *self, struct sluice_group_op **ops, uint32_t coun
 static void fail_read(struct mongo_store *s, struct sluice_group_op *op, const bson_error_t *error)
 {
     int64_t spent_ms = sluice_group_now_ms() - s->began_ms;
+    enum sluice_fate fate = sluice_mongo_link_fate(error);
     /* A read leaves nothing open: it can be repeated. */
-    fail_op(s, op, SLUICE_FATE_RETRY, sluice_mongo_link_rc(&s->link, error, spent_ms), 0,
-            error->message);
+    fail_op(s, op, fate == SLUICE_FATE_UNKNOWN ? SLUICE_FATE_RETRY : fate,
+            sluice_mongo_link_rc(&s->link, error, spent_ms), 0, error->message);
 }
 
 static void find_with_client(struct mongo_store *s, struct sluice_group_op *op)

@@ -257,5 +257,6 @@ enum sluice_fate sluice_puback_fate(const struct sluice_puback *ack, sluice_rc *
         *rc = SLUICE_ERR_TOO_LARGE;
         return SLUICE_FATE_PERMANENT;
     }
-    return SLUICE_FATE_RETRY;
+    /* Without a leader, full, out of resources: of the stream, not of what was sent to it. */
+    return ack->code == 503 ? SLUICE_FATE_UNAVAILABLE : SLUICE_FATE_RETRY;
 }

@@ -80,7 +80,7 @@ static void on_answer(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes 
         read_ack(p, body, &done, &ack, text, sizeof text);
         break;
     case SLUICE_NATS_NO_RESPONDERS:
-        fail(&done, SLUICE_FATE_RETRY, SLUICE_ERR_PUBLISH);
+        fail(&done, SLUICE_FATE_UNAVAILABLE, SLUICE_ERR_PUBLISH);
         (void)snprintf(text, sizeof text, "no stream listens on subject %s", p->subject);
         break;
     case SLUICE_NATS_NOT_SENT:

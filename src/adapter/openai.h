@@ -80,8 +80,8 @@ void sluice_openai_judge_answer(const struct sluice_openai_answer *a, int is_cut
                                 struct sluice_openai_verdict *verdict);
 /* Any other status. `body` (a NUL behind it) may be JSON, plain text, HTML or nothing:
  *   429 RATE_LIMITED, but without money left (insufficient_quota, 402) RETRY
- *   401, 403 RETRY with ERR_AUTH; 408, 409, 425, 5xx and 1xx…3xx RETRY; 502…504, 529
- *   ERR_UNAVAILABLE; 400 whose code is content_filter BAD_ANSWER; other 4xx PERMANENT.
+ *   502…504, 529 UNAVAILABLE with ERR_UNAVAILABLE; 401, 403 RETRY with ERR_AUTH; 408, 409, 425,
+ *   other 5xx and 1xx…3xx RETRY; 400 whose code is content_filter BAD_ANSWER; other 4xx PERMANENT.
  * The text of a 4xx says why, but for 401 and 403, whose message is about the key. */
 void sluice_openai_judge_status(int32_t http_status, sluice_bytes body, const char *secret,
                                 struct sluice_openai_verdict *verdict);

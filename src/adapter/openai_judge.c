@@ -32,6 +32,9 @@ static enum sluice_fate status_fate(int32_t status, const struct sluice_openai_e
     if (status == 429) {
         return SLUICE_FATE_RATE_LIMITED;
     }
+    if ((status >= 502 && status <= 504) || status == 529) {
+        return SLUICE_FATE_UNAVAILABLE;
+    }
     if (status == 400 && names(e, "content_filter")) {
         return SLUICE_FATE_BAD_ANSWER;
     }
@@ -107,6 +110,9 @@ static void judge_error(const struct sluice_openai_error *e, struct sluice_opena
         }
     }
     enum sluice_fate fate = status_fate(status, e);
+    if (fate == SLUICE_FATE_UNAVAILABLE) {
+        fate = SLUICE_FATE_RETRY; /* the answer had begun: it may have to be paid */
+    }
     const char *word = word_of(e);
     sluice_openai_rule(verdict, fate, status_rc(status, fate),
                        "chat completion: error in the answer: %s",

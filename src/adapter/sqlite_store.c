@@ -41,9 +41,24 @@ static int is_reopen_wanted(int code)
     }
 }
 
+/* The file, its disk or whoever has locked it is to blame, as far as SQLite can tell: a message
+ * that no disk has room for is told so, too. */
+static enum sluice_fate fate_of(int code)
+{
+    switch (code & 0xFF) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_FULL:
+    case SQLITE_PERM:
+        return SLUICE_FATE_UNAVAILABLE;
+    default:
+        return is_reopen_wanted(code) ? SLUICE_FATE_UNAVAILABLE : SLUICE_FATE_RETRY;
+    }
+}
+
 static void fail(struct sqlite_store *s, struct sluice_group_op *op, int code, uint32_t doc)
 {
-    enum sluice_fate fate = SLUICE_FATE_RETRY;
+    enum sluice_fate fate = fate_of(code);
     sluice_rc rc = SLUICE_ERR_DB;
     if ((code & 0xFF) == SQLITE_TOOBIG) {
         fate = SLUICE_FATE_PERMANENT;
@@ -57,10 +72,11 @@ static void fail(struct sqlite_store *s, struct sluice_group_op *op, int code, u
 }
 
 /* Operations that are settled already are left alone. */
-static void fail_all(struct sluice_group_op **ops, uint32_t count, const char *text)
+static void fail_all(struct sluice_group_op **ops, uint32_t count, enum sluice_fate fate,
+                     const char *text)
 {
     for (uint32_t i = 0; i < count; i++) {
-        sluice_group_fail(ops[i], SLUICE_FATE_RETRY, SLUICE_ERR_DB, 0, "sqlite: %s", text);
+        sluice_group_fail(ops[i], fate, SLUICE_ERR_DB, 0, "sqlite: %s", text);
     }
 }
 
@@ -167,7 +183,7 @@ static enum end run_transaction(struct sqlite_store *s, struct sluice_group_op *
     if (code == SQLITE_OK) {
         return END_COMMITTED;
     }
-    fail_all(ops, count, sluice_sqlite_db_text(s->db));
+    fail_all(ops, count, fate_of(code), sluice_sqlite_db_text(s->db));
     roll_back(s, code);
     return END_FAILED;
 }
@@ -179,7 +195,7 @@ static void store_commit(void *self, struct sluice_group_op **ops, uint32_t coun
     /* Twice: the second time without the message that spoilt the first. */
     for (int attempt = 0; attempt < 2; attempt++) {
         if (open_db(s, &err) != SLUICE_OK) {
-            fail_all(ops, count, err.text);
+            fail_all(ops, count, SLUICE_FATE_UNREACHABLE, err.text);
             return;
         }
         enum end end = run_transaction(s, ops, count);
@@ -192,7 +208,8 @@ static void store_commit(void *self, struct sluice_group_op **ops, uint32_t coun
             return;
         }
     }
-    fail_all(ops, count, "the transaction was lost to another message's error");
+    fail_all(ops, count, SLUICE_FATE_UNAVAILABLE,
+             "the transaction was lost to another message's error");
 }
 
 /* ---- Find */
@@ -256,7 +273,7 @@ static void store_find(void *self, struct sluice_group_op *op)
     const struct sluice_doc *doc = &op->docs[0];
     struct sluice_err err = {0};
     if (open_db(s, &err) != SLUICE_OK) {
-        fail_all(&op, 1, err.text);
+        fail_all(&op, 1, SLUICE_FATE_UNREACHABLE, err.text);
         return;
     }
     sluice_bytes body = {.data = NULL, .len = 0};
@@ -285,7 +302,7 @@ static void store_ping(void *self, struct sluice_group_op *op)
     struct sqlite_store *s = self;
     struct sluice_err err = {0};
     if (open_db(s, &err) != SLUICE_OK) {
-        fail_all(&op, 1, err.text);
+        fail_all(&op, 1, SLUICE_FATE_UNREACHABLE, err.text);
         return;
     }
     int code = sluice_sqlite_db_run(s->db, SLUICE_SQLITE_BEGIN);
@@ -296,7 +313,7 @@ static void store_ping(void *self, struct sluice_group_op *op)
         sluice_group_ok(op);
         return;
     }
-    fail_all(&op, 1, sluice_sqlite_db_text(s->db));
+    fail_all(&op, 1, SLUICE_FATE_RETRY, sluice_sqlite_db_text(s->db));
     roll_back(s, code);
 }
 

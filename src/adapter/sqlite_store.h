@@ -22,7 +22,8 @@ struct sluice_sqlite_config {
 
 /* Opens the file, at once, and starts the thread. ERR_CONFIG (the path is not fit, with the
  * reason), ERR_DB, ERR_NOMEM, ERR_INTERNAL. While running: trouble of the disk, a lock that another
- * process holds for 5 s, a deleted or replaced file are RETRY; the file is opened again by itself.
+ * process holds for 5 s are UNAVAILABLE, a file that cannot be opened, was deleted or replaced is
+ * UNREACHABLE; it is opened again by itself.
  */
 sluice_rc sluice_sqlite_store_create(const struct sluice_sqlite_config *config,
                                      struct sluice_store **out, struct sluice_err *err);

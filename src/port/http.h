@@ -19,8 +19,9 @@ struct sluice_http_call {
 };
 
 struct sluice_http_done {
-    enum sluice_fate fate; /* OK: 2xx. RETRY: connection, timeout, 5xx, 408, 401/403. RATE_LIMITED:
-                              429. PERMANENT: other statuses, body over the limit */
+    enum sluice_fate fate; /* OK: 2xx. UNREACHABLE: not sent. UNAVAILABLE: 502…504. RETRY: lost or
+                              timed out when sent, other 5xx, 408, 401/403. RATE_LIMITED: 429.
+                              PERMANENT: other statuses, body over the limit */
     sluice_rc rc;          /* SVC-7 */
     int32_t http_status;
     int64_t retry_after_ms;

@@ -24,8 +24,9 @@ struct sluice_llm_ask {
 /* How it ended; texts borrowed for the callback. */
 struct sluice_llm_done {
     enum sluice_fate fate; /* OK: HTTP 200, well-formed, finish reason "stop". BAD_ANSWER: refusal,
-                              cut, filtered, malformed, empty. RETRY: connection, timeout, 5xx,
-                              401/403 (rc ERR_AUTH). PERMANENT: other 4xx. RATE_LIMITED: 429 */
+                              cut, filtered, malformed, empty. UNREACHABLE: not sent. UNAVAILABLE:
+                              502…504, 529. RETRY: lost or timed out when sent, other 5xx, 401/403
+                              (rc ERR_AUTH). PERMANENT: other 4xx. RATE_LIMITED: 429 */
     sluice_rc rc;
     int32_t http_status;    /* 0 without an answer */
     int64_t retry_after_ms; /* RATE_LIMITED and 503: what the server asked for, >= 0 */

@@ -17,8 +17,9 @@ struct sluice_publication {
 
 struct sluice_publish_done {
     enum sluice_fate fate; /* OK: a PubAck (a duplicate only with sequence > 0). RETRY: not sent,
-                              refused, no responders. UNKNOWN: no PubAck in time, or none that can
-                              be right. PERMANENT: over the server's limit */
+                              refused. UNAVAILABLE: no responders, error 503 of the stream.
+                              UNKNOWN: no PubAck in time, or none that can be right. PERMANENT: over
+                              the server's limit */
     sluice_rc rc;
     uint64_t sequence;
     int is_duplicate;

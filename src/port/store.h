@@ -18,8 +18,9 @@ struct sluice_doc {
 struct sluice_store_done {
     enum sluice_fate fate; /* OK: every document is durable (majority + journal, or a committed
                               transaction with synchronous=FULL). PERMANENT: too large for the
-                              server, or a name or body that no store can hold. UNKNOWN: it may
-                              have been written. find without a document: BAD_ANSWER and
+                              server, or a name or body that no store can hold. UNREACHABLE: not
+                              sent. UNAVAILABLE: undone, the file or its disk is to blame. UNKNOWN:
+                              it may have been written. find without a document: BAD_ANSWER and
                               ERR_NOT_FOUND */
     sluice_rc rc; /* SLUICE_OK, ERR_DB, ERR_TOO_LARGE, ERR_TIMEOUT, ERR_NOT_FOUND (find), … */
     uint32_t failed_doc; /* index of the first document that is not durable */

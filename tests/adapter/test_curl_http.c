@@ -129,9 +129,9 @@ static void each_status_has_its_fate_and_code(void **state)
                  {"429 Busy", SLUICE_FATE_RATE_LIMITED, SLUICE_ERR_RATE_LIMITED},
                  {"500 Broken", SLUICE_FATE_RETRY, SLUICE_ERR_CLIENT},
                  {"501 What", SLUICE_FATE_RETRY, SLUICE_ERR_CLIENT},
-                 {"502 Bad Gateway", SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE},
-                 {"503 Away", SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE},
-                 {"504 Slow Gateway", SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE},
+                 {"502 Bad Gateway", SLUICE_FATE_UNAVAILABLE, SLUICE_ERR_UNAVAILABLE},
+                 {"503 Away", SLUICE_FATE_UNAVAILABLE, SLUICE_ERR_UNAVAILABLE},
+                 {"504 Slow Gateway", SLUICE_FATE_UNAVAILABLE, SLUICE_ERR_UNAVAILABLE},
                  {"599 Odd", SLUICE_FATE_RETRY, SLUICE_ERR_CLIENT}};
     struct fixture *f = *state;
     struct sluice_http_call call = plain_call();
@@ -290,6 +290,22 @@ static void answer_half(void *ctx, const struct tiny_request *request, struct ti
     out->after = TINY_RESET;
 }
 
+static void answer_with_a_reset(void *ctx, const struct tiny_request *request,
+                                struct tiny_answer *out)
+{
+    (void)ctx;
+    (void)request;
+    out->after = TINY_RESET;
+}
+
+static void answer_with_a_close(void *ctx, const struct tiny_request *request,
+                                struct tiny_answer *out)
+{
+    (void)ctx;
+    (void)request;
+    out->after = TINY_CLOSE;
+}
+
 static void silence_ends_in_a_timeout(void **state)
 {
     struct fixture *f = *state;
@@ -312,13 +328,27 @@ static void half_an_answer_is_none(void **state)
     assert_int_equal(e.rc, SLUICE_ERR_UNAVAILABLE);
 }
 
-static void nobody_there_is_unavailable_and_shows_no_password(void **state)
+/* It may have been done, and it may be what made the peer crash. */
+static void a_connection_closed_behind_the_request_is_not_unreachable(void **state)
+{
+    struct fixture *f = *state;
+    struct sluice_http_call call = plain_call();
+    for (int after = 0; after < 2; after++) {
+        f->answer = after == 0 ? answer_with_a_reset : answer_with_a_close;
+        struct end e = call_once(f, &call);
+        assert_int_equal(e.fate, SLUICE_FATE_RETRY);
+        assert_int_equal(e.rc, SLUICE_ERR_UNAVAILABLE);
+        assert_int_equal(e.status, 0);
+    }
+}
+
+static void nobody_there_is_unreachable_and_shows_no_password(void **state)
 {
     struct fixture *f = *state;
     struct sluice_http_call call = plain_call();
     call.url = "http://me:canary-1@127.0.0.1:1/x";
     struct end e = call_once(f, &call);
-    assert_int_equal(e.fate, SLUICE_FATE_RETRY);
+    assert_int_equal(e.fate, SLUICE_FATE_UNREACHABLE);
     assert_int_equal(e.rc, SLUICE_ERR_UNAVAILABLE);
     assert_null(strstr(e.text, "canary"));
 }
@@ -385,7 +415,7 @@ static void a_connection_that_never_comes_is_unavailable(void **state)
     call.url = full;
     for (int i = 0; i < 2; i++) {
         struct end e = call_once(f, &call);
-        assert_int_equal(e.fate, SLUICE_FATE_RETRY);
+        assert_int_equal(e.fate, SLUICE_FATE_UNREACHABLE);
         assert_int_equal(e.rc, SLUICE_ERR_UNAVAILABLE);
     }
     http = patient;
@@ -479,7 +509,8 @@ int main(void)
         CASE(an_answer_over_its_bound_is_cut_off),
         CASE(silence_ends_in_a_timeout),
         CASE(half_an_answer_is_none),
-        CASE(nobody_there_is_unavailable_and_shows_no_password),
+        CASE(a_connection_closed_behind_the_request_is_not_unreachable),
+        CASE(nobody_there_is_unreachable_and_shows_no_password),
         CASE(a_cancelled_call_ends_once),
         CASE(a_call_may_be_cancelled_at_any_moment),
         CASE(a_connection_that_never_comes_is_unavailable),

@@ -405,6 +405,31 @@ static void calls_beyond_the_connections_wait_their_turn(void **state)
     free(o);
 }
 
+static void answer_with_a_reset(void *ctx, const struct tiny_request *request,
+                                struct tiny_answer *out)
+{
+    (void)ctx;
+    (void)request;
+    out->after = TINY_RESET;
+}
+
+static void nobody_there_is_unreachable_and_a_lost_request_is_not(void **state)
+{
+    struct fixture *f = *state;
+    struct outcome o;
+    f->answer = answer_with_a_reset;
+    llm_open(f);
+    ask_once(f, &o);
+    assert_int_equal(o.fate, SLUICE_FATE_RETRY);
+    assert_int_equal(o.rc, SLUICE_ERR_UNAVAILABLE);
+    f->llm->ops->destroy(f->llm);
+    f->options.base_url = "http://127.0.0.1:1/v1";
+    llm_open(f);
+    ask_once(f, &o);
+    assert_int_equal(o.fate, SLUICE_FATE_UNREACHABLE);
+    assert_int_equal(o.rc, SLUICE_ERR_UNAVAILABLE);
+}
+
 static void answer_never(void *ctx, const struct tiny_request *request, struct tiny_answer *out)
 {
     (void)ctx;
@@ -425,7 +450,7 @@ static void waiting_for_a_connection_counts_against_the_timeout(void **state)
     ask.timeout_ms = 150;
     start_ask(f, &ask, &second);
     wait_outcome(f, &second);
-    assert_int_equal(second.fate, SLUICE_FATE_RETRY);
+    assert_int_equal(second.fate, SLUICE_FATE_UNREACHABLE);
     assert_int_equal(second.rc, SLUICE_ERR_TIMEOUT);
     assert_string_equal(second.text, "chat completion: timeout: no free connection in time");
     assert_true(second.duration_ms >= 150);
@@ -553,6 +578,7 @@ int main(int argc, char **argv)
         CASE(connections_are_kept_and_used_again),
         CASE(many_calls_at_once_share_shards_and_connections),
         CASE(calls_beyond_the_connections_wait_their_turn),
+        CASE(nobody_there_is_unreachable_and_a_lost_request_is_not),
         CASE(waiting_for_a_connection_counts_against_the_timeout),
         CASE(ping_tells_whether_the_endpoint_answers),
         CASE(creation_refuses_what_cannot_work),

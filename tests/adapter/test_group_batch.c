@@ -175,7 +175,7 @@ static void message_that_waited_too_long_is_not_tried(void **state)
     form(b);
     assert_int_equal(b->batch.count, 2);
     assert_ptr_equal(b->ended.first, &b->ops[1]);
-    assert_int_equal(b->ops[1].fate, SLUICE_FATE_RETRY);
+    assert_int_equal(b->ops[1].fate, SLUICE_FATE_UNREACHABLE);
     assert_int_equal(b->ops[1].rc, SLUICE_ERR_TIMEOUT);
     b->heap.allocator.resize(&b->heap, b->ops[1].text, 0);
 }

@@ -39,7 +39,7 @@ static int open_fresh(void **state)
 static void assert_ended_badly(const struct store_result *results, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (results[i].fate != SLUICE_FATE_RETRY && results[i].fate != SLUICE_FATE_UNKNOWN) {
+        if (results[i].fate != SLUICE_FATE_UNREACHABLE && results[i].fate != SLUICE_FATE_UNKNOWN) {
             fail_msg("message %u: fate %d: %s", i, (int)results[i].fate, results[i].text);
         }
         assert_true(strlen(results[i].text) > 0);
@@ -69,7 +69,7 @@ static void put_crowd(struct store_fixture *f, struct store_result *results)
     }
 }
 
-static void killed_server_is_retry_and_a_new_one_is_used(void **state)
+static void killed_server_is_unreachable_and_a_new_one_is_used(void **state)
 {
     struct store_fixture *f = *state;
     static struct store_result results[CROWD];
@@ -80,8 +80,8 @@ static void killed_server_is_retry_and_a_new_one_is_used(void **state)
     assert_true(now_ms() - begin < 2 * STORE_TIMEOUT_MS + SLACK_MS);
     assert_ended_badly(results, CROWD);
     struct store_result find = store_find_now(f, "packs", "before");
-    assert_int_equal(find.fate, SLUICE_FATE_RETRY);
-    assert_int_equal(store_ping_now(f).fate, SLUICE_FATE_RETRY);
+    assert_int_equal(find.fate, SLUICE_FATE_UNREACHABLE);
+    assert_int_equal(store_ping_now(f).fate, SLUICE_FATE_UNREACHABLE);
     store_server_start(&f->server);
     assert_recovers(f);
 }
@@ -134,7 +134,7 @@ int main(void)
 #define CASE(name)                                                                                 \
     cmocka_unit_test_prestate_setup_teardown(name, open_fresh, store_fixture_teardown, &fixture)
     const struct CMUnitTest tests[] = {
-        CASE(killed_server_is_retry_and_a_new_one_is_used),
+        CASE(killed_server_is_unreachable_and_a_new_one_is_used),
         CASE(frozen_server_is_unknown_and_goes_on),
         CASE(kill_under_load_loses_nothing_that_was_told),
     };

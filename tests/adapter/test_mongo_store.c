@@ -486,7 +486,7 @@ static void absent_server_is_retry_within_the_timeout(int is_hole)
     int64_t begin = now_ms();
     struct store_result ping = store_ping_now(&fixture);
     assert_true(now_ms() - begin < STORE_TIMEOUT_MS + SLACK_MS);
-    assert_int_equal(ping.fate, SLUICE_FATE_RETRY);
+    assert_int_equal(ping.fate, SLUICE_FATE_UNREACHABLE);
     begin = now_ms();
     for (uint32_t i = 0; i < WAITING; i++) {
         (void)snprintf(ids[i], sizeof ids[i], "m%u", i);
@@ -495,7 +495,7 @@ static void absent_server_is_retry_within_the_timeout(int is_hole)
     store_wait(&fixture, results, WAITING);
     assert_true(now_ms() - begin < 2 * STORE_TIMEOUT_MS + SLACK_MS);
     for (uint32_t i = 0; i < WAITING; i++) {
-        assert_int_equal(results[i].fate, SLUICE_FATE_RETRY);
+        assert_int_equal(results[i].fate, SLUICE_FATE_UNREACHABLE);
         assert_null(strstr(results[i].text, SECRET));
         assert_true(results[i].rc == SLUICE_ERR_TIMEOUT || strstr(results[i].text, host) != NULL);
     }

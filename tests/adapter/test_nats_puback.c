@@ -60,6 +60,9 @@ static void reads_an_error_with_its_numbers(void **state)
     assert_int_equal(ack.code, 503);
     assert_int_equal(ack.error_code, SLUICE_JS_ERR_STORE_FAILED);
     assert_string_equal(ack.description, "maximum \"messages\"?exceeded");
+    assert_int_equal(sluice_puback_fate(&ack, &rc), SLUICE_FATE_UNAVAILABLE);
+    const char *wrong = "{\"error\":{\"code\":400,\"err_code\":10060,\"description\":\"x\"}}";
+    assert_true(parse(wrong, strlen(wrong), &ack));
     assert_int_equal(sluice_puback_fate(&ack, &rc), SLUICE_FATE_RETRY);
     const char *large =
         "{\"error\":{\"code\":400,\"err_code\":10054,\"description\":\"message size\"}}";

@@ -161,7 +161,7 @@ static void a_subject_without_stream_is_named(void **state)
     struct world *w = open_world(300);
     publish(w, "nobody.here", "x", NULL);
     wait_for(w, is_done, 1, "the answer");
-    assert_int_equal(w->last.fate, SLUICE_FATE_RETRY);
+    assert_int_equal(w->last.fate, SLUICE_FATE_UNAVAILABLE);
     assert_int_equal(w->last.rc, SLUICE_ERR_PUBLISH);
     assert_string_equal(w->text, "no stream listens on subject nobody.here");
     close_world(w);
@@ -263,7 +263,7 @@ static void limits_of_the_stream_are_told(void **state)
     publish(w, "l.one", "x", NULL);
     wait_for(w, is_done, 2, "the answers");
     assert_int_equal(w->fates[SLUICE_FATE_OK], 1);
-    assert_int_equal(w->last.fate, SLUICE_FATE_RETRY);
+    assert_int_equal(w->last.fate, SLUICE_FATE_UNAVAILABLE);
     assert_non_null(strstr(w->text, "l.one"));
     assert_non_null(strstr(w->text, "10077"));
     char body[200];

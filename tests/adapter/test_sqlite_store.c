@@ -86,9 +86,9 @@ static void assert_ok(struct store_result r)
     }
 }
 
-static void assert_retry(struct store_result r, const char *text)
+static void assert_failed(struct store_result r, enum sluice_fate fate, const char *text)
 {
-    assert_int_equal(r.fate, SLUICE_FATE_RETRY);
+    assert_int_equal(r.fate, fate);
     assert_int_equal(r.rc, SLUICE_ERR_DB);
     if (strstr(r.text, text) == NULL) {
         fail_msg("\"%s\" does not say \"%s\"", r.text, text);
@@ -232,7 +232,7 @@ static void message_is_undone_by_itself(void **state)
     store_wait(f, results, COUNT);
     for (uint32_t i = 0; i < COUNT; i++) {
         if (i % 7 == 3) {
-            assert_retry(results[i], "CHECK constraint failed");
+            assert_failed(results[i], SLUICE_FATE_RETRY, "CHECK constraint failed");
             assert_int_equal(results[i].failed_doc, 1);
             assert_int_equal(store_find_now(f, "packs", ids[i]).rc, SLUICE_ERR_NOT_FOUND);
         } else {
@@ -262,7 +262,7 @@ static void message_that_ends_the_transaction_takes_no_other_along(void **state)
     store_wait(f, results, COUNT);
     for (uint32_t i = 0; i < COUNT; i++) {
         if (i == 20) {
-            assert_retry(results[i], "everything is lost");
+            assert_failed(results[i], SLUICE_FATE_RETRY, "everything is lost");
             continue;
         }
         assert_ok(results[i]);
@@ -276,8 +276,9 @@ static void table_of_somebody_else_fails_its_messages_only(void **state)
     sqlite3 *db = other(f);
     sql(db, "CREATE TABLE foreign_one(x)");
     sqlite3_close(db);
-    assert_retry(store_put_now(f, "foreign_one", "one", "text"), "foreign_one");
-    assert_retry(store_find_now(f, "foreign_one", "one"), "no column named _id");
+    assert_failed(store_put_now(f, "foreign_one", "one", "text"), SLUICE_FATE_RETRY, "foreign_one");
+    assert_failed(store_find_now(f, "foreign_one", "one"), SLUICE_FATE_RETRY,
+                  "no column named _id");
     assert_ok(store_put_now(f, "packs", "one", "text"));
 }
 
@@ -288,7 +289,7 @@ static void dropped_table_is_made_again(void **state)
     sqlite3 *db = other(f);
     sql(db, "DROP TABLE packs");
     sqlite3_close(db);
-    assert_retry(store_put_now(f, "packs", "one", "second"), "no such table");
+    assert_failed(store_put_now(f, "packs", "one", "second"), SLUICE_FATE_RETRY, "no such table");
     assert_ok(store_put_now(f, "packs", "one", "third"));
     assert_string_equal(store_find_now(f, "packs", "one").found_text, "third");
 }
@@ -313,18 +314,21 @@ static void deleted_file_is_noticed_and_made_again(void **state)
     struct store_fixture *f = *state;
     assert_ok(store_put_now(f, "packs", "one", "first"));
     sqlite_files_remove(f->path);
-    assert_retry(store_ping_now(f), "deleted or replaced");
+    assert_failed(store_ping_now(f), SLUICE_FATE_UNREACHABLE, "deleted or replaced");
     assert_ok(store_ping_now(f));
     sqlite_files_remove(f->path);
-    assert_retry(store_put_now(f, "packs", "two", "second"), "deleted or replaced");
+    assert_failed(store_put_now(f, "packs", "two", "second"), SLUICE_FATE_UNREACHABLE,
+                  "deleted or replaced");
     assert_ok(store_put_now(f, "packs", "two", "second"));
     sqlite3 *db = other(f);
     assert_string_equal(value(db, "SELECT count(*) FROM packs"), "1");
     sqlite3_close(db);
     sqlite_files_remove(f->path);
     assert_int_equal(mkdir(f->path, 0700), 0);
-    assert_retry(store_put_now(f, "packs", "two", "second"), "deleted or replaced");
-    assert_retry(store_put_now(f, "packs", "two", "second"), "a folder, not a file");
+    assert_failed(store_put_now(f, "packs", "two", "second"), SLUICE_FATE_UNREACHABLE,
+                  "deleted or replaced");
+    assert_failed(store_put_now(f, "packs", "two", "second"), SLUICE_FATE_UNREACHABLE,
+                  "a folder, not a file");
     assert_int_equal(rmdir(f->path), 0);
     assert_ok(store_put_now(f, "packs", "two", "second"));
 }
@@ -345,7 +349,7 @@ static void full_disk_is_retried_and_recovers(void **state)
     store_put(f, &doc, 1, &r);
     store_wait(f, &r, 1);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-    assert_retry(r, "a write failed");
+    assert_failed(r, SLUICE_FATE_UNAVAILABLE, "a write failed");
     assert_int_equal(store_find_now(f, "packs", "large").rc, SLUICE_ERR_NOT_FOUND);
     assert_string_equal(store_find_now(f, "packs", "one").found_text, "first");
     store_put(f, &doc, 1, &r);
@@ -354,7 +358,7 @@ static void full_disk_is_retried_and_recovers(void **state)
     free((void *)large.data);
 }
 
-static void waiting_longer_than_the_timeout_is_retry(void **state)
+static void waiting_longer_than_the_timeout_is_untried(void **state)
 {
     struct store_fixture *f = *state;
     static struct store_result results[3];
@@ -366,9 +370,9 @@ static void waiting_longer_than_the_timeout_is_retry(void **state)
     memset(&results[2], 0, sizeof results[2]);
     f->store->ops->find(f->store, "packs", "one", store_result_done, &results[2]);
     store_wait(f, results, 3);
-    assert_retry(results[0], "locked");
+    assert_failed(results[0], SLUICE_FATE_UNAVAILABLE, "locked");
     for (int i = 1; i < 3; i++) {
-        assert_int_equal(results[i].fate, SLUICE_FATE_RETRY);
+        assert_int_equal(results[i].fate, SLUICE_FATE_UNREACHABLE);
         assert_int_equal(results[i].rc, SLUICE_ERR_TIMEOUT);
     }
     sql(db, "ROLLBACK");
@@ -528,7 +532,7 @@ int main(int argc, char **argv)
         CASE(lock_of_another_program_is_waited_for),
         CASE(deleted_file_is_noticed_and_made_again),
         CASE(full_disk_is_retried_and_recovers),
-        CASE(waiting_longer_than_the_timeout_is_retry),
+        CASE(waiting_longer_than_the_timeout_is_untried),
         CASE(nothing_told_is_lost_by_kill_9),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
