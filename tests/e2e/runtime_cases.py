@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runtime's promises to a handler, and how a worker process ends."""
 import ctypes, inspect, json, os, signal, socket, time
+from cases import received
 from stage import check, wait_for
 
 
@@ -320,7 +321,29 @@ def a_lone_message_waits_for_an_llm_that_is_away(s):
     check(s.nats.count("ENRICH_DEAD") == 0, "a dead letter for an outage of the LLM")
 
 
-for case in (a_lone_message_waits_for_an_llm_that_is_away, exit_in_a_handler_is_told, a_signal_during_boot_ends_it_at_once, a_journal_that_is_away_is_told,
+def outage_outlasts_all_attempts(s, first, end):
+    """Five messages, more trials of each than it has attempts."""
+    numbers = range(first, first + 5)
+    s.send(5, first)
+    wait_for("four deliveries of each message", lambda: all(len(received(s, i)) >= 4 for i in numbers), 60)
+    check(s.left() == 5, f"{s.left()} requests left, expected all 5")
+    end()
+    s.expect_done(first + 4)
+    check(s.nats.count("ENRICH_DEAD") == 0, "a dead letter for an outage of the LLM")
+
+
+def an_outage_is_not_held_against_few_messages_with_two_attempts(s):
+    s.start_worker(SLUICE_MAX_DELIVER=2, LLM_BREAKER_RESET=0.2)
+    s.ready()
+    s.llm.set(f503=100)
+    outage_outlasts_all_attempts(s, 1, lambda: s.llm.set(f503=0))
+    s.llm.kill()
+    outage_outlasts_all_attempts(s, 6, lambda: s.llm.start().wait_ready())
+    failed = [e for e in s.events() if e["event"] == "message.failed"]
+    check(failed and all((e["reason"], e["failures"]) == ("dependency_down", 0) for e in failed), f"{failed[:3]}")
+
+
+for case in (a_lone_message_waits_for_an_llm_that_is_away, an_outage_is_not_held_against_few_messages_with_two_attempts, exit_in_a_handler_is_told, a_signal_during_boot_ends_it_at_once, a_journal_that_is_away_is_told,
              a_connection_lost_for_good_ends_with_exit_1,
              a_deleted_output_stream_is_told_before_the_publish_timeout, what_the_server_denies_is_told,
              an_output_subject_that_is_denied_is_told_by_the_probe, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
