@@ -31,7 +31,9 @@ static const char help[] =
     "  --quiet              no start line\n\n"
     "One call is steered by header X-Sluice-Fault: KIND, or by [[fault:KIND]], [[fault:KINDx3]] "
     "and\n"
-    "[[latency:MS]] in its prompt; a KIND that is none is answered with 400.\n"
+    "[[latency:MS]] in its prompt or header X-Sluice-Latency-Ms: MS; a KIND or MS that is none is "
+    "answered\n"
+    "with 400.\n"
     "POST /control {\"500\":100,\"latency-ms\":5} changes the draw;\n"
     "GET /ledger counts calls and answers (?keys=1: per idempotency key); POST /ledger/reset.\n";
 

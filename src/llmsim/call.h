@@ -59,18 +59,20 @@ void *llmsim_waker_run(void *arg);
 enum llmsim_fault llmsim_fault_named(const char *name, size_t len);
 enum llmsim_fault llmsim_fault_draw(struct llmsim *s);
 
-/* Faults that a request asks for. */
+/* What a request asks for. */
 struct llmsim_orders {
     enum llmsim_fault header, marked;
-    int has_header;
+    int has_header, is_marked, has_latency;
     uint32_t times; /* the mark is for so many first calls of a key */
-    char why[256];  /* it was refused */
+    uint32_t latency_ms;
+    char why[256]; /* it was refused */
 };
 
-/* Header X-Sluice-Fault: KIND (may be NULL), and in the prompt [[fault:500]] always,
- * [[fault:500x3]] for the first three calls of a key. 0 and why when one of them names no fault: a
- * test that mistypes it must not pass. */
-int llmsim_orders_read(const char *header, const char *prompt, struct llmsim_orders *out);
+/* Headers X-Sluice-Fault: KIND and X-Sluice-Latency-Ms: MS (may be NULL), and in the prompt
+ * [[latency:MS]], [[fault:500]] always, [[fault:500x3]] for the first three calls of a key. 0 and
+ * why when one of them cannot be read: a test that mistypes it must not pass. */
+int llmsim_orders_read(const char *fault, const char *latency, const char *prompt,
+                       struct llmsim_orders *out);
 /* The header, or else the draw, goes before the mark. */
 enum llmsim_fault llmsim_orders_fault(struct llmsim *s, const struct llmsim_orders *orders,
                                       unsigned calls_before);

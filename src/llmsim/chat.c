@@ -6,17 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LATENCY_MS_MAX 3600000
-
-static uint32_t latency_of(struct llmsim *s, struct call *c, const char *prompt)
+static uint32_t latency_draw(struct llmsim *s)
 {
-    const char *mark = strstr(prompt, "[[latency:");
-    const char *header =
-        MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "X-Sluice-Latency-Ms");
-    if (mark != NULL || header != NULL) {
-        long ms = strtol(mark != NULL ? mark + 10 : header, NULL, 10);
-        return ms < 0 ? 0 : ms > LATENCY_MS_MAX ? LATENCY_MS_MAX : (uint32_t)ms;
-    }
     (void)pthread_mutex_lock(&s->lock);
     uint32_t latency = s->config.latency_ms;
     if (s->config.jitter_ms > 0) {
@@ -76,10 +67,11 @@ void llmsim_chat(struct call *c)
         cJSON_Delete(request);
         return;
     }
-    const char *header =
-        MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "X-Sluice-Fault");
     struct llmsim_orders orders;
-    if (!llmsim_orders_read(header, prompt, &orders)) {
+    if (!llmsim_orders_read(
+            MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "X-Sluice-Fault"),
+            MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, "X-Sluice-Latency-Ms"),
+            prompt, &orders)) {
         llmsim_reply_error(c, 400, "invalid_request_error", orders.why);
         cJSON_Delete(request);
         return;
@@ -112,7 +104,9 @@ void llmsim_chat(struct call *c)
             c->is_streamed = 0;
         }
     }
-    uint32_t latency = fault == LLMSIM_stall ? 3600000 : latency_of(s, c, prompt);
+    uint32_t latency = fault == LLMSIM_stall ? 3600000
+                       : orders.has_latency  ? orders.latency_ms
+                                             : latency_draw(s);
     free(content);
     cJSON_Delete(request);
     if (latency > 0) {

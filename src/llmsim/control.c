@@ -49,8 +49,10 @@ static int control_apply(struct llmsim *s, const cJSON *json, char *why, size_t 
             (void)snprintf(why, size,
                            "\"%.64s\": unknown, expected latency-ms, retry-after or a fault",
                            item->string);
-        } else if (!cJSON_IsNumber(item) || !(value >= 0 && value <= k.max)) {
-            (void)snprintf(why, size, "\"%s\": expected a number from 0 to %.0f", k.name, k.max);
+        } else if (!cJSON_IsNumber(item) || !(value >= 0 && value <= k.max) ||
+                   (k.number != NULL && value != (uint32_t)value)) {
+            (void)snprintf(why, size, "\"%s\": expected a %snumber from 0 to %.0f", k.name,
+                           k.number != NULL ? "whole " : "", k.max);
         } else if (k.number != NULL) {
             *k.number = (uint32_t)value;
         } else {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "llmsim/call.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORD_SHOWN_MAX = 40 };
+enum { WORD_SHOWN_MAX = 40, LATENCY_MS_MAX = 3600000 };
 
 const char *llmsim_fault_name(enum llmsim_fault fault)
 {
@@ -54,26 +55,55 @@ static int is_named(const char *word, size_t len, enum llmsim_fault *out)
 }
 
 /* KIND or KINDxN. 0: it names no fault. */
-static int word_read(const char *word, size_t len, struct llmsim_orders *orders)
+static int fault_read(const char *word, size_t len, struct llmsim_orders *orders)
 {
     size_t kind = len;
+    uint32_t before = orders->times;
+    enum llmsim_fault marked;
     orders->times = UINT32_MAX;
-    if (is_named(word, len, &orders->marked)) {
-        return 1;
+    if (!is_named(word, len, &marked)) {
+        while (kind > 0 && isdigit((unsigned char)word[kind - 1])) {
+            kind--;
+        }
+        if (kind == len || kind == 0 || word[kind - 1] != 'x' ||
+            !is_named(word, kind - 1, &marked)) {
+            return 0;
+        }
+        unsigned long times = strtoul(word + kind, NULL, 10);
+        orders->times = times < UINT32_MAX ? (uint32_t)times : UINT32_MAX;
     }
-    while (kind > 0 && word[kind - 1] >= '0' && word[kind - 1] <= '9') {
-        kind--;
+    if (orders->is_marked) { /* the first one counts */
+        orders->times = before;
+    } else {
+        orders->marked = marked;
+        orders->is_marked = 1;
     }
-    if (kind == len || kind == 0 || word[kind - 1] != 'x') {
-        return 0;
-    }
-    unsigned long times = strtoul(word + kind, NULL, 10);
-    orders->times = times < UINT32_MAX ? (uint32_t)times : UINT32_MAX;
-    return is_named(word, kind - 1, &orders->marked);
+    return 1;
 }
 
+/* Milliseconds. 0: they are none. */
+static int latency_read(const char *word, size_t len, struct llmsim_orders *orders)
+{
+    uint32_t value = 0;
+    for (size_t i = 0; i < len; i++) {
+        value = value * 10 + (uint32_t)(word[i] - '0');
+        if (!isdigit((unsigned char)word[i]) || value > LATENCY_MS_MAX) {
+            return 0;
+        }
+    }
+    if (!orders->has_latency) { /* the first one counts */
+        orders->latency_ms = value;
+        orders->has_latency = len > 0;
+    }
+    return len > 0;
+}
+
+static const char *const no_fault = "no such fault, expected one of" LLMSIM_FAULTS_TEXT;
+static const char *const no_latency = "no such time, expected milliseconds from 0 to 3600000";
+_Static_assert(LATENCY_MS_MAX == 3600000, "as the text says");
+
 static void refuse(struct llmsim_orders *orders, const char *before, const char *word, size_t len,
-                   const char *behind)
+                   const char *behind, const char *why)
 {
     char shown[WORD_SHOWN_MAX + 1];
     size_t count = len < WORD_SHOWN_MAX ? len : WORD_SHOWN_MAX;
@@ -81,44 +111,47 @@ static void refuse(struct llmsim_orders *orders, const char *before, const char 
         shown[i] = '!' <= word[i] && word[i] <= '~' ? word[i] : '?';
     }
     shown[count] = '\0';
-    (void)snprintf(orders->why, sizeof orders->why, "%s%s%s: no such fault, expected one of%s",
-                   before, shown, behind, LLMSIM_FAULTS_TEXT);
+    (void)snprintf(orders->why, sizeof orders->why, "%s%s%s: %s", before, shown, behind, why);
 }
 
-/* Only [[fault:WORD]] is a mark: a question may hold these characters by chance. */
-static int marks_read(const char *prompt, struct llmsim_orders *orders)
+typedef int read_fn(const char *word, size_t len, struct llmsim_orders *orders);
+
+/* Only [[fault:WORD]] and [[latency:WORD]] are marks: a question may hold these characters by
+ * chance. 0 and why when one of them cannot be read. */
+static int marks_read(const char *prompt, const char *opening, read_fn *read, const char *why,
+                      struct llmsim_orders *orders)
 {
-    static const char opening[] = "[[fault:";
     static const char letters[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
-    int is_marked = 0;
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+";
     for (const char *at = strstr(prompt, opening); at != NULL; at = strstr(at, opening)) {
-        struct llmsim_orders read = *orders;
-        at += sizeof opening - 1;
+        at += strlen(opening);
         size_t len = strspn(at, letters);
-        if (len == 0 || strncmp(at + len, "]]", 2) != 0) {
-            continue;
-        }
-        if (!word_read(at, len, &read)) {
-            refuse(orders, opening, at, len, "]]");
+        if (len > 0 && strncmp(at + len, "]]", 2) == 0 && !read(at, len, orders)) {
+            refuse(orders, opening, at, len, "]]", why);
             return 0;
         }
-        if (!is_marked) { /* the first one counts */
-            *orders = read;
-        }
-        is_marked = 1;
     }
     return 1;
 }
 
-int llmsim_orders_read(const char *header, const char *prompt, struct llmsim_orders *out)
+int llmsim_orders_read(const char *fault, const char *latency, const char *prompt,
+                       struct llmsim_orders *out)
 {
-    *out = (struct llmsim_orders){.has_header = header != NULL};
-    if (header != NULL && !is_named(header, strlen(header), &out->header)) {
-        refuse(out, "X-Sluice-Fault: ", header, strlen(header), "");
+    *out = (struct llmsim_orders){.has_header = fault != NULL};
+    if (fault != NULL && !is_named(fault, strlen(fault), &out->header)) {
+        refuse(out, "X-Sluice-Fault: ", fault, strlen(fault), "", no_fault);
         return 0;
     }
-    return marks_read(prompt, out);
+    /* The mark goes before the header, which is judged all the same. */
+    if (!marks_read(prompt, "[[fault:", fault_read, no_fault, out) ||
+        !marks_read(prompt, "[[latency:", latency_read, no_latency, out)) {
+        return 0;
+    }
+    if (latency != NULL && !latency_read(latency, strlen(latency), out)) {
+        refuse(out, "X-Sluice-Latency-Ms: ", latency, strlen(latency), "", no_latency);
+        return 0;
+    }
+    return 1;
 }
 
 enum llmsim_fault llmsim_orders_fault(struct llmsim *s, const struct llmsim_orders *orders,

@@ -400,23 +400,35 @@ static void a_mark_in_the_prompt_fails_the_first_calls(void **state)
     llmsim_stop(s);
 }
 
-static void a_mark_that_names_no_fault_is_refused(void **state)
+static void a_mark_that_cannot_be_read_is_refused(void **state)
 {
     (void)state;
     struct llmsim *s = start(&plain_config);
     static const struct {
-        const char *body, *says;
+        const char *headers, *body, *says;
     } cases[] = {
-        {ASK("[[fault:nope]]") "}", "[[fault:nope]]: no such fault, expected one of 429 500 503 "},
-        {ASK("a [[fault:5000]] b") "}", "[[fault:5000]]: "},
-        {ASK("[[fault:500x]]") "}", "[[fault:500x]]: "},
-        {ASK("[[fault:500xx3]]") "}", "[[fault:500xx3]]: "},
-        {ASK("[[fault:x3]]") "}", "[[fault:x3]]: "},
-        {ASK("[[fault:CUT]]") "}", "[[fault:CUT]]: "},
-        {ASK("[[fault:500]] and [[fault:bad-jsn]]") "}", "[[fault:bad-jsn]]: "},
+        {NULL, ASK("[[fault:nope]]") "}",
+         "[[fault:nope]]: no such fault, expected one of 429 500 503 "},
+        {NULL, ASK("a [[fault:5000]] b") "}", "[[fault:5000]]: "},
+        {NULL, ASK("[[fault:500x]]") "}", "[[fault:500x]]: "},
+        {NULL, ASK("[[fault:500xx3]]") "}", "[[fault:500xx3]]: "},
+        {NULL, ASK("[[fault:x3]]") "}", "[[fault:x3]]: "},
+        {NULL, ASK("[[fault:CUT]]") "}", "[[fault:CUT]]: "},
+        {NULL, ASK("[[fault:500]] and [[fault:bad-jsn]]") "}", "[[fault:bad-jsn]]: "},
+        {NULL, ASK("[[latency:8O]]") "}",
+         "[[latency:8O]]: no such time, expected milliseconds from 0 to 3600000"},
+        {NULL, ASK("[[latency:-1]]") "}", "[[latency:-1]]: "},
+        {NULL, ASK("[[latency:1.5]]") "}", "[[latency:1.5]]: "},
+        {NULL, ASK("[[latency:80ms]]") "}", "[[latency:80ms]]: "},
+        {NULL, ASK("[[latency:3600001]]") "}", "[[latency:3600001]]: "},
+        {NULL, ASK("[[latency:4294967297]]") "}", "[[latency:4294967297]]: "},
+        {NULL, ASK("[[latency:1]] and [[latency:x]]") "}", "[[latency:x]]: "},
+        {"X-Sluice-Latency-Ms: soon\r\n", PLAIN, "X-Sluice-Latency-Ms: soon: no such time"},
+        {"X-Sluice-Latency-Ms: -5\r\n", PLAIN, "X-Sluice-Latency-Ms: -5: "},
+        {"X-Sluice-Latency-Ms: 1s\r\n", ASK("[[latency:1]]") "}", "X-Sluice-Latency-Ms: 1s: "},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct reply r = chat(s, NULL, cases[i].body);
+        struct reply r = chat(s, cases[i].headers, cases[i].body);
         assert_int_equal(r.status, 400);
         cJSON *json = cJSON_Parse(r.body);
         const cJSON *error = cJSON_GetObjectItem(json, "error");
@@ -437,7 +449,8 @@ static void what_only_resembles_a_mark_is_text(void **state)
     static const char *const bodies[] = {
         ASK("[[fault:") "}",        ASK("[[fault:]]") "}",     ASK("[[fault:500]") "}",
         ASK("[[fault: 500]]") "}",  ASK("[fault:nope]]") "}",  ASK("[[fault:see the log]]") "}",
-        ASK("[[fault:nope ]]") "}", ASK("[[Fault:nope]]") "}",
+        ASK("[[fault:nope ]]") "}", ASK("[[Fault:nope]]") "}", ASK("[[latency:") "}",
+        ASK("[[latency:]]") "}",    ASK("[[latency:x]") "}",   ASK("[[latency: see above]]") "}",
     };
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         struct reply r = chat(s, NULL, bodies[i]);
@@ -504,7 +517,8 @@ static void answers_wait_as_long_as_asked(void **state)
     } cases[] = {{"X-Sluice-Latency-Ms: 60\r\n", PLAIN, 60},
                  {NULL, ASK("[[latency:80]] glaciers") "}", 80},
                  {"X-Sluice-Latency-Ms: 100000\r\n", ASK("[[latency:40]]") "}", 40},
-                 {"X-Sluice-Latency-Ms: -5\r\n", PLAIN, 0},
+                 {"X-Sluice-Latency-Ms: 0\r\n", PLAIN, 0},
+                 {NULL, ASK("[[latency:30]] then [[latency:3600000]]") "}", 30}, /* the first */
                  {NULL, STREAM, 20}};
     struct llmsim_config config = plain_config;
     config.latency_ms = 20;
@@ -577,7 +591,7 @@ static void control_changes_what_happens(void **state)
     (void)state;
     struct llmsim *s = start(&plain_config);
     struct reply r = client_call(llmsim_port(s), "POST", "/control", NULL,
-                                 "{\"503\":100,\"retry-after\":3,\"latency-ms\":0.5}");
+                                 "{\"503\":100,\"retry-after\":3,\"latency-ms\":0}");
     cJSON *json = reply_json(&r);
     assert_int_equal(r.status, 200);
     assert_int_equal(cJSON_GetObjectItemCaseSensitive(json, "503")->valueint, 100);
@@ -597,7 +611,8 @@ static void control_changes_what_happens(void **state)
         {"{\"503\":0,\"429\":\"much\"}", "\\\"429\\\": expected a number from 0 to 100"},
         {"{\"503\":0,\"500\":-1}", "\\\"500\\\": expected a number from 0 to 100"},
         {"{\"503\":0,\"500\":1000}", "\\\"500\\\": expected a number from 0 to 100"},
-        {"{\"503\":0,\"latency-ms\":1e30}", "expected a number from 0 to 3600000"}};
+        {"{\"503\":0,\"latency-ms\":1e30}", "expected a whole number from 0 to 3600000"},
+        {"{\"503\":0,\"latency-ms\":0.5}", "expected a whole number from 0 to 3600000"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) { /* nothing of it changes anything */
         r = client_call(llmsim_port(s), "POST", "/control", NULL, bad[i][0]);
         if (r.status != 400 || strstr(r.body, bad[i][1]) == NULL) {
@@ -698,7 +713,7 @@ int main(void)
         cmocka_unit_test(faults_can_be_asked_for_in_a_header),
         cmocka_unit_test(faults_can_be_configured),
         cmocka_unit_test(a_mark_in_the_prompt_fails_the_first_calls),
-        cmocka_unit_test(a_mark_that_names_no_fault_is_refused),
+        cmocka_unit_test(a_mark_that_cannot_be_read_is_refused),
         cmocka_unit_test(what_only_resembles_a_mark_is_text),
         cmocka_unit_test(the_seed_decides_which_calls_fail),
         cmocka_unit_test(a_stalled_call_gets_nothing_while_others_are_answered),
