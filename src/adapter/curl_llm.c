@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/curl_llm.h"
 
+#include "adapter/curl_llm_headers.h"
 #include "adapter/curl_request.h"
 #include "adapter/openai.h"
 #include "adapter/sse.h"
@@ -13,7 +14,7 @@ enum {
     PING_TIMEOUT_MS = 5000,
     PING_SIZE_MAX = 4 * 1024 * 1024, /* a gateway's list of models may be long */
     ERROR_BODY_SIZE_MAX = 16 * 1024, /* what is kept of an answer that is no success */
-    LINES_SIZE_MAX = 64 * 1024,      /* of headers */
+    LINES_SIZE_MAX = 64 * 1024,      /* of a call's headers */
     CORRELATION_LEN_MAX = 128,       /* SVC-37 */
     CONNECTIONS_MAX = 256,
     STALL_MS = 30000,
@@ -31,9 +32,8 @@ struct llm {
     struct sluice_openai_quirks quirks;
     struct sluice_curl_pool *pool;
     CURLU *chat_url, *models_url;
-    struct sluice_growbuf lines;                /* headers of all requests; the key is among them */
-    struct curl_slist *nodes;                   /* their list */
-    char *api_key, *ca_file, *max_tokens_field; /* copies; NULL: none */
+    struct sluice_curl_llm_headers headers;
+    char *ca_file, *max_tokens_field; /* copies; NULL: none */
     struct sluice_curl_spares spares;
     size_t request_len, answer_len; /* of the last ones: the next will be about as long */
 };
@@ -95,7 +95,7 @@ static int write_headers(struct call *call)
         }
         count++;
     }
-    struct curl_slist *common = call->llm->nodes;
+    struct curl_slist *common = call->llm->headers.nodes;
     (void)sluice_curl_headers_link(&call->lines, call->nodes, count, common);
     return (int)count;
 }
@@ -108,7 +108,7 @@ static int prepare(struct sluice_curl_call *base, CURL *easy)
     if (count < 0) {
         return -1;
     }
-    (void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, count == 0 ? llm->nodes : call->nodes);
+    (void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, count == 0 ? llm->headers.nodes : call->nodes);
     if (call->is_ping) {
         return curl_easy_setopt(easy, CURLOPT_CURLU, llm->models_url) != CURLE_OK;
     }
@@ -157,7 +157,8 @@ static int begin_body(struct call *call)
     size_t max = llm->options.answer_size_max;
     const struct sluice_sse_limits limits = {max, max, max};
     sluice_sse_init(&call->stream->sse, llm->options.allocator, &limits, on_event, call);
-    sluice_openai_answer_init(&call->stream->answer, llm->options.allocator, max, llm->api_key);
+    sluice_openai_answer_init(&call->stream->answer, llm->options.allocator, max,
+                              llm->headers.secrets.data);
     return 0;
 }
 
@@ -290,18 +291,18 @@ static void on_end(struct sluice_curl_call *base, const struct sluice_curl_resul
     struct sluice_openai_answer complete;
     struct sluice_openai_answer *answer = call->stream != NULL ? &call->stream->answer : &complete;
     sluice_openai_answer_init(&complete, llm->options.allocator, llm->options.answer_size_max,
-                              llm->api_key);
+                              llm->headers.secrets.data);
     int is_ours = result->end == SLUICE_CURL_CANCELLED || result->end == SLUICE_CURL_NOMEM;
     if (call->is_ping && result->http_status != 0 && !is_ours) {
         judge_ping(result->http_status, &verdict);
     } else if (result->http_status != 0 && result->http_status != 200 && !is_ours) {
         sluice_openai_judge_status(result->http_status,
-                                   (sluice_bytes){call->body.data, call->body.len}, llm->api_key,
-                                   &verdict);
+                                   (sluice_bytes){call->body.data, call->body.len},
+                                   llm->headers.secrets.data, &verdict);
     } else {
         judge_end(call, result, answer, &verdict);
     }
-    sluice_curl_scrub(verdict.text, llm->api_key);
+    sluice_curl_scrub(verdict.text, llm->headers.secrets.data);
     const struct sluice_llm_done done = {
         .fate = verdict.fate,
         .rc = verdict.rc,
@@ -403,15 +404,7 @@ static void llm_destroy(struct sluice_llm *port)
     curl_url_cleanup(llm->chat_url);
     curl_url_cleanup(llm->models_url);
     sluice_curl_spares_fini(&llm->spares);
-    sluice_mem_free(a, llm->nodes);
-    if (llm->lines.data != NULL) {
-        explicit_bzero(llm->lines.data, llm->lines.size);
-    }
-    if (llm->api_key != NULL) {
-        explicit_bzero(llm->api_key, strlen(llm->api_key));
-    }
-    sluice_growbuf_fini(&llm->lines);
-    sluice_mem_free(a, llm->api_key);
+    sluice_curl_llm_headers_fini(&llm->headers, a);
     sluice_mem_free(a, llm->ca_file);
     sluice_mem_free(a, llm->max_tokens_field);
     sluice_mem_free(a, llm);
@@ -430,94 +423,6 @@ uint32_t sluice_curl_llm_open_count(const struct sluice_llm *port)
 }
 
 /* ---- Creation */
-
-static sluice_rc header_error(sluice_rc rc, const char *name, struct sluice_err *err)
-{
-    if (rc == SLUICE_ERR_NOMEM) {
-        return sluice_err_set(err, rc, "llm: out of memory");
-    }
-    return sluice_err_set(err, SLUICE_ERR_CONFIG,
-                          "llm: %s: holds control characters, or is too long", name);
-}
-
-static int has_header(const struct sluice_curl_llm_options *o, uint32_t count, const char *name)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (strcasecmp(o->headers[i].name, name) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* A fixed value would spoil those that each call sets for itself: with one idempotency key for all
- * of them a gateway may answer each with the first one's answer. */
-static sluice_rc check_headers(const struct sluice_curl_llm_options *o, struct sluice_err *err)
-{
-    static const char *const ours[] = {
-        "X-Correlation-ID",  "traceparent", "Idempotency-Key", "Content-Length",
-        "Transfer-Encoding", "Connection",  "Expect"};
-    for (uint32_t i = 0; i < o->headers_count; i++) {
-        const char *name = o->headers[i].name;
-        if (has_header(o, i, name)) {
-            return sluice_err_set(err, SLUICE_ERR_CONFIG, "llm: header %.64s: given twice", name);
-        }
-        for (size_t k = 0; k < sizeof ours / sizeof ours[0]; k++) {
-            if (strcasecmp(name, ours[k]) == 0) {
-                return sluice_err_set(err, SLUICE_ERR_CONFIG,
-                                      "llm: header %s: set for each call, expected another one",
-                                      ours[k]);
-            }
-        }
-    }
-    return SLUICE_OK;
-}
-
-/* The headers that all requests have in common. A further one takes the place of ours. */
-static sluice_rc write_common_headers(struct llm *llm, const struct sluice_curl_llm_options *o,
-                                      struct sluice_err *err)
-{
-    uint32_t count = 0;
-    sluice_rc rc = check_headers(o, err);
-    if (rc != SLUICE_OK) {
-        return rc;
-    }
-    if (llm->api_key != NULL && !has_header(o, o->headers_count, "Authorization")) {
-        char value[4096];
-        int len = snprintf(value, sizeof value, "Bearer %s", llm->api_key);
-        rc = (size_t)len >= sizeof value
-                 ? SLUICE_ERR_VALIDATION
-                 : sluice_curl_header_add(&llm->lines, "Authorization", value);
-        explicit_bzero(value, sizeof value);
-        if (rc != SLUICE_OK) {
-            return header_error(rc, "api key", err);
-        }
-        count++;
-    }
-    /* without an empty Expect libcurl asks before each request above 1 MiB, and waits */
-    static const char *const own[][2] = {{"Content-Type", "application/json"}, {"Expect:", NULL}};
-    if (!has_header(o, o->headers_count, own[0][0])) {
-        rc = sluice_curl_header_add(&llm->lines, own[0][0], own[0][1]);
-        if (rc != SLUICE_OK) {
-            return header_error(rc, own[0][0], err);
-        }
-        count++;
-    }
-    sluice_growbuf_add(&llm->lines, own[1][0], strlen(own[1][0]) + 1);
-    count++;
-    for (uint32_t i = 0; i < o->headers_count; i++, count++) {
-        rc = sluice_curl_header_add(&llm->lines, o->headers[i].name, o->headers[i].value);
-        if (rc != SLUICE_OK) {
-            return header_error(rc, "a further header", err);
-        }
-    }
-    llm->nodes = sluice_mem_alloc(o->allocator, count, sizeof *llm->nodes);
-    if (llm->nodes == NULL || llm->lines.rc != SLUICE_OK) {
-        return sluice_err_set(err, SLUICE_ERR_NOMEM, "llm: out of memory");
-    }
-    (void)sluice_curl_headers_link(&llm->lines, llm->nodes, count, NULL);
-    return SLUICE_OK;
-}
 
 static sluice_rc create_pool(struct llm *llm, struct sluice_err *err)
 {
@@ -541,7 +446,6 @@ static void set_defaults(struct llm *llm, const struct sluice_curl_llm_options *
     mine->request_size_max = o->request_size_max == 0 ? REQUEST_SIZE_MAX : o->request_size_max;
     mine->connections_max = o->connections_max == 0 ? CONNECTIONS_MAX : o->connections_max;
     mine->stall_ms = o->stall_ms == 0 ? STALL_MS : o->stall_ms;
-    sluice_growbuf_init(&llm->lines, o->allocator, LINES_SIZE_MAX);
 }
 
 sluice_rc sluice_curl_llm_create(const struct sluice_curl_llm_options *options,
@@ -555,8 +459,7 @@ sluice_rc sluice_curl_llm_create(const struct sluice_curl_llm_options *options,
     set_defaults(llm, options);
     sluice_rc rc;
     sluice_curl_spares_init(&llm->spares, a, sizeof(struct call));
-    if (sluice_curl_text_copy(a, options->api_key, &llm->api_key) != 0 ||
-        sluice_curl_text_copy(a, options->ca_file, &llm->ca_file) != 0 ||
+    if (sluice_curl_text_copy(a, options->ca_file, &llm->ca_file) != 0 ||
         sluice_curl_text_copy(a, options->max_tokens_field, &llm->max_tokens_field) != 0) {
         rc = sluice_err_set(err, SLUICE_ERR_NOMEM, "llm: out of memory");
         goto fail;
@@ -569,7 +472,7 @@ sluice_rc sluice_curl_llm_create(const struct sluice_curl_llm_options *options,
                                     &llm->chat_url, err)) != SLUICE_OK ||
         (rc = sluice_curl_url_parse(options->base_url, "/models", what, SLUICE_ERR_CONFIG,
                                     &llm->models_url, err)) != SLUICE_OK ||
-        (rc = write_common_headers(llm, options, err)) != SLUICE_OK ||
+        (rc = sluice_curl_llm_headers_make(options, &llm->headers, err)) != SLUICE_OK ||
         (rc = create_pool(llm, err)) != SLUICE_OK) {
         goto fail;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/curl_request.h"
 
+#include "codec/redact.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -134,14 +135,15 @@ int sluice_curl_text_copy(const struct sluice_allocator *a, const char *text, ch
     return 0;
 }
 
-void sluice_curl_scrub(char *text, const char *secret)
+void sluice_curl_scrub(char *text, const char *secrets)
 {
-    size_t len = secret == NULL ? 0 : strlen(secret);
-    if (len < SECRET_LEN_MIN) {
-        return;
-    }
-    for (char *p = strstr(text, secret); p != NULL; p = strstr(p + len, secret)) {
-        memset(p, '*', len);
+    size_t len;
+    const char *secret = NULL;
+    while (secrets != NULL && (secret = sluice_redact_next(&secrets, &len)) != NULL) {
+        char *p = len < SECRET_LEN_MIN ? NULL : memmem(text, strlen(text), secret, len);
+        for (; p != NULL; p = memmem(p + len, strlen(p + len), secret, len)) {
+            memset(p, '*', len);
+        }
     }
 }
 

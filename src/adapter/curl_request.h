@@ -27,9 +27,9 @@ struct curl_slist *sluice_curl_headers_link(const struct sluice_growbuf *lines,
 SLUICE_MUST_CHECK
 int sluice_curl_text_copy(const struct sluice_allocator *a, const char *text, char **out);
 
-/* Overwrite each occurrence of the secret in a text with asterisks. One below four bytes is none.
- */
-void sluice_curl_scrub(char *text, const char *secret);
+/* Overwrite each occurrence of the secrets, which stand one a line (NULL: none), in a text with
+ * asterisks. One below four bytes is none. */
+void sluice_curl_scrub(char *text, const char *secrets);
 
 /* Memory for calls, used again and again. */
 struct sluice_curl_spares {

@@ -44,13 +44,14 @@ struct sluice_openai_answer {
     uint32_t prompt_tokens, completion_tokens;   /* 0 when the server did not say */
     uint8_t has_choice, is_refused, is_done /* [DONE] seen */, has_error, is_malformed;
     const char *malformed_why; /* static text */
-    const char *secret; /* the key, borrowed; NULL: none. A word that holds it becomes "***" */
+    const char *secrets; /* the key and others, one a line, borrowed; NULL: none. A word that holds
+                            one becomes "***" */
     struct sluice_openai_error error;
 };
 
 void sluice_openai_answer_init(struct sluice_openai_answer *a,
                                const struct sluice_allocator *allocator, size_t content_size_max,
-                               const char *secret);
+                               const char *secrets);
 void sluice_openai_answer_fini(struct sluice_openai_answer *a);
 
 /* A complete answer. What is wrong with it is kept in the answer for judge; returned is OK, or
@@ -60,8 +61,8 @@ sluice_rc sluice_openai_answer_read(struct sluice_openai_answer *a, sluice_bytes
 sluice_rc sluice_openai_answer_chunk(struct sluice_openai_answer *a, sluice_bytes data);
 
 /* Why the endpoint refused, from the body of a 4xx (JSON or plain text): a line of printable ASCII;
- * "" when it says nothing, or when any part of the secret is in it. */
-void sluice_openai_message(sluice_bytes body, const char *secret,
+ * "" when it says nothing, or when any part of a secret is in it. */
+void sluice_openai_message(sluice_bytes body, const char *secrets,
                            char out[SLUICE_OPENAI_MESSAGE_SIZE]);
 
 /* How a call ended. */
@@ -83,7 +84,7 @@ void sluice_openai_judge_answer(const struct sluice_openai_answer *a, int is_cut
  *   502…504, 529 UNAVAILABLE with ERR_UNAVAILABLE; 401, 403 RETRY with ERR_AUTH; 408, 409, 425,
  *   other 5xx and 1xx…3xx RETRY; 400 whose code is content_filter BAD_ANSWER; other 4xx PERMANENT.
  * The text of a 4xx says why, but for 401 and 403, whose message is about the key. */
-void sluice_openai_judge_status(int32_t http_status, sluice_bytes body, const char *secret,
+void sluice_openai_judge_status(int32_t http_status, sluice_bytes body, const char *secrets,
                                 struct sluice_openai_verdict *verdict);
 
 #endif

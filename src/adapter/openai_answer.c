@@ -7,6 +7,7 @@
 #include "codec/json_text.h"
 #include "codec/json_walk.h"
 #include "codec/number.h"
+#include "codec/redact.h"
 #include <string.h>
 
 /* Longer texts are no words, names or codes. */
@@ -24,9 +25,9 @@ struct choice {
 
 void sluice_openai_answer_init(struct sluice_openai_answer *a,
                                const struct sluice_allocator *allocator, size_t content_size_max,
-                               const char *secret)
+                               const char *secrets)
 {
-    *a = (struct sluice_openai_answer){.secret = secret};
+    *a = (struct sluice_openai_answer){.secrets = secrets};
     sluice_growbuf_init(&a->content, allocator, content_size_max);
 }
 
@@ -59,9 +60,16 @@ static int read_text(struct sluice_json_walk *w, char text[WORD_TEXT_MAX + 1])
 }
 
 /* Servers have been seen to echo the key, in errors above all. */
-static int holds_secret(const char *text, const char *secret)
+static int holds_secret(const char *text, const char *secrets)
 {
-    return secret != NULL && secret[0] != '\0' && strstr(text, secret) != NULL;
+    size_t len;
+    const char *secret = NULL;
+    while (secrets != NULL && (secret = sluice_redact_next(&secrets, &len)) != NULL) {
+        if (memmem(text, strlen(text), secret, len) != NULL) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 static int is_word(char c)
@@ -71,13 +79,13 @@ static int is_word(char c)
 }
 
 /* A word from outside that may appear in texts for people: nothing but its letters. */
-static void read_word(struct sluice_json_walk *w, char *out, const char *secret)
+static void read_word(struct sluice_json_walk *w, char *out, const char *secrets)
 {
     char buffer[WORD_TEXT_MAX + 1];
     if (!read_text(w, buffer)) {
         return;
     }
-    const char *text = holds_secret(buffer, secret) ? "***" : buffer;
+    const char *text = holds_secret(buffer, secrets) ? "***" : buffer;
     size_t n = 0;
     for (; text[n] != '\0' && n < SLUICE_OPENAI_WORD_SIZE - 1; n++) {
         out[n] = text[n];
@@ -88,13 +96,13 @@ static void read_word(struct sluice_json_walk *w, char *out, const char *secret)
     out[n] = '\0';
 }
 
-static void read_name(struct sluice_json_walk *w, char *out, const char *secret)
+static void read_name(struct sluice_json_walk *w, char *out, const char *secrets)
 {
     char buffer[WORD_TEXT_MAX + 1];
     if (!read_text(w, buffer) || buffer[0] == '\0') {
         return;
     }
-    const char *text = holds_secret(buffer, secret) ? "***" : buffer;
+    const char *text = holds_secret(buffer, secrets) ? "***" : buffer;
     size_t n = 0;
     for (; text[n] != '\0' && n < SLUICE_OPENAI_NAME_SIZE - 1; n++) {
         out[n] = text[n] >= 0x20 && text[n] < 0x7F ? text[n] : '?';
@@ -148,11 +156,11 @@ static void read_error(struct sluice_json_walk *w, struct sluice_openai_answer *
     while (sluice_json_member(w, &key)) {
         double code = 0;
         if (sluice_json_span_is(&key, "type")) {
-            read_word(w, e->type, a->secret);
+            read_word(w, e->type, a->secrets);
         } else if (!sluice_json_span_is(&key, "code")) {
             (void)sluice_json_skip(w);
         } else if (sluice_json_peek(w) == '"') {
-            read_word(w, e->code, a->secret);
+            read_word(w, e->code, a->secrets);
         } else if (read_number(w, &code) && code >= 100 && code < 600) {
             e->http_status = (int32_t)code;
         }
@@ -285,7 +293,7 @@ static void read_choice(struct sluice_json_walk *w, struct sluice_openai_answer 
         if (sluice_json_span_is(&key, name)) {
             read_message(w, &c);
         } else if (sluice_json_span_is(&key, "finish_reason")) {
-            read_word(w, c.finish_reason, a->secret);
+            read_word(w, c.finish_reason, a->secrets);
         } else if (sluice_json_span_is(&key, "index")) {
             c.is_another = read_number(w, &index) && index != 0;
         } else {
@@ -307,7 +315,7 @@ static void read_root(struct sluice_json_walk *w, struct sluice_openai_answer *a
                 read_choice(w, a, name);
             }
         } else if (sluice_json_span_is(&key, "model")) {
-            read_name(w, a->model, a->secret);
+            read_name(w, a->model, a->secrets);
         } else if (sluice_json_span_is(&key, "usage")) {
             read_usage(w, a);
         } else if (sluice_json_span_is(&key, "error")) {

@@ -78,18 +78,18 @@ static void judge(int32_t status, const struct sluice_openai_error *e, const cha
                        message[0] == '\0' ? "" : ": ", message);
 }
 
-void sluice_openai_judge_status(int32_t http_status, sluice_bytes body, const char *secret,
+void sluice_openai_judge_status(int32_t http_status, sluice_bytes body, const char *secrets,
                                 struct sluice_openai_verdict *verdict)
 {
     struct sluice_openai_answer a;
     /* nothing is kept but words, so no memory is needed; a body that is no JSON tells nothing */
-    sluice_openai_answer_init(&a, NULL, 0, secret);
+    sluice_openai_answer_init(&a, NULL, 0, secrets);
     if (body.len != 0) {
         (void)sluice_openai_answer_read(&a, body);
     }
     char message[SLUICE_OPENAI_MESSAGE_SIZE] = "";
     if (http_status >= 400 && http_status < 500 && http_status != 401 && http_status != 403) {
-        sluice_openai_message(body, secret, message);
+        sluice_openai_message(body, secrets, message);
     }
     judge(http_status, &a.error, message, verdict);
     sluice_openai_answer_fini(&a);

@@ -4,21 +4,30 @@
 
 #include "codec/json_text.h"
 #include "codec/json_walk.h"
+#include "codec/redact.h"
 #include <string.h>
 
 #define LOOKED_AT_MAX   1024u /* bytes of a message; what stands behind is not read */
 #define SECRET_PART_LEN 8u    /* so much of the key is not shown either */
 
-/* Endpoints quote the key that they refuse, and cut it: any part of it hides the message. */
-static int holds_secret_part(const char *text, const char *secret)
+static int holds_part(const char *text, const char *secret, size_t len)
 {
-    size_t len = secret == NULL ? 0 : strlen(secret);
     size_t part = len < SECRET_PART_LEN ? len : SECRET_PART_LEN;
-    for (size_t i = 0; part != 0 && i + part <= len; i++) {
-        char window[SECRET_PART_LEN + 1];
-        memcpy(window, secret + i, part);
-        window[part] = '\0';
-        if (strstr(text, window) != NULL) {
+    for (size_t i = 0; i + part <= len; i++) {
+        if (memmem(text, strlen(text), secret + i, part) != NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Endpoints quote the key that they refuse, and cut it: any part of it hides the message. */
+static int holds_secret_part(const char *text, const char *secrets)
+{
+    size_t len;
+    const char *secret = NULL;
+    while (secrets != NULL && (secret = sluice_redact_next(&secrets, &len)) != NULL) {
+        if (holds_part(text, secret, len)) {
             return 1;
         }
     }
@@ -26,7 +35,7 @@ static int holds_secret_part(const char *text, const char *secret)
 }
 
 /* Printable ASCII on one line: one '?' for each other character, one blank for many. */
-static void excerpt(const char *text, size_t len, const char *secret, char *out)
+static void excerpt(const char *text, size_t len, const char *secrets, char *out)
 {
     char line[LOOKED_AT_MAX + 1];
     size_t n = 0;
@@ -42,7 +51,7 @@ static void excerpt(const char *text, size_t len, const char *secret, char *out)
     }
     n -= n > 0 && line[n - 1] == ' ';
     line[n] = '\0';
-    if (holds_secret_part(line, secret)) {
+    if (holds_secret_part(line, secrets)) {
         return;
     }
     n = n < SLUICE_OPENAI_MESSAGE_SIZE ? n : SLUICE_OPENAI_MESSAGE_SIZE - 1;
@@ -68,30 +77,30 @@ static size_t whole_escapes(const struct sluice_json_span *s)
     }
 }
 
-static void take_string(struct sluice_json_walk *w, const char *secret, char *out)
+static void take_string(struct sluice_json_walk *w, const char *secrets, char *out)
 {
     struct sluice_json_span inside;
     char plain[LOOKED_AT_MAX];
     if (sluice_json_peek(w) != '"' || !sluice_json_string(w, &inside)) {
         (void)sluice_json_skip(w);
     } else if (inside.has_escape) {
-        excerpt(plain, sluice_json_unescape(inside.text, whole_escapes(&inside), plain), secret,
+        excerpt(plain, sluice_json_unescape(inside.text, whole_escapes(&inside), plain), secrets,
                 out);
     } else {
-        excerpt(inside.text, inside.len, secret, out);
+        excerpt(inside.text, inside.len, secrets, out);
     }
 }
 
-static void take_error(struct sluice_json_walk *w, const char *secret, char *out)
+static void take_error(struct sluice_json_walk *w, const char *secrets, char *out)
 {
     struct sluice_json_span key;
     if (!sluice_json_enter(w, '{')) {
-        take_string(w, secret, out);
+        take_string(w, secrets, out);
         return;
     }
     while (sluice_json_member(w, &key)) {
         if (sluice_json_span_is(&key, "message")) {
-            take_string(w, secret, out);
+            take_string(w, secrets, out);
         } else {
             (void)sluice_json_skip(w);
         }
@@ -100,14 +109,14 @@ static void take_error(struct sluice_json_walk *w, const char *secret, char *out
 
 /* {"error": {"message": …}}, and what others make of it: {"error": …}, {"message": …},
  * {"detail": …}. Nothing else of the JSON, which may repeat what was asked. */
-static void take_json(struct sluice_json_walk *w, const char *secret, char *out)
+static void take_json(struct sluice_json_walk *w, const char *secrets, char *out)
 {
     struct sluice_json_span key;
     while (sluice_json_member(w, &key)) {
         if (sluice_json_span_is(&key, "error")) {
-            take_error(w, secret, out);
+            take_error(w, secrets, out);
         } else if (sluice_json_span_is(&key, "message") || sluice_json_span_is(&key, "detail")) {
-            take_string(w, secret, out);
+            take_string(w, secrets, out);
         } else {
             (void)sluice_json_skip(w);
         }
@@ -117,7 +126,7 @@ static void take_json(struct sluice_json_walk *w, const char *secret, char *out)
     }
 }
 
-void sluice_openai_message(sluice_bytes body, const char *secret,
+void sluice_openai_message(sluice_bytes body, const char *secrets,
                            char out[SLUICE_OPENAI_MESSAGE_SIZE])
 {
     struct sluice_json_walk w;
@@ -126,8 +135,8 @@ void sluice_openai_message(sluice_bytes body, const char *secret,
     w.at += body.len >= 3 && memcmp(body.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* a mark */
     char first = sluice_json_peek(&w);
     if (first == '{' && sluice_json_enter(&w, '{')) {
-        take_json(&w, secret, out);
+        take_json(&w, secrets, out);
     } else if (first != '[' && first != '<') { /* neither JSON nor HTML */
-        excerpt(body.data, body.len, secret, out);
+        excerpt(body.data, body.len, secrets, out);
     }
 }

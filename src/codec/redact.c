@@ -193,3 +193,11 @@ void sluice_redact_find(const char *url, void (*see)(const char *secret))
         see(url + query + 1);
     }
 }
+
+const char *sluice_redact_next(const char **list, size_t *len)
+{
+    const char *at = *list + strspn(*list, "\n");
+    *len = strcspn(at, "\n");
+    *list = at + *len;
+    return *len == 0 ? NULL : at;
+}

@@ -19,4 +19,8 @@ void sluice_redact_text(const char *text, char *out, size_t size);
  * decoded, and with what stands behind the first ? or #. */
 void sluice_redact_find(const char *url, void (*see)(const char *secret));
 
+/* The next of secrets that stand one a line in *list, which moves on; NULL: no more. An empty one
+ * is none. */
+const char *sluice_redact_next(const char **list, size_t *len);
+
 #endif

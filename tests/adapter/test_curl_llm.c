@@ -130,6 +130,43 @@ static void a_further_header_takes_the_place_of_ours(void **state)
     assert_null(strstr(f->last_head, API_KEY));
 }
 
+static void answer_refused(void *ctx, const struct tiny_request *request, struct tiny_answer *out)
+{
+    struct fixture *f = ctx;
+    (void)request;
+    tiny_answer_text(out, "422 Unprocessable Entity", "Content-Type: application/json\r\n",
+                     f->script);
+}
+
+/* An endpoint quotes what it was sent; short values are no secrets, and would hide every text. */
+static void secrets_of_further_headers_do_not_show(void **state)
+{
+    static const struct {
+        const char *body, *shown;
+    } cases[] = {
+        {"{\"error\":{\"message\":\"the key canary-4711 is no good\"}}", NULL},
+        {"{\"error\":{\"message\":\"Bearer hidden-0815\"}}", NULL},
+        {"{\"error\":{\"code\":\"hidden-0815\"}}", "(***)"},
+        {"{\"error\":{\"message\":\"team blue is no good\"}}", "team blue is no good"},
+    };
+    struct fixture *f = *state;
+    const sluice_header more[] = {
+        {"api-key", "canary-4711"}, {"X-Login", "Bearer hidden-0815"}, {"X-Team", "blue"}};
+    f->answer = answer_refused;
+    f->options.headers = more;
+    f->options.headers_count = COUNT(more);
+    llm_open(f);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct outcome o;
+        f->script = (void *)(uintptr_t)cases[i].body;
+        ask_once(f, &o);
+        assert_int_not_equal(o.fate, SLUICE_FATE_OK);
+        assert_null(strstr(o.text, "canary"));
+        assert_null(strstr(o.text, "hidden"));
+        assert_true(cases[i].shown == NULL || strstr(o.text, cases[i].shown) != NULL);
+    }
+}
+
 static void headers_that_would_spoil_a_call_are_refused(void **state)
 {
     static const struct {
@@ -567,6 +604,7 @@ int main(int argc, char **argv)
         CASE(a_call_gets_its_answer),
         CASE(a_request_is_as_the_protocol_wants_it),
         CASE(a_further_header_takes_the_place_of_ours),
+        CASE(secrets_of_further_headers_do_not_show),
         CASE(headers_that_would_spoil_a_call_are_refused),
         CASE(optional_headers_and_an_empty_key_are_left_out),
         CASE(the_base_url_keeps_its_path_and_query),

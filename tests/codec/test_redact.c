@@ -121,12 +121,28 @@ static void the_secrets_of_a_url_are_found(void **state)
     }
 }
 
+static void secrets_stand_one_a_line(void **state)
+{
+    (void)state;
+    const char *list = "\none\n\ntwo\n";
+    size_t len;
+    const char *one = sluice_redact_next(&list, &len);
+    assert_int_equal(len, 3);
+    assert_memory_equal(one, "one", 3);
+    const char *two = sluice_redact_next(&list, &len);
+    assert_int_equal(len, 3);
+    assert_memory_equal(two, "two", 3);
+    assert_null(sluice_redact_next(&list, &len));
+    assert_null(sluice_redact_next(&list, &len));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_url_is_shown_without_its_secrets),
         cmocka_unit_test(a_text_is_shown_without_the_secrets_of_its_urls),
         cmocka_unit_test(the_secrets_of_a_url_are_found),
+        cmocka_unit_test(secrets_stand_one_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
