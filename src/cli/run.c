@@ -75,6 +75,7 @@ static void log_prepare(const struct sluice_settings *s)
     sluice_redact_find(s->mongodb_uri, sluice_log_redact);
     sluice_redact_find(s->nats_url, sluice_log_redact);
     sluice_redact_find(s->llm_base_url, sluice_log_redact);
+    sluice_llm_header_secrets(s, sluice_log_redact);
     for (uint32_t i = 0; i < s->services_count; i++) {
         sluice_log_redact(s->services[i].token);
         sluice_redact_find(s->services[i].url, sluice_log_redact);

@@ -100,11 +100,21 @@ uint32_t boot_llm_threads(const struct sluice_settings *s)
 static sluice_rc llm_open(struct boot *b)
 {
     const struct sluice_settings *s = b->settings;
+    sluice_header headers[SLUICE_LLM_HEADERS_MAX];
+    uint32_t headers_count = 0;
+    for (uint32_t i = 0; i < s->llm_headers_count; i++) {
+        if (s->llm_headers[i].value[0] != '\0') {
+            headers[headers_count++] =
+                (sluice_header){s->llm_headers[i].name, s->llm_headers[i].value};
+        }
+    }
     struct sluice_llm_threads_options o = {
         .llm = {.loop = &b->loop,
                 .allocator = &b->allocator,
                 .base_url = s->llm_base_url,
                 .api_key = s->llm_api_key,
+                .headers = headers,
+                .headers_count = headers_count,
                 .ca_file = s->llm_ca,
                 .is_streamed = s->llm_stream,
                 .answer_size_max = (size_t)s->llm_answer_size_max,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* worker.yaml by libyaml's events: two levels of plain keys and scalars, three in `services`;
+/* worker.yaml by libyaml's events: two levels of plain keys and scalars, three in `services`
+ * and `llm.headers`;
  * aliases, anchors and tags are refused. What is refused is passed over as a whole, so that one
  * reading finds all errors. */
 #include "run/option.h"
@@ -30,7 +31,7 @@ struct reader {
     int depth;                /* mappings that are open */
     int skipped;              /* mappings and lists that are open inside something refused */
     int documents;            /* begun so far */
-    char keys[DEPTH_MAX][80]; /* section, key or service, key of the service */
+    char keys[DEPTH_MAX][80]; /* section, key or service, key of the service or header */
     unsigned line, column;    /* of the newest key */
     struct section sections[SECTIONS_MAX];
     int sections_count;
@@ -73,10 +74,12 @@ static void section_begins(struct reader *r)
     }
 }
 
-/* How deep the values of a section stand. */
-static int depth_of(const char *section)
+/* How deep the values stand where the reader is. */
+static int depth_of_values(const struct reader *r)
 {
-    return strcmp(section, "services") == 0 ? 3 : 2;
+    int is_headers =
+        r->depth >= 2 && strcmp(r->keys[0], "llm") == 0 && strcmp(r->keys[1], "headers") == 0;
+    return is_headers || strcmp(r->keys[0], "services") == 0 ? 3 : 2;
 }
 
 /* A key or a value has been passed, good or not. */
@@ -119,7 +122,7 @@ static int is_null(const yaml_event_t *e, const char *value)
 static void value(struct reader *r, const yaml_event_t *e, const char *text)
 {
     r->place = AT_KEY;
-    if (r->depth >= depth_of(r->keys[0])) {
+    if (r->depth >= depth_of_values(r)) {
         if (is_null(e, text)) {
             complain(r, e, "null is no value; \"\" is the empty text");
         } else {
@@ -128,7 +131,7 @@ static void value(struct reader *r, const yaml_event_t *e, const char *text)
     } else if (text[0] != '\0' && !is_null(e, text)) {
         complain_of_key(r, r->keys[r->depth - 1], "expected a section with keys");
     } else if (r->depth == 2) {
-        give_item(r, ""); /* a service without keys */
+        give_item(r, ""); /* a service without keys, no headers */
     }
 }
 
@@ -158,8 +161,8 @@ static const char *mapping_fault(const struct reader *r)
     if (r->depth > 0 && r->place == AT_KEY) {
         return "a key must be a plain text";
     }
-    return r->depth > 0 && r->depth >= depth_of(r->keys[0]) ? "nested deeper than section and key"
-                                                            : NULL;
+    return r->depth > 0 && r->depth >= depth_of_values(r) ? "nested deeper than section and key"
+                                                          : NULL;
 }
 
 static void mapping(struct reader *r, const yaml_event_t *e)

@@ -224,6 +224,7 @@ sluice_rc sluice_settings_load(int arguments_count, char **arguments, const char
     flags_read(box, arguments_count, arguments, report);
     box->file = file;
     option_settings_check(box, report);
+    option_header_check(box, report);
     option_service_check(box, report);
     option_ca_check(box, report);
     box->file = NULL;

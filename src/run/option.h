@@ -43,6 +43,7 @@ enum option_layer { LAYER_DEFAULT, LAYER_FILE, LAYER_ENVIRONMENT, LAYER_FLAG };
 #define SLUICE_SERVICES_MAX    13u /* as many breakers as the engine has left */
 #define SLUICE_OUTPUTS_MAX     16u
 #define SLUICE_OWN_OPTIONS_MAX 64u
+#define SLUICE_LLM_HEADERS_MAX 8u
 #define SLUICE_OPTION_NAME_MAX 64u
 
 /* An HTTP service that the worker may call by its name. */
@@ -51,6 +52,12 @@ struct sluice_service {
 #define MEMBER(member, key, env, kind, value, min, max, help) SLUICE_C_##kind member;
     SLUICE_SERVICE_OPTIONS(MEMBER)
 #undef MEMBER
+};
+
+/* Sent with each request to the LLM; not when its value is "". */
+struct sluice_llm_header {
+    char name[SLUICE_OPTION_NAME_MAX + 1];
+    const char *value;
 };
 
 /* A value whose meaning only the worker's description tells: an output's subject, an option of the
@@ -66,6 +73,8 @@ struct sluice_named_value {
 struct sluice_settings {
     struct sluice_service services[SLUICE_SERVICES_MAX];
     uint32_t services_count;
+    struct sluice_llm_header llm_headers[SLUICE_LLM_HEADERS_MAX];
+    uint32_t llm_headers_count;
     struct sluice_named_value outputs[SLUICE_OUTPUTS_MAX];
     uint32_t outputs_count;
     struct sluice_named_value own[SLUICE_OWN_OPTIONS_MAX]; /* section options */
@@ -105,6 +114,10 @@ void sluice_config_file_read(const char *path, sluice_config_item_fn *item, void
 /* Are these names of one service? They may differ in case and in - and _, because environment
  * variables cannot tell them apart. */
 int sluice_service_name_is_same(const char *a, const char *b);
+
+/* Calls see(secret) with each value of the LLM's further headers that may be one, and with what
+ * stands behind its last blank. */
+void sluice_llm_header_secrets(const struct sluice_settings *s, void (*see)(const char *secret));
 
 /* Outputs made from the table. */
 /* `worker` may be NULL: then options of the worker's own do not show. `warnings` show in the JSON

@@ -41,6 +41,12 @@ struct service_origin {
     char *texts[SERVICE_OPTIONS_COUNT]; /* as given; owned */
 };
 
+struct header_origin {
+    uint8_t layer;
+    struct option_at at;
+    char *text; /* owned */
+};
+
 struct sluice_settings_box {
     struct sluice_settings settings;
     uint8_t layers[OPTIONS_COUNT];
@@ -49,6 +55,7 @@ struct sluice_settings_box {
     struct option_at at[OPTIONS_COUNT];
     const char *file; /* while it is loaded */
     struct service_origin services[SLUICE_SERVICES_MAX];
+    struct header_origin llm_headers[SLUICE_LLM_HEADERS_MAX];
 };
 
 /* Where a value comes from. */
@@ -95,6 +102,14 @@ void option_service_flag(struct sluice_settings_box *box, const char *flag, size
                          const char *value, const struct option_source *s);
 /* What no single value of a service shows. */
 void option_service_check(struct sluice_settings_box *box, struct sluice_report *report);
+/* Section llm.headers; 0: another one. */
+int option_header_item(struct sluice_settings_box *box, const char *key, const char *value,
+                       const struct option_source *s);
+void option_header_environment(struct sluice_settings_box *box, struct sluice_report *report);
+void option_header_check(struct sluice_settings_box *box, struct sluice_report *report);
+void option_header_free(struct sluice_settings_box *box);
+/* A header that a call gets from us or from libcurl. */
+int option_is_our_header(const char *name);
 /* Would the worker be given what it sends to this subject? */
 void option_own_customer_check(const struct sluice_settings *s, const char *subject,
                                const struct option_source *source);
@@ -103,10 +118,17 @@ void option_ca_check(struct sluice_settings_box *box, struct sluice_report *repo
 /* What no single value of the table shows. */
 void option_settings_check(struct sluice_settings_box *box, struct sluice_report *report);
 void option_named_free(struct sluice_settings_box *box);
+void option_header_print(const struct sluice_settings_box *box, FILE *out, int as_json);
+void option_line_print(FILE *out, const char *key, const struct option *o, const char *value,
+                       uint8_t layer, int as_json);
 void option_named_print(const struct sluice_settings_box *box, FILE *out, int as_json);
 /* The sections in the printed forms of the tables. */
 void option_named_example(FILE *out);
 void option_named_reference(FILE *out);
 void option_named_schema(FILE *out);
+/* The same of llm.headers, within its section. */
+void option_header_example(FILE *out);
+void option_header_reference(FILE *out);
+void option_header_schema(FILE *out);
 
 #endif

@@ -93,17 +93,19 @@ int option_named_item(struct sluice_settings_box *box, const char *key, const ch
     } else if (strncmp(key, "options.", 8) == 0) {
         own_set(box, key + 8, value, layer, s);
     } else {
-        return 0;
+        return option_header_item(box, key, value, s);
     }
     return 1;
 }
 
-static const char *const sections[] = {"services-", "outputs-", "options-"};
+static const char *const sections[] = {"services-", "outputs-", "options-", "llm-headers-"};
+
+enum { SECTIONS = sizeof sections / sizeof sections[0] };
 
 static size_t section_of(const char *flag)
 {
     size_t k = 0;
-    while (k < 3 && strncmp(flag, sections[k], strlen(sections[k])) != 0) {
+    while (k < SECTIONS && strncmp(flag, sections[k], strlen(sections[k])) != 0) {
         k++;
     }
     return k;
@@ -112,18 +114,23 @@ static size_t section_of(const char *flag)
 int option_named_flag_is_known(const char *flag, size_t len)
 {
     size_t k = section_of(flag);
-    return k < 3 && len > strlen(sections[k]);
+    return k < SECTIONS && len > strlen(sections[k]);
 }
 
 int option_named_flag(struct sluice_settings_box *box, const char *flag, size_t len,
                       const char *value, const struct option_source *s)
 {
     size_t k = section_of(flag);
-    if (k == 3) {
+    if (k == SECTIONS) {
         return 0;
     }
     if (value == NULL) {
         sluice_report_add(s->report, &s->place, "needs a value");
+        return 1;
+    }
+    if (k == 3) {
+        sluice_report_add(s->report, &s->place,
+                          "secrets are not taken from the command line, use LLM_HEADER_NAME_FILE");
         return 1;
     }
     flag += strlen(sections[k]);
@@ -175,6 +182,7 @@ void option_named_environment(struct sluice_settings_box *box, struct sluice_rep
         struct option_source s = {{.option = "SLUICE_OUTPUTS", .is_variable = 1}, report};
         outputs_environment(box, outputs, &s);
     }
+    option_header_environment(box, report);
     for (char **e = environ; *e != NULL; e++) {
         size_t len = strcspn(*e, "=");
         const char *value = (*e)[len] == '=' ? *e + len + 1 : "";
@@ -199,6 +207,7 @@ void option_named_environment(struct sluice_settings_box *box, struct sluice_rep
 void option_named_free(struct sluice_settings_box *box)
 {
     struct sluice_settings *s = &box->settings;
+    option_header_free(box);
     for (uint32_t i = 0; i < s->services_count; i++) {
         for (size_t k = 0; k < SERVICE_OPTIONS_COUNT; k++) {
             free(box->services[i].texts[k]);
@@ -214,7 +223,7 @@ void option_named_free(struct sluice_settings_box *box)
 
 /* ---- Printed forms ---- */
 
-static void line_print(FILE *out, const char *key, const struct option *o, const char *value,
+void option_line_print(FILE *out, const char *key, const struct option *o, const char *value,
                        uint8_t layer, int as_json)
 {
     if (as_json) {
@@ -233,18 +242,19 @@ void option_named_print(const struct sluice_settings_box *box, FILE *out, int as
     static const struct option subject = {.kind = OPTION_SUBJECT};
     const struct sluice_settings *s = &box->settings;
     char key[256];
+    option_header_print(box, out, as_json);
     for (uint32_t i = 0; i < s->services_count; i++) {
         for (size_t k = 0; k < SERVICE_OPTIONS_COUNT; k++) {
             const struct option *o = &sluice_service_rows[k];
             (void)snprintf(key, sizeof key, "services.%s.%s", s->services[i].name, o->key);
-            line_print(out, key, o,
-                       box->services[i].texts[k] == NULL ? "" : box->services[i].texts[k],
-                       box->services[i].layers[k], as_json);
+            option_line_print(out, key, o,
+                              box->services[i].texts[k] == NULL ? "" : box->services[i].texts[k],
+                              box->services[i].layers[k], as_json);
         }
     }
     for (uint32_t i = 0; i < s->outputs_count; i++) {
         (void)snprintf(key, sizeof key, "outputs.%s", s->outputs[i].name);
-        line_print(out, key, &subject, s->outputs[i].value, s->outputs[i].layer, as_json);
+        option_line_print(out, key, &subject, s->outputs[i].value, s->outputs[i].layer, as_json);
     }
 }
 
@@ -267,6 +277,7 @@ void option_named_example(FILE *out)
 
 void option_named_reference(FILE *out)
 {
+    option_header_reference(out);
     for (size_t k = 0; k < SERVICE_OPTIONS_COUNT; k++) {
         const struct option *o = &sluice_service_rows[k];
         fprintf(out, "| `services.NAME.%s` | `SLUICE_SERVICE_NAME_%s` | %s | %s |\n", o->key,

@@ -90,6 +90,8 @@ void sluice_options_print_flags(FILE *out)
           out);
 }
 
+_Static_assert(ROW_llm_base_url < ROW_llm_api_key, "the first option of section llm");
+
 /* Is this the first option of its section? */
 static int begins_section(size_t i)
 {
@@ -122,6 +124,9 @@ void sluice_options_print_example(FILE *out)
                             : sluice_option_rows[k].default_value,
                         sluice_option_rows[k].help, sluice_option_rows[k].env);
             }
+        }
+        if (i == ROW_llm_base_url) {
+            option_header_example(out);
         }
     }
     option_named_example(out);
@@ -172,6 +177,9 @@ void sluice_options_print_schema(FILE *out)
                 fprintf(out, ",\"%s_file\":{\"type\":\"string\"}",
                         sluice_option_rows[k].key + len + 1);
             }
+        }
+        if (i == ROW_llm_base_url) {
+            option_header_schema(out);
         }
         fputs("}}", out);
     }

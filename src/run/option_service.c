@@ -234,20 +234,6 @@ void option_service_flag(struct sluice_settings_box *box, const char *flag, size
                       rows_text(0, names, sizeof names));
 }
 
-/* Headers that a call gets from us or from libcurl. */
-static int is_our_header(const char *name)
-{
-    static const char *const ours[] = {"Host",         "Content-Length",  "Transfer-Encoding",
-                                       "Content-Type", "Idempotency-Key", "X-Correlation-ID",
-                                       "Connection"};
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
-        if (strcasecmp(ours[i], name) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 SLUICE_PRINTF(4, 5)
 static void complain(struct sluice_report *report, const struct sluice_service *service,
                      const char *key, const char *format, ...)
@@ -279,7 +265,7 @@ void option_service_check(struct sluice_settings_box *box, struct sluice_report 
                      "a login stands in it beside services.%s.token, expected one of them",
                      service->name);
         }
-        if (is_our_header(service->auth_header)) {
+        if (option_is_our_header(service->auth_header)) {
             complain(report, service, "auth_header",
                      "\"%s\", expected a header that is not set by the runtime",
                      service->auth_header);

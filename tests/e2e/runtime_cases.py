@@ -2,6 +2,7 @@
 """The runtime's promises to a handler, and how a worker process ends."""
 import ctypes, inspect, json, os, signal, socket, time
 from cases import received
+from lib.servers import LLM_KEY
 from stage import check, wait_for
 
 
@@ -105,6 +106,26 @@ def streamed_answers_are_the_same(s):
     docs = s.documents()
     check(all(f"harbour{i}" in docs[f"r-{i}"]["summary"] for i in range(1, 21)), "a summary has no word of its request")
     check(all(d["prompt_tokens"] > 0 and d["completion_tokens"] > 0 for d in docs.values()), "token usage")
+
+
+def further_headers_reach_the_llm_and_never_show(s):
+    for name, secret in ("key", f"Bearer {LLM_KEY}"), ("fault", "bad-json"):
+        with open(os.path.join(s.dir, name), "w") as f:
+            f.write(secret + "\n")
+    yaml = os.path.join(s.dir, "worker.yaml")
+    with open(yaml, "w") as f:
+        f.write(f"llm:\n  headers:\n    Authorization_file: {s.dir}/key\n    X-Sluice-Fault: 429\n")
+    w = s.start_worker(["--config", yaml], LLM_API_KEY=None, LLM_HEADER_X_SLUICE_FAULT_FILE=os.path.join(s.dir, "fault"),
+                       SLUICE_LLM_THREADS=1, SLUICE_MAX_IN_FLIGHT=1100)
+    s.ready()
+    s.send(1)
+    wait_for("the model fails as the header says", lambda: s.llm_http("/ledger")["by_fault"].get("bad-json", 0) > 0)
+    check(s.llm_http("/ledger")["by_fault"].get("429", 0) == 0, "the file's header was sent")
+    w.p.send_signal(signal.SIGTERM)
+    check(w.p.wait(30) == 0, f"exit {w.p.returncode}")
+    s.start_worker(["--config", yaml], LLM_API_KEY=None, LLM_HEADER_X_SLUICE_FAULT="")
+    s.ready()
+    s.expect_done(1)  # that no secret shows is looked at after each case
 
 
 def a_connection_lost_for_good_ends_with_exit_1(s):
@@ -348,6 +369,7 @@ for case in (a_lone_message_waits_for_an_llm_that_is_away, an_outage_is_not_held
              a_deleted_output_stream_is_told_before_the_publish_timeout, what_the_server_denies_is_told,
              an_output_subject_that_is_denied_is_told_by_the_probe, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
              calls_beyond_those_of_the_loop_are_carried_by_threads, a_crash_on_any_thread_is_told,
+             further_headers_reach_the_llm_and_never_show,
              a_handler_that_hangs_does_not_outlive_the_grace, the_watchdog_looks_during_a_shutdown,
              a_second_signal_ends_a_handler_that_hangs, a_handler_that_returns_after_the_grace_gives_back,
              a_worker_whose_end_hangs_is_ended, a_closed_standard_stream_harms_nobody, a_frozen_process_is_not_taken_for_a_stalled_loop):

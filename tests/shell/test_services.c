@@ -452,6 +452,116 @@ static void a_base_url_with_a_query_is_refused_without_showing_it(void **state)
     assert_null(strstr(report.text, "canary"));
 }
 
+/* ---- Headers of the LLM ---- */
+
+static const char *header_of(const char *name)
+{
+    const struct sluice_settings *s = sluice_settings_of(box);
+    for (uint32_t i = 0; i < s->llm_headers_count; i++) {
+        if (strcmp(s->llm_headers[i].name, name) == 0) {
+            return s->llm_headers[i].value;
+        }
+    }
+    return NULL;
+}
+
+static void see(const char *secret)
+{
+    assert_null(strstr(secret, "free"));
+    assert_non_null(strstr(secret, "canary"));
+}
+
+static void headers_of_the_llm_come_from_file_and_environment(void **state)
+{
+    (void)state;
+    char secret[] = "/tmp/sluice-header-XXXXXX";
+    char yaml[512];
+    int fd = mkstemp(secret);
+    assert_int_equal(write(fd, "canary-file\n", 12), 12);
+    close(fd);
+    (void)snprintf(yaml, sizeof yaml,
+                   "llm:\n  headers:\n    X-Team: canary-team\n    Api-Key_file: %s\n"
+                   "    X.Odd!: canary\n    X_Under: free\n",
+                   secret);
+    setenv("LLM_HEADER_X_TEAM", "canary-yours", 1); /* the same, whatever its spelling */
+    setenv("LLM_HEADER_AUTHORIZATION_FILE", secret, 1);
+    expect_ok(load(yaml, 0, NULL));
+    assert_int_equal(sluice_settings_of(box)->llm_headers_count, 5);
+    assert_string_equal(header_of("X-Team"), "canary-yours");
+    assert_string_equal(header_of("Api-Key"), "canary-file");
+    assert_string_equal(header_of("X.Odd!"), "canary");
+    assert_string_equal(header_of("X_Under"), "free");
+    assert_string_equal(header_of("authorization"), "canary-file");
+    sluice_llm_header_secrets(sluice_settings_of(box), see); /* "free" is too short for one */
+    for (int as_json = 0; as_json < 2; as_json++) {
+        char *text = printed(as_json);
+        assert_null(strstr(text, "canary"));
+        assert_non_null(strstr(text, "llm.headers.Api-Key"));
+        free(text);
+    }
+    setenv("LLM_HEADER_X_TEAM", "", 1); /* takes it away */
+    expect_ok(load("llm:\n  headers:\n    X-Team: a\n", 0, NULL));
+    assert_string_equal(header_of("X-Team"), "");
+    unsetenv("LLM_HEADER_X_TEAM");
+    unsetenv("LLM_HEADER_AUTHORIZATION_FILE");
+    expect_ok(load("llm:\n  headers:\n  model: m\n", 0, NULL));
+    assert_int_equal(sluice_settings_of(box)->llm_headers_count, 0);
+    unlink(secret);
+}
+
+static void what_is_wrong_with_headers_of_the_llm_is_named(void **state)
+{
+    (void)state;
+    char flag[] = "--llm-headers-x=canary";
+    char *flags[] = {flag};
+    setenv("LLM_HEADER_HOST", "canary", 1);
+    setenv("LLM_HEADER_X_BOTH", "canary", 1);
+    setenv("LLM_HEADER_X_BOTH_FILE", "/dev/null", 1);
+    setenv("LLM_HEADER_X_LINES", "canary\r\nX-Evil: 1", 1);
+    setenv("LLM_HEADER_", "canary", 1);
+    setenv("LLM_API_KEY", "canary", 1);
+    assert_int_equal(load("llm:\n"
+                          "  base_url: http://u:canary@h/v1\n"
+                          "  headers:\n"
+                          "    \"X Blank\": canary\n"
+                          "    \"X:\": canary\n"
+                          "    content-type: canary\n"
+                          "    Api-Key: canary\n"
+                          "    api_key: canary\n"
+                          "    X-Lines: \"canary\\nX-Evil: 1\"\n"
+                          "    AUTHORIZATION: Bearer canary\n",
+                          1, flags),
+                     SLUICE_ERR_CONFIG);
+    expect_error("LLM_HEADER_HOST: \"host\", expected a header's name");
+    expect_error("set twice, itself or together with its file");
+    expect_error("LLM_HEADER_X_LINES: \"***\", expected one line of text");
+    expect_error("LLM_HEADER_: \"\", expected a header's name");
+    expect_error(":4:5: llm.headers.X Blank: \"X Blank\", expected a header's name");
+    expect_error(":5:5: llm.headers.X:: \"X:\", expected a header's name");
+    expect_error(":6:5: llm.headers.content-type: \"content-type\", expected a header's name");
+    expect_error(":8:5: llm.headers.api_key: set twice");
+    expect_error(":9:5: llm.headers.X-Lines: \"***\", expected one line of text");
+    expect_error(":10:5: llm.headers.Authorization: set beside LLM_API_KEY");
+    expect_error(":10:5: llm.headers.Authorization: set beside a login in LLM_BASE_URL");
+    expect_error("--llm-headers-x: secrets are not taken from the command line");
+    assert_null(strstr(report.text, "canary"));
+    unsetenv("LLM_HEADER_HOST");
+    unsetenv("LLM_HEADER_X_BOTH");
+    unsetenv("LLM_HEADER_X_BOTH_FILE");
+    unsetenv("LLM_HEADER_X_LINES");
+    unsetenv("LLM_HEADER_");
+    unsetenv("LLM_API_KEY");
+    for (unsigned count = 8; count <= 9; count++) {
+        char yaml[512] = "llm:\n  headers:\n";
+        for (unsigned i = 0; i < count; i++) {
+            size_t len = strlen(yaml);
+            (void)snprintf(yaml + len, sizeof yaml - len, "    X-%u: a\n", i);
+        }
+        assert_int_equal(load(yaml, 0, NULL), count == 8 ? SLUICE_OK : SLUICE_ERR_CONFIG);
+    }
+    expect_error(":11:5: llm.headers.X-8: expected at most 8 headers");
+}
+
 /* ---- The file ---- */
 
 /* One reading finds all of it: what is refused does not hide what follows. */
@@ -724,6 +834,8 @@ int main(void)
         cmocka_unit_test(a_token_beside_a_login_in_the_url_is_refused),
         cmocka_unit_test(no_secret_of_a_url_shows_in_any_form),
         cmocka_unit_test(a_base_url_with_a_query_is_refused_without_showing_it),
+        cmocka_unit_test(headers_of_the_llm_come_from_file_and_environment),
+        cmocka_unit_test(what_is_wrong_with_headers_of_the_llm_is_named),
         cmocka_unit_test(a_refused_value_does_not_hide_what_follows),
         cmocka_unit_test(empty_sections_are_fine),
         cmocka_unit_test(a_worker_is_not_its_own_customer),
