@@ -52,12 +52,6 @@ void sluice_hash_text(struct sluice_hasher *h, const char *field)
     sluice_hash_bytes(h, (sluice_bytes){.data = field, .len = strlen(field)});
 }
 
-void sluice_hash_uint64(struct sluice_hasher *h, uint64_t field)
-{
-    add_number(h, sizeof field);
-    add_number(h, field);
-}
-
 void sluice_hash_end_sha256(struct sluice_hasher *h, uint8_t digest[SLUICE_SHA256_SIZE])
 {
     (void)SHA256_Final(digest, context_of(h));

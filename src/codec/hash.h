@@ -20,7 +20,6 @@ void sluice_hash_begin(struct sluice_hasher *h);
 void sluice_hash_bytes(struct sluice_hasher *h, sluice_bytes field);
 /* A field of text; NULL differs from "". */
 void sluice_hash_text(struct sluice_hasher *h, const char *field);
-void sluice_hash_uint64(struct sluice_hasher *h, uint64_t field);
 /* Bytes as they are, without a length: for the SHA-256 that other tools compute too. */
 void sluice_hash_raw(struct sluice_hasher *h, sluice_bytes bytes);
 

@@ -65,11 +65,6 @@ int sluice_header_value_is_valid(const char *value)
     return value != NULL && strpbrk(value, "\r\n") == NULL;
 }
 
-int sluice_header_is_valid(const char *name, const char *value)
-{
-    return sluice_header_name_is_valid(name) && sluice_header_value_is_valid(value);
-}
-
 int sluice_header_is_carried(const char *name, const char *value)
 {
     return name[0] != '\0' && strpbrk(name, ": \t\r\n") == NULL &&
@@ -152,16 +147,6 @@ int sluice_subject_matches(const char *pattern, const char *subject)
         pattern++;
         subject++;
     }
-}
-
-int sluice_stream_name_is_valid(const char *name)
-{
-    return is_word(name, SLUICE_STREAM_NAME_MAX, ".*>/\\");
-}
-
-int sluice_consumer_name_is_valid(const char *name)
-{
-    return is_word(name, SLUICE_STREAM_NAME_MAX, ".*>/\\");
 }
 
 int sluice_bucket_name_is_valid(const char *name)

@@ -15,8 +15,6 @@
 const char *sluice_header_find(const sluice_header *headers, uint32_t count, const char *name,
                                uint32_t index);
 
-/* 1 when both can be sent, see below. */
-int sluice_header_is_valid(const char *name, const char *value);
 /* 1 when it is there and can be sent: a name is printable ASCII without space and colon; a value
  * holds no CR and no LF, so that nothing can be smuggled in behind it. NULL: 0. */
 int sluice_header_name_is_valid(const char *name);
@@ -37,9 +35,6 @@ int sluice_subject_pattern_is_valid(const char *pattern);
 /* Both valid: is the subject one of the pattern's? */
 int sluice_subject_matches(const char *pattern, const char *subject);
 
-/* Printable ASCII without space and without . * > / \ (ADR-6). */
-int sluice_stream_name_is_valid(const char *name);
-int sluice_consumer_name_is_valid(const char *name);
 /* [A-Za-z0-9_-]+ */
 int sluice_bucket_name_is_valid(const char *name);
 

@@ -59,8 +59,6 @@ void sluice_prompt_destroy(struct sluice_prompt *prompt); /* accepts NULL */
 
 /* Borrowed from the prompt. */
 const struct sluice_prompt_head *sluice_prompt_head(const struct sluice_prompt *prompt);
-/* Of the whole file, byte by byte. */
-struct sluice_hash sluice_prompt_hash(const struct sluice_prompt *prompt);
 
 /* Would the prompt render with messages of these types? `vars` may be NULL, as may `more` with
  * count 0. SLUICE_ERR_CONFIG naming line, column and variable: a name that no type has, a list or

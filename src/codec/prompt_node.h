@@ -26,7 +26,6 @@ struct sluice_prompt {
     struct sluice_arena arena; /* name, source, nodes */
     const char *name;
     struct sluice_prompt_head head;
-    struct sluice_hash hash;
     struct prompt_node *nodes;
     uint32_t nodes_count, nodes_size;
     struct prompt_part system, user;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/prompt_node.h"
 
-#include "codec/hash.h"
 #include "codec/number.h"
 #include "codec/utf8.h"
 #include <stdio.h>
@@ -453,7 +452,6 @@ sluice_rc sluice_prompt_parse(const char *name, sluice_bytes source,
     if (prompt->name == NULL || text == NULL) {
         rc = sluice_err_set(err, SLUICE_ERR_NOMEM, "%s: out of memory", name);
     } else {
-        struct sluice_hasher h;
         struct parser p = {.prompt = prompt,
                            .begin = text,
                            .end = text + source.len,
@@ -461,9 +459,6 @@ sluice_rc sluice_prompt_parse(const char *name, sluice_bytes source,
                            .line_begin = text,
                            .line = 1,
                            .err = err};
-        sluice_hash_begin(&h);
-        sluice_hash_raw(&h, source);
-        sluice_hash_end(&h, &prompt->hash);
         rc = span == source.len ? parse_source(&p)
                                 : fail(&p, text + span, "expected UTF-8 text without NUL");
     }
@@ -488,9 +483,4 @@ void sluice_prompt_destroy(struct sluice_prompt *prompt)
 const struct sluice_prompt_head *sluice_prompt_head(const struct sluice_prompt *prompt)
 {
     return &prompt->head;
-}
-
-struct sluice_hash sluice_prompt_hash(const struct sluice_prompt *prompt)
-{
-    return prompt->hash;
 }

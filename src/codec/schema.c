@@ -152,14 +152,3 @@ sluice_rc sluice_schema_build(const ProtobufCMessageDescriptor *type, struct slu
     *text = whole.data;
     return SLUICE_OK;
 }
-
-void sluice_schema_name(const ProtobufCMessageDescriptor *type, char name[SLUICE_SCHEMA_NAME_SIZE])
-{
-    size_t len = strlen(type->name);
-    size_t skip = len > SLUICE_SCHEMA_NAME_SIZE - 1 ? len - (SLUICE_SCHEMA_NAME_SIZE - 1) : 0;
-    size_t to = 0;
-    for (const char *from = type->name + skip; *from != '\0'; from++) {
-        name[to++] = *from == '.' ? '_' : *from;
-    }
-    name[to] = '\0';
-}

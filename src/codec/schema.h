@@ -10,7 +10,6 @@
 
 #define SLUICE_SCHEMA_DEPTH_MAX      10u   /* objects inside each other: what servers accept */
 #define SLUICE_SCHEMA_PROPERTIES_MAX 5000u /* of all objects together */
-#define SLUICE_SCHEMA_NAME_SIZE      65u
 
 /* The schema as compact text in the arena, a NUL behind it; the same type gives the same bytes.
  * Every object lists its fields under their names in the .proto file, all of them required, none
@@ -22,8 +21,5 @@
 SLUICE_MUST_CHECK
 sluice_rc sluice_schema_build(const ProtobufCMessageDescriptor *type, struct sluice_arena *arena,
                               const char **text, struct sluice_err *err);
-
-/* A name for the schema, [A-Za-z0-9_-]{1,64}: the type's full name, its end when it is longer. */
-void sluice_schema_name(const ProtobufCMessageDescriptor *type, char name[SLUICE_SCHEMA_NAME_SIZE]);
 
 #endif

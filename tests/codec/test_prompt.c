@@ -186,13 +186,6 @@ static void reads_sections_and_head(void **state)
                      SLUICE_OK);
     assert_string_equal(text.system, "  Be KIND_BELOW.");
     assert_string_equal(text.user, "# Heading\ncamel");
-    struct sluice_hash hash = sluice_prompt_hash(prompt);
-    struct sluice_hash expected;
-    struct sluice_hasher h;
-    sluice_hash_begin(&h);
-    sluice_hash_raw(&h, BYTES(source));
-    sluice_hash_end(&h, &expected);
-    assert_true(hash.high == expected.high && hash.low == expected.low);
     sluice_prompt_destroy(prompt);
     assert_int_equal(sluice_prompt_parse("p", BYTES("x"), &f.allocator, &prompt, &f.err),
                      SLUICE_OK);

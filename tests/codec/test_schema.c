@@ -76,26 +76,12 @@ static void tells_when_memory_runs_out(void **state)
     fixture_fini(&f);
 }
 
-static void names_the_schema(void **state)
-{
-    (void)state;
-    char name[SLUICE_SCHEMA_NAME_SIZE];
-    sluice_schema_name(&rich__v1__answer__item__descriptor, name);
-    assert_string_equal(name, "rich_v1_Answer_Item");
-    ProtobufCMessageDescriptor long_named = rich__v1__leaf__descriptor;
-    long_named.name = "a.very.long.name.of.a.package.that.nobody.would.want.to.type.v1.Leaf";
-    sluice_schema_name(&long_named, name);
-    assert_int_equal(strlen(name), 64);
-    assert_contains(name, "type_v1_Leaf");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(describes_every_kind_of_field),
         cmocka_unit_test(refuses_what_the_subset_cannot_say),
         cmocka_unit_test(tells_when_memory_runs_out),
-        cmocka_unit_test(names_the_schema),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
