@@ -513,5 +513,6 @@ void sim_judge_step(struct sim_world *w, const struct sim_process *p, const stru
                        (unsigned long long)ev->message.sequence, received);
     }
     sim_judge_bounds(w, watch, p, ev);
+    sim_judge_probe(w, watch, p, ev);
     watch->step_ms = ev->mono_ms;
 }

@@ -25,6 +25,7 @@
     X(LEASE, "INV-5", "an attempt acted after its lease")                                          \
     X(BOUNDS, "INV-6", "more in flight than allowed")                                              \
     X(LIVENESS, "INV-7", "no end in sight without faults")                                         \
+    X(PROBE, "INV-8", "the probes would not tell what holds")                                      \
     X(DRAIN, "INV-9", "shutdown")                                                                  \
     X(PAID, "INV-14", "a journaled answer was paid for again")                                     \
     X(RETRY, "INV-15", "retry discipline")                                                         \
@@ -118,8 +119,9 @@ struct sim_watched_breaker {
     uint32_t completed; /* since it was closed */
     uint32_t sources_count;
     uint32_t sources[SLUICE_BREAKER_SOURCES_MAX]; /* messages that failed, in this row */
-    uint8_t is_answering; /* closed, and the newest call was answered; 2: perhaps */
-    int64_t limited_until_ms;
+    uint8_t is_answering;     /* closed, and the newest call was answered; 2: perhaps */
+    int64_t limited_until_ms; /* at least, and at most: a 429 that does not say when counts, too */
+    int64_t limited_most_ms;
 };
 
 /* One process. */
@@ -229,6 +231,9 @@ void sim_judge_pull_event(struct sim_world *w, struct sim_watch *watch,
                           const struct sluice_event *ev);
 void sim_judge_bounds(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
                       const struct sluice_event *ev);
+/* What the probes are told (check_probe.c). */
+void sim_judge_probe(struct sim_world *w, const struct sim_watch *watch,
+                     const struct sim_process *p, const struct sluice_event *ev);
 /* Failures: delays, counts, burials (check_retry.c). */
 void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                    const struct sluice_effect *fx);

@@ -74,6 +74,11 @@ uint32_t sim_judge_may_call(struct sim_world *w, struct sim_watch *watch,
     return b->period;
 }
 
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* A table of the judges' own. What did not go out cannot be the message's fault; what is said to be
  * away is, when it was there for the call before. */
 static enum sim_blame blame_of(const struct sim_watched_breaker *b, uint8_t fate)
@@ -289,14 +294,17 @@ void sim_judge_call_ended(struct sim_world *w, struct sim_watch *watch, struct s
     }
     s->was_cancelled = 0;
     if (e->fate == SLUICE_FATE_RATE_LIMITED) {
-        int64_t most = w->plan.engine.retry_after_max_ms;
+        const struct sluice_engine_config *c = &w->plan.engine;
+        int64_t most = c->retry_after_max_ms;
         int64_t after = e->retry_after_ms < most ? e->retry_after_ms : most;
         int64_t until = ev->mono_ms + after;
+        int64_t own = c->nak_delay_max_ms < most ? c->nak_delay_max_ms : most;
         a->retry_after_ms = after > a->retry_after_ms ? after : a->retry_after_ms;
         a->retry_at_ms = a->retry_at_ms == 0 || until < a->retry_at_ms ? until : a->retry_at_ms;
-        if (s->dependency < SLUICE_DEPENDENCIES_MAX &&
-            watch->breakers[s->dependency].limited_until_ms < until) {
-            watch->breakers[s->dependency].limited_until_ms = until;
+        if (s->dependency < SLUICE_DEPENDENCIES_MAX) {
+            struct sim_watched_breaker *b = &watch->breakers[s->dependency];
+            b->limited_until_ms = larger(b->limited_until_ms, until);
+            b->limited_most_ms = larger(b->limited_most_ms, after > 0 ? until : ev->mono_ms + own);
         }
     }
 }
