@@ -28,6 +28,14 @@ struct answer_put {
     size_t chunk_size;
 };
 
+/* Anybody may answer on the subjects of a bucket that is not there. */
+static int is_of_bucket(const struct sluice_journal_call *call, const struct sluice_puback *ack)
+{
+    char stream[sizeof ack->stream];
+    (void)snprintf(stream, sizeof stream, "KV_%s", call->journal->bucket);
+    return strcmp(ack->stream, stream) == 0;
+}
+
 /* What came of a put: 1 it is stored, 0 the operation has failed, -1 the server refused it with
  * `tolerated_error` (0: none is), which is for the caller to judge. */
 static int read_put(struct sluice_journal_call *call, enum sluice_nats_outcome outcome,
@@ -56,8 +64,14 @@ static int read_put(struct sluice_journal_call *call, enum sluice_nats_outcome o
         return -1;
     } else {
         enum sluice_fate fate = sluice_puback_fate(&ack, &rc);
-        if (fate == SLUICE_FATE_OK) {
+        if (fate == SLUICE_FATE_OK && is_of_bucket(call, &ack)) {
             return 1;
+        }
+        if (fate == SLUICE_FATE_OK) {
+            (void)snprintf(text, sizeof text, "journal: the PubAck is of stream %s, expected KV_%s",
+                           ack.stream, call->journal->bucket);
+            sluice_journal_call_fail(call, SLUICE_FATE_UNKNOWN, SLUICE_ERR_PUBLISH, text);
+            return 0;
         }
         (void)snprintf(text, sizeof text, "journal: %s (%u)", ack.description, ack.error_code);
         sluice_journal_call_fail(call, fate == SLUICE_FATE_UNKNOWN ? fate : SLUICE_FATE_RETRY, rc,

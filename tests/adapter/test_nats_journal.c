@@ -3,6 +3,7 @@
 
 #include "adapter/nats_publisher.h"
 #include "nats_fixture.h"
+#include <nats/nats.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -367,6 +368,45 @@ static void a_missing_bucket_is_told(void **state)
     close_world(w);
 }
 
+/* Another service on the bucket's subjects, which there is no stream for. */
+static void answer_for(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *ctx)
+{
+    char text[64];
+    (void)sub;
+    (void)snprintf(text, sizeof text, "{\"stream\":\"%s\",\"seq\":7}", (const char *)ctx);
+    natsConnection_PublishString(nc, natsMsg_GetReply(msg), text);
+    natsMsg_Destroy(msg);
+}
+
+static void a_puback_of_another_stream_journals_nothing(void **state)
+{
+    (void)state;
+    char stream[8] = "OTHER";
+    const struct sluice_journaled id = {{1, 2}, 0, 0};
+    const struct sluice_journal_record record = {.failure = ""};
+    struct world *w = open_world("");
+    natsConnection *nc = NULL;
+    natsSubscription *sub = NULL;
+    free(nats_ask(&w->server, "$JS.API.STREAM.DELETE.KV_J", ""));
+    assert_int_equal(natsConnection_ConnectTo(&nc, w->server.url), NATS_OK);
+    assert_int_equal(natsConnection_Subscribe(&sub, nc, "$KV.J.>", answer_for, stream), NATS_OK);
+    assert_int_equal(natsConnection_Flush(nc), NATS_OK);
+    put(w, w->journal, &id, "x", 1);
+    wait_done(w, 1, "the put");
+    assert_int_equal(w->fate, SLUICE_FATE_UNKNOWN);
+    assert_string_equal(w->text, "journal: the PubAck is of stream OTHER, expected KV_J");
+    w->journal->ops->record_put(w->journal, &key, &record, on_done, w);
+    wait_done(w, 2, "the record");
+    assert_int_equal(w->fate, SLUICE_FATE_UNKNOWN);
+    memcpy(stream, "KV_J", sizeof "KV_J"); /* nobody is asking now */
+    put(w, w->journal, &id, "x", 1);
+    wait_done(w, 3, "the put");
+    assert_int_equal(w->fate, SLUICE_FATE_OK);
+    natsSubscription_Destroy(sub);
+    natsConnection_Destroy(nc);
+    close_world(w);
+}
+
 static void a_full_bucket_is_told(void **state)
 {
     (void)state;
@@ -451,6 +491,7 @@ int main(void)
         cmocka_unit_test(foreign_entries_are_passed_over),
         cmocka_unit_test(the_most_answers_of_a_message_are_loaded),
         cmocka_unit_test(a_missing_bucket_is_told),
+        cmocka_unit_test(a_puback_of_another_stream_journals_nothing),
         cmocka_unit_test(a_full_bucket_is_told),
         cmocka_unit_test(a_frozen_server_ends_in_time),
         cmocka_unit_test(destroying_ends_what_is_open),
