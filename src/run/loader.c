@@ -32,9 +32,10 @@ static sluice_rc path_find(const char *worker, const char *directory, char *path
     }
     char resolved[PATH_MAX];
     if (realpath(wanted, resolved) == NULL || access(resolved, R_OK) != 0) {
+        int is_path = strcmp(worker, wanted) == 0;
         return sluice_err_set(err, SLUICE_ERR_NOT_FOUND,
-                              "worker %s: %s: %s; expected a readable shared object", worker,
-                              wanted, strerror(errno));
+                              "worker %s: %s%s%s; expected a readable shared object", worker,
+                              is_path ? "" : wanted, is_path ? "" : ": ", strerror(errno));
     }
     if (strlen(resolved) >= size) {
         return sluice_err_set(err, SLUICE_ERR_CONFIG, "worker %s: the path is too long", worker);
@@ -105,8 +106,12 @@ static sluice_rc library_open(const char *path, const sluice_worker **described,
 {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
+        const char *words = dlerror(); /* most begin with the path */
+        size_t len = strlen(path);
+        words = words == NULL ? "" : words;
+        words += strncmp(words, path, len) == 0 && strncmp(words + len, ": ", 2) == 0 ? len + 2 : 0;
         return sluice_err_set(err, SLUICE_ERR_UNSUPPORTED, "worker %s: cannot be loaded: %s", path,
-                              dlerror());
+                              words);
     }
     sluice_worker_entry_fn *entry = entry_find(library, SLUICE_WORKER_ENTRY);
     if (entry == NULL) {

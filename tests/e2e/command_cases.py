@@ -168,7 +168,11 @@ def settings_that_can_never_work_end_each_command_with_exit_2(s):
 def a_plugin_that_cannot_be_loaded_is_named(s):
     """A failed initialisation where one is begun, an error of the configuration where one is looked at."""
     broken, cut = s.broken_plugins()
-    for path, word in (("/nowhere/x.so", "No such file"), ("no-such-worker", "no-such-worker.so: No such file"),
+    lacking = os.path.join(s.dir, "lacking.so")
+    with open(os.path.join(s.build, "tests/e2e/poison.so"), "rb") as good, open(lacking, "wb") as f:
+        f.write(good.read().replace(b"\0protobuf_c_message_free_unpacked\0", b"\0protobuf_c_message_free_xxxxxxxx\0"))
+    for path, word in (("/nowhere/x.so", "worker /nowhere/x.so: No such file"),
+                       (lacking, f"worker {lacking}: cannot be loaded: undefined symbol: protobuf_c_message_free_xxxxxxxx"), ("no-such-worker", "no-such-worker.so: No such file"),
                        (broken, "cannot be loaded: not an ELF file"), (cut, "cannot be loaded: the file is cut")):
         given = {"SLUICE_WORKER": path, "LLM_MODEL": "m"}
         for command, code in ("check", 2), ("init", 3):
