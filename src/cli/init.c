@@ -17,7 +17,8 @@ static const char help[] =
     "line where that can be done in place. Run it before the worker's first start and after a "
     "change of settings.\n\n"
     "  --check          alter nothing; exit 3 when something is missing or different\n"
-    "  --json           one JSON object a line\n"
+    "  --json           one JSON object a line; when all is well the last says so with the verb "
+    "done\n"
     "  --config FILE    the worker's settings\n"
     "  --context NAME   a context of the `nats` command\n\n"
     "Exit codes: 0 all is as it should be; 2 settings; 3 the server, the plug-in, or a difference "
@@ -112,7 +113,9 @@ static int run(int argc, char **argv)
     sluice_rc rc = provision(sluice_settings_of(box), mode, &init, &err);
     sluice_settings_free(box);
     if (rc == SLUICE_OK) {
-        if (!init.is_json) {
+        if (init.is_json) {
+            print_json("done", "all is as it should be");
+        } else {
             puts(init.told == 0 ? "all is as it should be" : "done");
         }
         return 0;

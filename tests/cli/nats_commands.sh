@@ -43,6 +43,8 @@ expect 3 '"verb":"differs","what":"consumer worker: ack_wait is 30 s, expected 5
     "$sluice" init --check --json --runtime-ack-wait 5
 expect 0 "updated  consumer worker" "$sluice" init --runtime-ack-wait=5
 expect 0 "all is as it should be" "$sluice" init --runtime-ack-wait=5
+expect 0 '{"verb":"done","what":"all is as it should be"}' "$sluice" init --json --runtime-ack-wait=5
+[ "$("$sluice" init --check --json --runtime-ack-wait=5 | wc -l)" = 1 ] || fail "more than one line, and nothing was to be done"
 SLUICE_DURABLE='' expect 2 "which consumer?" "$sluice" init
 
 expect 0 "20 sent to context.enrich.request, last sequence 20" "$sluice" send --samples 20
