@@ -5,6 +5,7 @@
 #include "adapter/nats_greeting.h"
 #include "adapter/nats_headers.h"
 #include "adapter/nats_login.h"
+#include "adapter/nats_monitor.h"
 #include "adapter/nats_puback.h"
 #include "adapter/nats_settings.h"
 #include "codec/header.h"
@@ -18,6 +19,7 @@
 #define LOOK_MS         20 /* how often it is seen whether the server denied the request */
 #define SUBJECT_SIZE    512u
 #define INBOX_SIZE      160u
+#define DENIAL_SIZE     1024u
 
 struct sluice_nats_api {
     struct sluice_nats_settings *settings;
@@ -25,23 +27,46 @@ struct sluice_nats_api {
     natsSubscription *answers; /* to requests; NULL before the first */
     uint32_t requests;         /* so far */
     char inbox[INBOX_SIZE];    /* each request has a token below it; "" before the first */
+    struct sluice_nats_monitor monitor; /* of what cnats' callback thread writes: */
+    int is_closed;
+    char denial[DENIAL_SIZE]; /* the last one, in the server's words; "": none */
 };
 
 static void on_closed(natsConnection *nc, void *closure)
 {
+    struct sluice_nats_api *api = closure;
     (void)nc;
-    (void)closure;
+    pthread_mutex_lock(&api->monitor.lock);
+    api->is_closed = 1;
+    pthread_cond_broadcast(&api->monitor.changed);
+    pthread_mutex_unlock(&api->monitor.lock);
+}
+
+/* As in nats_conn.c: one that comes after on_closed must not touch `api`. */
+static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus status, void *closure)
+{
+    struct sluice_nats_api *api = closure;
+    (void)sub;
+    if (status != NATS_NOT_PERMITTED || natsConnection_IsClosed(nc)) {
+        return;
+    }
+    /* This thread's, not the connection's: that text is written by the thread that reads. */
+    const char *words = nats_GetLastError(&status);
+    pthread_mutex_lock(&api->monitor.lock);
+    (void)snprintf(api->denial, sizeof api->denial, "%s", words == NULL ? "" : words);
+    pthread_mutex_unlock(&api->monitor.lock);
 }
 
 sluice_rc sluice_nats_api_open(const struct sluice_nats_options *options,
                                struct sluice_nats_api **out, struct sluice_err *err)
 {
-    static const struct sluice_nats_handlers handlers = {.closed = on_closed};
     sluice_rc rc;
     struct sluice_nats_api *api = calloc(1, sizeof *api);
     if (api == NULL) {
         return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
     }
+    sluice_nats_monitor_init(&api->monitor);
+    const struct sluice_nats_handlers handlers = {on_closed, on_error, api};
     if ((rc = sluice_nats_settings_create(options, &api->settings, err)) != SLUICE_OK ||
         (rc = sluice_nats_settings_connect(api->settings, NULL, &handlers, &api->nc, err)) !=
             SLUICE_OK) {
@@ -54,11 +79,22 @@ sluice_rc sluice_nats_api_open(const struct sluice_nats_options *options,
 
 void sluice_nats_api_close(struct sluice_nats_api *api)
 {
-    if (api != NULL) {
-        natsConnection_Close(api->nc);
-        natsSubscription_Destroy(api->answers);
-        natsConnection_Destroy(api->nc);
-        sluice_nats_settings_destroy(api->settings);
+    if (api == NULL) {
+        return;
+    }
+    natsConnection_Close(api->nc);
+    int64_t deadline = sluice_nats_now_ms() + SLUICE_NATS_LET_GO_TIMEOUT_MS;
+    pthread_mutex_lock(&api->monitor.lock);
+    while (api->nc != NULL && !api->is_closed &&
+           sluice_nats_monitor_wait_until(&api->monitor, deadline)) {
+    }
+    int is_over = api->nc == NULL || api->is_closed;
+    pthread_mutex_unlock(&api->monitor.lock);
+    natsSubscription_Destroy(api->answers);
+    natsConnection_Destroy(api->nc);
+    sluice_nats_settings_destroy(api->settings);
+    if (is_over) { /* else a callback may still come */
+        sluice_nats_monitor_fini(&api->monitor);
         free(api);
     }
 }
@@ -116,23 +152,24 @@ static sluice_rc read_answer(struct sluice_nats_api *api, natsMsg *msg, cJSON **
 
 /* ---- Requests ---- */
 
-/* Has the server denied the publish on `subject`, or our inbox? Its words, else NULL. The request
- * itself is never answered then; the connection keeps the last thing that the server said. */
-static const char *find_denial(struct sluice_nats_api *api, const char *subject)
+/* Has the server denied the publish on `subject`, or our inbox? 1: `words` are its own. The request
+ * itself is never answered then. */
+static int find_denial(struct sluice_nats_api *api, const char *subject, char *words)
 {
     char quoted[SUBJECT_SIZE + 2];
-    const char *words = NULL;
-    if (natsConnection_GetLastError(api->nc, &words) != NATS_NOT_PERMITTED || words == NULL) {
-        return NULL;
-    }
     (void)snprintf(quoted, sizeof quoted, "\"%s\"", subject);
-    return strstr(words, quoted) != NULL || strstr(words, api->inbox) != NULL ? words : NULL;
+    pthread_mutex_lock(&api->monitor.lock);
+    int is_ours = strstr(api->denial, quoted) != NULL ||
+                  (api->denial[0] != '\0' && strstr(api->denial, api->inbox) != NULL);
+    memcpy(words, api->denial, sizeof api->denial);
+    pthread_mutex_unlock(&api->monitor.lock);
+    return is_ours;
 }
 
 static sluice_rc call_failed(struct sluice_nats_api *api, natsStatus status, const char *subject,
                              struct sluice_err *err)
 {
-    const char *denial;
+    char denial[DENIAL_SIZE];
     switch (status) {
     case NATS_NO_RESPONDERS:
         return set_disabled(api, err);
@@ -140,9 +177,9 @@ static sluice_rc call_failed(struct sluice_nats_api *api, natsStatus status, con
         return sluice_err_set(err, SLUICE_ERR_TIMEOUT, "no answer within %d s",
                               CALL_TIMEOUT_MS / 1000);
     case NATS_NOT_PERMITTED:
-        denial = find_denial(api, subject);
         return sluice_err_set(err, SLUICE_ERR_AUTH, "the server says: %s",
-                              denial == NULL ? natsStatus_GetText(status) : denial);
+                              find_denial(api, subject, denial) ? denial
+                                                                : natsStatus_GetText(status));
     default:
         return sluice_err_set(err, SLUICE_ERR_CONNECTION, "%s", natsStatus_GetText(status));
     }
@@ -153,6 +190,7 @@ static natsStatus await(struct sluice_nats_api *api, const char *subject, const 
                         natsMsg **out)
 {
     int64_t deadline = sluice_nats_now_ms() + CALL_TIMEOUT_MS;
+    char denial[DENIAL_SIZE];
     while (1) {
         natsMsg *msg = NULL;
         natsStatus status = natsSubscription_NextMsg(&msg, api->answers, LOOK_MS);
@@ -164,7 +202,7 @@ static natsStatus await(struct sluice_nats_api *api, const char *subject, const 
         if (status != NATS_OK && status != NATS_TIMEOUT) {
             return status;
         }
-        if (find_denial(api, subject) != NULL) {
+        if (find_denial(api, subject, denial)) {
             return NATS_NOT_PERMITTED;
         }
         if (sluice_nats_now_ms() >= deadline) {
@@ -258,14 +296,41 @@ static sluice_rc publish_failed(struct sluice_nats_api *api, natsStatus status, 
     }
 }
 
-static sluice_rc read_ack(natsMsg *msg, const char *subject, uint64_t *sequence,
-                          struct sluice_err *err)
+/* The server says no number. */
+static sluice_rc over_limit(struct sluice_nats_api *api, const struct sluice_puback *ack,
+                            const char *subject, size_t size, struct sluice_err *err)
+{
+    char operation[SLUICE_PUBACK_TEXT_SIZE + 16];
+    struct sluice_err ignored;
+    cJSON *info = NULL;
+    (void)snprintf(operation, sizeof operation, "STREAM.INFO.%s", ack->stream);
+    (void)sluice_nats_api_call(api, operation, NULL, &info, &ignored);
+    const cJSON *config = cJSON_GetObjectItemCaseSensitive(info, "config");
+    const cJSON *limit = cJSON_GetObjectItemCaseSensitive(config, "max_msg_size");
+    if (cJSON_IsNumber(limit)) {
+        (void)sluice_err_set(err, SLUICE_ERR_TOO_LARGE,
+                             "%s: %zu bytes with headers, over the max_msg_size of %.0f of stream "
+                             "%s: make the message smaller, or raise max_msg_size there",
+                             subject, size, limit->valuedouble, ack->stream);
+    } else { /* that may be denied */
+        (void)sluice_err_set(err, SLUICE_ERR_TOO_LARGE, "%s: %zu bytes with headers: %s (%u)",
+                             subject, size, ack->description, ack->error_code);
+    }
+    cJSON_Delete(info);
+    return SLUICE_ERR_TOO_LARGE;
+}
+
+static sluice_rc read_ack(struct sluice_nats_api *api, natsMsg *msg, const char *subject,
+                          size_t size, uint64_t *sequence, struct sluice_err *err)
 {
     struct sluice_puback ack;
     sluice_rc rc;
     if (!sluice_puback_parse(
             (sluice_bytes){natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)}, &ack)) {
         return sluice_err_set(err, SLUICE_ERR_PUBLISH, "%s: what answered is no PubAck", subject);
+    }
+    if (ack.is_error && ack.error_code == SLUICE_JS_ERR_MESSAGE_SIZE) {
+        return over_limit(api, &ack, subject, size, err);
     }
     if (sluice_puback_fate(&ack, &rc) != SLUICE_FATE_OK) {
         return sluice_err_set(err, rc, "%s: %s (%u)", subject, ack.description, ack.error_code);
@@ -289,7 +354,7 @@ sluice_rc sluice_nats_api_publish(struct sluice_nats_api *api, const char *subje
     natsMsg *answer = NULL;
     natsStatus status = request(api, subject, headers, headers_count, body, &answer);
     size_t size = body.len + sluice_nats_headers_size(headers, headers_count);
-    sluice_rc rc = status == NATS_OK ? read_ack(answer, subject, sequence, err)
+    sluice_rc rc = status == NATS_OK ? read_ack(api, answer, subject, size, sequence, err)
                                      : publish_failed(api, status, subject, size, err);
     natsMsg_Destroy(answer);
     return rc;

@@ -18,8 +18,6 @@
 
 #define SLUICE_NATS_CONN_TEXT_SIZE  384u
 #define SLUICE_NATS_CONN_INBOX_SIZE 128u
-/* For cnats to end a connection: write deadline (5 s) and callbacks. */
-#define SLUICE_NATS_LET_GO_TIMEOUT_MS 15000
 
 /* The server denies a publish or a subscription: its words, borrowed. cnats' callback thread. */
 typedef void sluice_nats_refused_fn(void *ctx, const char *text);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The lock of a link and its connections, and the one condition that is waited for under it: that
- * something has changed. */
+/* The lock of a link and its connections, or of a connection alone, and the one condition that is
+ * waited for under it: that something has changed. */
 #ifndef SLUICE_ADAPTER_NATS_MONITOR_H
 #define SLUICE_ADAPTER_NATS_MONITOR_H
 
 #include <pthread.h>
 #include <stdint.h>
+
+/* For cnats to end a connection: write deadline (5 s) and callbacks. */
+#define SLUICE_NATS_LET_GO_TIMEOUT_MS 15000
 
 struct sluice_nats_monitor {
     pthread_mutex_t lock;

@@ -89,6 +89,15 @@ static void a_stream_is_made_and_takes_messages(void **state)
     const cJSON *stream = cJSON_GetObjectItemCaseSensitive(out, "state");
     assert_int_equal(cJSON_GetObjectItemCaseSensitive(stream, "messages")->valueint, 3);
     cJSON_Delete(out);
+    /* over the stream's limit, which the server does not tell */
+    cJSON *in = cJSON_Parse("{\"name\":\"T\",\"subjects\":[\"t\"],\"max_msg_size\":125}");
+    assert_int_equal(sluice_nats_api_call(w.api, "STREAM.CREATE.T", in, NULL, &w.err), SLUICE_OK);
+    cJSON_Delete(in);
+    char body[101];
+    memset(body, 'x', sizeof body);
+    assert_int_equal(publish(&w, "t", (sluice_bytes){body, 100}), SLUICE_OK);
+    assert_int_equal(publish(&w, "t", (sluice_bytes){body, 101}), SLUICE_ERR_TOO_LARGE);
+    contains(&w, "t: 126 bytes with headers, over the max_msg_size of 125 of stream T: make the");
     assert_int_equal(publish(&w, "nobody", (sluice_bytes){"x", 1}), SLUICE_ERR_PUBLISH);
     contains(&w, "no stream listens on subject nobody");
     close_world(&w);
