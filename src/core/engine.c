@@ -166,9 +166,14 @@ void sluice_engine_destroy(struct sluice_engine *e)
 /* ---- Verdicts of handlers ---- */
 
 /* A handler that passes a step's error on has no error of its own. */
+static int is_own_error(const struct message *m, const struct sluice_ev_verdict *v)
+{
+    return v->failed_step < 0 || (uint32_t)v->failed_step >= m->steps_count;
+}
+
 static enum sluice_failure failure_of(struct message *m, const struct sluice_ev_verdict *v)
 {
-    if (v->failed_step < 0 || (uint32_t)v->failed_step >= m->steps_count) {
+    if (is_own_error(m, v)) {
         m->spends = v->failure != SLUICE_FAILURE_NO_MEMORY;
         return (enum sluice_failure)v->failure;
     }
@@ -203,7 +208,8 @@ static void on_verdict(struct sluice_engine *e, struct message *m,
         fail_message(e, m, SLUICE_FAILURE_DRAIN); /* or LOST */
         return;
     }
-    if (m->must_restart && v->kind != SLUICE_VERDICT_FAILED) {
+    /* What it made of an answer that lost says nothing of the one that won, nor does its error. */
+    if (m->must_restart && (v->kind != SLUICE_VERDICT_FAILED || is_own_error(m, v))) {
         if (m->is_overdue) {
             fail_message(e, m, SLUICE_FAILURE_TIMEOUT);
         } else {

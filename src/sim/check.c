@@ -148,6 +148,7 @@ static void see_verdict(struct sim_world *w, const struct sim_process *p, struct
     a->decided_ms = v->kind == SLUICE_VERDICT_SUSPENDED ? 0 : ev->mono_ms;
     a->has_own_error = v->kind == SLUICE_VERDICT_FAILED && v->failed_step < 0 &&
                        v->failure != SLUICE_FAILURE_NO_MEMORY;
+    a->has_lost_error = a->has_own_error && a->lost_race;
     for (uint32_t i = 0; i < v->steps_count && a->steps_count < SIM_STEPS_MAX; i++) {
         struct sim_seen *s = &a->steps[a->steps_count];
         *s = (struct sim_seen){.id = {.hash = v->steps[i].hash},

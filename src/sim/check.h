@@ -93,7 +93,8 @@ struct sim_attempt {
     uint64_t skippable[SIM_OUTPUTS_MAX];
     uint32_t recorded_failures; /* newest RECORD of this delivery; base_failures before */
     uint8_t has_recorded, is_mark_asked, is_mark_confirmed;
-    uint8_t has_own_error; /* its handler returned an error that is no step's */
+    uint8_t has_own_error;  /* its handler returned an error that is no step's */
+    uint8_t has_lost_error; /* that one, from an answer that had lost its race */
     uint32_t recorded_epoch;
     uint32_t recorded_outputs; /* bit set of outputs that the newest RECORD lists */
     int64_t nak_delay_ms, nak_ms;

@@ -110,9 +110,15 @@ static void judge_record(struct sim_world *w, const struct sim_watch *watch,
     if (!a->has_recorded) {
         sim_judge_fail(w, SIM_RULE_RETRY, "message %u is NAKed for %s, which is not recorded",
                        a->sequence, sluice_failure_name((enum sluice_failure)fx->failure));
-    } else if (a->has_own_error && a->has_verdict && a->recorded_epoch == a->base_epoch) {
+    } else if (a->has_own_error && !a->has_lost_error && a->has_verdict &&
+               a->recorded_epoch == a->base_epoch) {
         sim_judge_fail(w, SIM_RULE_PAID,
                        "the handler of message %u failed, and its answers are not spent",
+                       a->sequence);
+    } else if (a->has_lost_error && a->has_verdict && a->recorded_epoch != a->base_epoch) {
+        sim_judge_fail(w, SIM_RULE_PAID,
+                       "the handler of message %u failed on an answer that had lost its race, and "
+                       "the one that won is spent",
                        a->sequence);
     } else if (a->verdict_kind == SLUICE_VERDICT_DONE && a->has_verdict &&
                (a->published & ~a->recorded_outputs) != 0) {

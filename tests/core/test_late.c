@@ -59,14 +59,16 @@ static void a_late_answer_is_kept_and_disturbs_no_commit(void **state)
 static void a_race_lost_while_the_handler_runs_starts_again_when_it_returns(void **state)
 {
     (void)state;
-    for (int kind = SLUICE_VERDICT_SUSPENDED; kind <= SLUICE_VERDICT_DONE; kind++) {
+    for (int kind = SLUICE_VERDICT_SUSPENDED; kind <= SLUICE_VERDICT_FAILED; kind++) {
         const struct sluice_step_request one = fixture_request(1), more = fixture_request(2);
         fixture_open_with_one(&f);
         assert_string_equal(fixture_ask(&f, f.ticket, &one, 1, 1), "start 0");
         assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0; run");
         assert_string_equal(kept(0, SLUICE_KEPT_LOST_RACE), "");
         assert_string_equal(kind == SLUICE_VERDICT_DONE ? fixture_done(&f, f.ticket, 1, 1)
-                                                        : fixture_ask(&f, f.ticket, &more, 1, 2),
+                            : kind == SLUICE_VERDICT_FAILED
+                                ? fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1)
+                                : fixture_ask(&f, f.ticket, &more, 1, 2),
                             "load");
         assert_int_equal(state_now(), SLUICE_MSG_RECEIVED);
         (void)shut_down();
