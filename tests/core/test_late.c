@@ -366,6 +366,24 @@ static void a_race_lost_while_the_handler_runs_starts_nothing_past_the_deadline(
     fixture_close(&f);
 }
 
+/* It has lost a race and waits for its other call to end; the lease ends before that. */
+static void a_start_over_that_the_lease_overtakes_goes_on_under_the_next_delivery(void **state)
+{
+    const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
+    (void)state;
+    fixture_open_with_one(&f);
+    (void)fixture_ask(&f, f.ticket, two, 2, 3);
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0");
+    assert_string_equal(kept(0, SLUICE_KEPT_LOST_RACE), "cancel 1");
+    assert_int_equal(state_now(), SLUICE_MSG_RECEIVED);
+    (void)fixture_tick(&f, 60000);
+    assert_int_equal(state_now(), SLUICE_MSG_LOST);
+    assert_non_null(strstr(fixture_deliver(&f, 7, 2), "rebind"));
+    assert_int_equal(state_now(), SLUICE_MSG_RECEIVED);
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_CANCELLED, 0), "load");
+    fixture_close(&f);
+}
+
 static void a_nak_without_a_journal_waits_for_no_call(void **state)
 {
     const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
@@ -658,6 +676,7 @@ int main(void)
         cmocka_unit_test(a_delivery_that_comes_before_the_nak_takes_over),
         cmocka_unit_test(a_nak_waits_for_a_paid_call_until_the_deadline),
         cmocka_unit_test(a_race_lost_while_the_handler_runs_starts_nothing_past_the_deadline),
+        cmocka_unit_test(a_start_over_that_the_lease_overtakes_goes_on_under_the_next_delivery),
         cmocka_unit_test(a_nak_without_a_journal_waits_for_no_call),
         cmocka_unit_test(a_commit_does_not_begin_to_wait_after_the_deadline),
         cmocka_unit_test(a_handler_that_outran_its_deadline_starts_no_call),
