@@ -155,7 +155,8 @@ def an_answer_that_never_comes_is_named_when_the_time_is_over(s):
     s.send(1)
     wait_for("the dead letter", lambda: s.nats.count("ENRICH_DEAD") == 1, 60)
     wait_for("no request is left", lambda: s.left() == 0)
-    ended = [e for e in s.events() if e["event"] in ("message.failed", "message.dead_lettered")]
+    ended = wait_for("both ends in the log", lambda: (lambda all: len(all) > 1 and all)(
+        [e for e in s.events() if e["event"] in ("message.failed", "message.dead_lettered")]))
     check(len(ended) == 2 and all(e["reason"] == "timeout" and e["step"] == "llm" for e in ended), ended)
     check(all("SLUICE_HANDLER_TIMEOUT" in e["text"] for e in ended), ended)
     check("SLUICE_HANDLER_TIMEOUT" in s.nats.messages("ENRICH_DEAD")[0].headers["Sluice-Dead-Error"], "the dead letter")
