@@ -2,6 +2,7 @@
 #include "adapter/group_commit.h"
 
 #include "adapter/doc_check.h"
+#include "port/clock.h"
 #include "port/signals.h"
 #include <errno.h>
 #include <pthread.h>
@@ -38,13 +39,6 @@ struct sluice_group {
     int is_worked;                                   /* something was done since the last idle */
     struct sluice_group_batch batch;
 };
-
-int64_t sluice_group_now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 int sluice_group_is_stopping(struct sluice_group *g)
 {
@@ -115,7 +109,7 @@ static void run_reads(struct sluice_group *g)
         if (op == NULL) {
             break;
         }
-        sluice_group_screen(op, config->format, sluice_group_now_ms(), config->timeout_ms);
+        sluice_group_screen(op, config->format, sluice_mono_ms(), config->timeout_ms);
         if (!op->is_settled && op->kind == SLUICE_GROUP_FIND) {
             config->backend->find(config->self, op);
         } else if (!op->is_settled) {
@@ -134,7 +128,7 @@ static void run_group(struct sluice_group *g)
     if (g->backlog.first == NULL) {
         return;
     }
-    sluice_group_batch_form(batch, &g->backlog, &ended, config->format, sluice_group_now_ms(),
+    sluice_group_batch_form(batch, &g->backlog, &ended, config->format, sluice_mono_ms(),
                             config->timeout_ms);
     post(g, &ended);
     if (batch->count == 0) {
@@ -208,7 +202,7 @@ static struct sluice_group_op *op_new(struct sluice_group *g, enum sluice_group_
         op->allocator = g->config.allocator;
         op->done = done;
         op->ctx = ctx;
-        op->queued_ms = sluice_group_now_ms();
+        op->queued_ms = sluice_mono_ms();
     }
     return op;
 }

@@ -64,7 +64,4 @@ sluice_rc sluice_group_ping(struct sluice_store *base, sluice_store_done_fn *don
 /* Store thread: 1 once destroy has begun; a backend then begins nothing more. */
 int sluice_group_is_stopping(struct sluice_group *g);
 
-/* Milliseconds of a clock that is never set back. Any thread. */
-int64_t sluice_group_now_ms(void);
-
 #endif

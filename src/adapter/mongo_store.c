@@ -6,6 +6,7 @@
 #include "adapter/mongo_bulk.h"
 #include "adapter/mongo_link.h"
 #include "adapter/mongo_reply.h"
+#include "port/clock.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,7 +92,7 @@ static void fail_write(struct mongo_store *s, const struct write *w, int32_t cod
 static void fail_call(struct mongo_store *s, const struct write *writes, uint32_t count,
                       const bson_error_t *error)
 {
-    sluice_rc rc = sluice_mongo_link_rc(&s->link, error, sluice_group_now_ms() - s->began_ms);
+    sluice_rc rc = sluice_mongo_link_rc(&s->link, error, sluice_mono_ms() - s->began_ms);
     for (uint32_t i = 0; i < count; i++) {
         fail_op(s, writes[i].op, sluice_mongo_link_fate(error), rc, writes[i].doc, error->message);
     }
@@ -192,7 +193,7 @@ static void note_size(struct mongo_store *s, uint32_t count, enum call call,
 {
     if (call == CALL_ANSWERED) {
         sluice_mongo_bulk_answered(&s->bulk, count);
-    } else if (sluice_mongo_link_rc(&s->link, error, sluice_group_now_ms() - s->began_ms) ==
+    } else if (sluice_mongo_link_rc(&s->link, error, sluice_mono_ms() - s->began_ms) ==
                SLUICE_ERR_TIMEOUT) {
         sluice_mongo_bulk_timed_out(&s->bulk, count);
     }
@@ -206,7 +207,7 @@ static enum call run_bulk(struct mongo_store *s, struct write *writes, uint32_t 
     mongoc_collection_t *collection = mongoc_client_get_collection(s->client, s->database, name);
     bson_t reply = BSON_INITIALIZER;
     memset(error, 0, sizeof *error);
-    s->began_ms = sluice_group_now_ms();
+    s->began_ms = sluice_mono_ms();
     mongoc_bulk_operation_t *bulk = build(s, collection, writes, count, error);
     if (bulk != NULL) {
         bson_destroy(&reply); /* execute begins a new one */
@@ -222,7 +223,7 @@ static enum call run_bulk(struct mongo_store *s, struct write *writes, uint32_t 
 
 static int is_out_of_time(struct mongo_store *s)
 {
-    return sluice_group_is_stopping(s->grouped.group) || sluice_group_now_ms() > s->deadline_ms;
+    return sluice_group_is_stopping(s->grouped.group) || sluice_mono_ms() > s->deadline_ms;
 }
 
 /* What is open once more, each by itself, as long as that makes sense: the server answers, time is
@@ -345,7 +346,7 @@ static void run_collections(struct mongo_store *s)
 
 static int pop_client(struct mongo_store *s, bson_error_t *error)
 {
-    s->began_ms = sluice_group_now_ms();
+    s->began_ms = sluice_mono_ms();
     s->client = mongoc_client_pool_pop(s->link.pool);
     if (s->client == NULL) {
         bson_set_error(error, MONGOC_ERROR_POOL, 0, "no free connection");
@@ -364,7 +365,7 @@ static void store_commit(void *self, struct sluice_group_op **ops, uint32_t coun
     struct mongo_store *s = self;
     bson_error_t error = {0};
     s->writes_count = 0;
-    s->deadline_ms = sluice_group_now_ms() + s->timeout_ms;
+    s->deadline_ms = sluice_mono_ms() + s->timeout_ms;
     for (uint32_t i = 0; i < count; i++) {
         add_writes(s, ops[i]);
     }
@@ -394,7 +395,7 @@ static void store_commit(void *self, struct sluice_group_op **ops, uint32_t coun
 
 static void fail_read(struct mongo_store *s, struct sluice_group_op *op, const bson_error_t *error)
 {
-    int64_t spent_ms = sluice_group_now_ms() - s->began_ms;
+    int64_t spent_ms = sluice_mono_ms() - s->began_ms;
     enum sluice_fate fate = sluice_mongo_link_fate(error);
     /* A read leaves nothing open: it can be repeated. */
     fail_op(s, op, fate == SLUICE_FATE_UNKNOWN ? SLUICE_FATE_RETRY : fate,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_answers.h"
 
-#include "adapter/nats_clock.h"
 #include "codec/fixed.h"
+#include "port/clock.h"
 #include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -91,7 +91,7 @@ static void post_settled(struct sluice_nats_answers *answers, uint64_t op, int i
     if (note != NULL) {
         note->number = op;
         note->is_answered = is_answered;
-        note->sent_ms = sluice_nats_now_ms();
+        note->sent_ms = sluice_mono_ms();
         sluice_nats_note_post(&note->base);
     }
 }
@@ -115,7 +115,7 @@ static void on_answer(void *ctx, const struct sluice_nats_message *message)
         sent > INT64_MAX) {
         return;
     }
-    int64_t now = sluice_nats_now_ms(), sent_ms = (int64_t)sent;
+    int64_t now = sluice_mono_ms(), sent_ms = (int64_t)sent;
     if (sent_ms > wire->horizon_ms && sent_ms <= now) {
         wire->horizon_ms = sent_ms;
     }
@@ -168,7 +168,7 @@ void sluice_nats_answers_settle(struct sluice_nats_answers *answers, uint64_t op
     sluice_fixed_text(&to, ".a.s.");
     sluice_fixed_hex(&to, op);
     sluice_fixed_text(&to, ".");
-    sluice_fixed_hex(&to, (uint64_t)sluice_nats_now_ms());
+    sluice_fixed_hex(&to, (uint64_t)sluice_mono_ms());
     if (answers->is_unconfirmed && in->wire != NULL) {
         (void)sluice_nats_link_publish(in->link, reply, NULL, NULL, 0, body, word.len);
         post_settled(answers, op, 1);
@@ -184,7 +184,7 @@ void sluice_nats_answers_check(struct sluice_nats_answers *answers)
 {
     const struct sluice_nats_intake *in = answers->intake;
     char subject[SUBJECT_SIZE], reply[SUBJECT_SIZE];
-    int64_t now = sluice_nats_now_ms();
+    int64_t now = sluice_mono_ms();
     if (answers->check_until_ms != 0) {
         return; /* one answer serves both */
     }
@@ -204,7 +204,7 @@ void sluice_nats_answers_echo(struct sluice_nats_answers *answers)
     char subject[SUBJECT_SIZE];
     if (in->wire != NULL) {
         (void)snprintf(subject, sizeof subject, "%s.a.e.0.%" PRIx64, in->wire->inbox,
-                       (uint64_t)sluice_nats_now_ms());
+                       (uint64_t)sluice_mono_ms());
         (void)sluice_nats_link_publish(in->link, subject, NULL, NULL, 0, "", 0);
     }
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_api.h"
 
-#include "adapter/nats_clock.h"
 #include "adapter/nats_greeting.h"
 #include "adapter/nats_headers.h"
 #include "adapter/nats_login.h"
@@ -10,6 +9,7 @@
 #include "adapter/nats_settings.h"
 #include "codec/header.h"
 #include "codec/redact.h"
+#include "port/clock.h"
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +83,7 @@ void sluice_nats_api_close(struct sluice_nats_api *api)
         return;
     }
     natsConnection_Close(api->nc);
-    int64_t deadline = sluice_nats_now_ms() + SLUICE_NATS_LET_GO_TIMEOUT_MS;
+    int64_t deadline = sluice_mono_ms() + SLUICE_NATS_LET_GO_TIMEOUT_MS;
     pthread_mutex_lock(&api->monitor.lock);
     while (api->nc != NULL && !api->is_closed &&
            sluice_nats_monitor_wait_until(&api->monitor, deadline)) {
@@ -189,7 +189,7 @@ static sluice_rc call_failed(struct sluice_nats_api *api, natsStatus status, con
 static natsStatus await(struct sluice_nats_api *api, const char *subject, const char *reply,
                         natsMsg **out)
 {
-    int64_t deadline = sluice_nats_now_ms() + CALL_TIMEOUT_MS;
+    int64_t deadline = sluice_mono_ms() + CALL_TIMEOUT_MS;
     char denial[DENIAL_SIZE];
     while (1) {
         natsMsg *msg = NULL;
@@ -205,7 +205,7 @@ static natsStatus await(struct sluice_nats_api *api, const char *subject, const 
         if (find_denial(api, subject, denial)) {
             return NATS_NOT_PERMITTED;
         }
-        if (sluice_nats_now_ms() >= deadline) {
+        if (sluice_mono_ms() >= deadline) {
             return NATS_TIMEOUT;
         }
     }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_conn.h"
 
-#include "adapter/nats_clock.h"
 #include "codec/header.h"
 #include "codec/redact.h"
 #include "core/assert.h"
+#include "port/clock.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,7 +94,7 @@ sluice_rc sluice_nats_conn_open(struct sluice_nats_settings *settings,
     conn->monitor = monitor;
     conn->refused = refused;
     conn->refused_ctx = refused_ctx;
-    conn->since_ms = sluice_nats_now_ms();
+    conn->since_ms = sluice_mono_ms();
     conn->socket = pump == NULL ? NULL : sluice_nats_socket_create(pump);
     random_token(token, sizeof token);
     (void)snprintf(conn->inbox, sizeof conn->inbox, "%s.%s", options->inbox_prefix, token);
@@ -119,7 +119,7 @@ sluice_rc sluice_nats_conn_open(struct sluice_nats_settings *settings,
 int sluice_nats_conn_destroy(struct sluice_nats_conn *conn)
 {
     natsConnection_Close(conn->nc);
-    int64_t deadline = sluice_nats_now_ms() + SLUICE_NATS_LET_GO_TIMEOUT_MS;
+    int64_t deadline = sluice_mono_ms() + SLUICE_NATS_LET_GO_TIMEOUT_MS;
     pthread_mutex_lock(&conn->monitor->lock);
     while ((!conn->is_closed || conn->taps_open > 0) &&
            sluice_nats_monitor_wait_until(conn->monitor, deadline)) {

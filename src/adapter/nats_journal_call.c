@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_journal_call.h"
 
-#include "adapter/nats_clock.h"
+#include "port/clock.h"
 #include <stdlib.h>
 
 static void free_call(struct sluice_journal_call *call)
@@ -96,7 +96,7 @@ sluice_rc sluice_journal_call_create(struct sluice_journal *base, size_t size,
     call->journal = j;
     call->done = done;
     call->ctx = ctx;
-    call->deadline_ms = sluice_nats_now_ms() + j->timeout_ms;
+    call->deadline_ms = sluice_mono_ms() + j->timeout_ms;
     call->next = j->calls;
     if (j->calls != NULL) {
         j->calls->prev = call;
@@ -116,7 +116,7 @@ sluice_rc sluice_journal_call_ask(struct sluice_journal_call *call, const char *
                                   const sluice_header *header, sluice_bytes body,
                                   sluice_nats_answer_fn *fn, void *ctx)
 {
-    int64_t left = call->deadline_ms - sluice_nats_now_ms();
+    int64_t left = call->deadline_ms - sluice_mono_ms();
     const struct sluice_nats_request request = {.subject = subject,
                                                 .headers = header,
                                                 .headers_count = header != NULL,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_link.h"
 
-#include "adapter/nats_clock.h"
 #include "adapter/nats_conn.h"
 #include "core/prng.h"
+#include "port/clock.h"
 #include "port/signals.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -229,7 +229,7 @@ static struct sluice_nats_conn *connect_again(struct sluice_nats_link *link)
     uint32_t most = sluice_nats_settings_options(link->settings)->reconnect_attempts_max;
     struct sluice_err err = {0};
     for (uint32_t attempt = 1; attempt <= most; attempt++) {
-        int64_t deadline = sluice_nats_now_ms() + delay_before(link, attempt);
+        int64_t deadline = sluice_mono_ms() + delay_before(link, attempt);
         while (!link->must_stop && sluice_nats_monitor_wait_until(&link->monitor, deadline)) {
         }
         if (link->must_stop) {
@@ -237,7 +237,7 @@ static struct sluice_nats_conn *connect_again(struct sluice_nats_link *link)
         }
         struct sluice_nats_conn *conn = NULL;
         link->state = THREAD_CONNECTING;
-        link->connecting_since_ms = sluice_nats_now_ms();
+        link->connecting_since_ms = sluice_mono_ms();
         pthread_mutex_unlock(&link->monitor.lock);
         sluice_rc rc = open_conn(link, &conn, &err);
         pthread_mutex_lock(&link->monitor.lock);
@@ -262,12 +262,12 @@ static uint32_t ping(struct sluice_nats_link *link, uint32_t missed)
 {
     struct sluice_nats_socket *socket = link->current->socket;
     pthread_mutex_unlock(&link->monitor.lock);
-    int64_t end_ms = sluice_nats_now_ms() + PING_TIMEOUT_MS;
+    int64_t end_ms = sluice_mono_ms() + PING_TIMEOUT_MS;
     uint64_t turns = sluice_nats_pump_turns(link->pump);
     uint64_t reads = sluice_nats_socket_reads(socket);
     int is_answered = sluice_nats_conn_flush(link->current, PING_TIMEOUT_MS);
     int is_silent = !is_answered && sluice_nats_socket_reads(socket) == reads &&
-                    sluice_nats_now_ms() >= end_ms - 1; /* cnats counts by another clock */
+                    sluice_mono_ms() >= end_ms - 1; /* cnats counts by another clock */
     int has_turned = sluice_nats_pump_turns(link->pump) > turns;
     pthread_mutex_lock(&link->monitor.lock);
     return is_silent ? missed + (has_turned ? 1 : 0) : 0;
@@ -284,7 +284,7 @@ static void watch_by_pings(struct sluice_nats_link *link)
     struct sluice_nats_conn *conn = link->current;
     uint32_t missed = 0;
     while (!is_over(link)) {
-        int64_t next_ms = sluice_nats_now_ms() + (missed == 0 ? PING_INTERVAL_MS : 0);
+        int64_t next_ms = sluice_mono_ms() + (missed == 0 ? PING_INTERVAL_MS : 0);
         while (!is_over(link) && sluice_nats_monitor_wait_until(&link->monitor, next_ms)) {
         }
         missed = is_over(link) || !conn->is_up ? 0 : ping(link, missed);
@@ -429,7 +429,7 @@ sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options, uv_
     link->ctx = ctx;
     link->refs = 1;
     link->lost.deliver = deliver_lost;
-    link->prng.state = (uint64_t)sluice_nats_now_ms() ^ (uint64_t)(uintptr_t)link;
+    link->prng.state = (uint64_t)sluice_mono_ms() ^ (uint64_t)(uintptr_t)link;
     sluice_nats_monitor_init(&link->monitor);
     if ((rc = sluice_nats_settings_create(options, &link->settings, err)) != SLUICE_OK) {
         goto fail;
@@ -464,9 +464,9 @@ fail:
 /* The loop does not run meanwhile. */
 static void read_until_flushed(struct sluice_nats_link *link, struct sluice_nats_conn *conn)
 {
-    int64_t deadline = sluice_nats_now_ms() + FLUSH_TIMEOUT_MS + PING_TIMEOUT_MS;
+    int64_t deadline = sluice_mono_ms() + FLUSH_TIMEOUT_MS + PING_TIMEOUT_MS;
     int is_flushed = conn->socket == NULL;
-    while (!is_flushed && sluice_nats_now_ms() < deadline) {
+    while (!is_flushed && sluice_mono_ms() < deadline) {
         sluice_nats_socket_turn(conn->socket, STOP_POLL_MS);
         pthread_mutex_lock(&link->monitor.lock);
         is_flushed = link->is_flushed || conn->is_closed;
@@ -480,7 +480,7 @@ int sluice_nats_link_stop(struct sluice_nats_link *link)
         return 1;
     }
     struct sluice_nats_conn *conn = link->conn;
-    int64_t now = sluice_nats_now_ms();
+    int64_t now = sluice_mono_ms();
     link->conn = NULL;
     link->is_stopped = 1;
     pthread_mutex_lock(&link->monitor.lock);
@@ -547,7 +547,7 @@ int64_t sluice_nats_link_payload_max(const struct sluice_nats_link *link)
 void sluice_nats_link_tick(struct sluice_nats_link *link)
 {
     if (link->conn != NULL && link->conn->socket != NULL &&
-        sluice_nats_socket_stuck_ms(link->conn->socket, sluice_nats_now_ms()) > STUCK_MAX_MS) {
+        sluice_nats_socket_stuck_ms(link->conn->socket, sluice_mono_ms()) > STUCK_MAX_MS) {
         sluice_nats_link_reset(link, "the server takes nothing");
     }
     if (link->conn != NULL || link->is_lost) {
@@ -555,7 +555,7 @@ void sluice_nats_link_tick(struct sluice_nats_link *link)
     }
     pthread_mutex_lock(&link->monitor.lock);
     int is_hanging = link->state == THREAD_CONNECTING &&
-                     sluice_nats_now_ms() - link->connecting_since_ms > link->connect_limit_ms;
+                     sluice_mono_ms() - link->connecting_since_ms > link->connect_limit_ms;
     pthread_mutex_unlock(&link->monitor.lock);
     if (is_hanging) {
         link->is_lost = 1;

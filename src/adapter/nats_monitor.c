@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_monitor.h"
 
-#include "adapter/nats_clock.h"
+#include "port/clock.h"
 #include <time.h>
 
 void sluice_nats_monitor_init(struct sluice_nats_monitor *monitor)
@@ -22,7 +22,7 @@ void sluice_nats_monitor_fini(struct sluice_nats_monitor *monitor)
 
 int sluice_nats_monitor_wait_until(struct sluice_nats_monitor *monitor, int64_t deadline_ms)
 {
-    int64_t left = deadline_ms - sluice_nats_now_ms();
+    int64_t left = deadline_ms - sluice_mono_ms();
     if (left <= 0) {
         return 0;
     }

@@ -18,7 +18,7 @@ struct sluice_nats_monitor {
 void sluice_nats_monitor_init(struct sluice_nats_monitor *monitor);
 void sluice_nats_monitor_fini(struct sluice_nats_monitor *monitor);
 
-/* Wait for a change, at most until `deadline_ms` (of nats_clock.h); 0 when it has passed. The lock
+/* Wait for a change, at most until `deadline_ms` (of port/clock.h); 0 when it has passed. The lock
  * is held. */
 int sluice_nats_monitor_wait_until(struct sluice_nats_monitor *monitor, int64_t deadline_ms);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_pulls.h"
 
-#include "adapter/nats_clock.h"
 #include "adapter/nats_delivery.h"
 #include "adapter/nats_status.h"
+#include "port/clock.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,7 +156,7 @@ static void on_pulled(void *ctx, const struct sluice_nats_message *message)
     struct slot_tap *tap = ctx;
     struct sluice_nats_wire *wire = tap->wire;
     const struct sluice_nats_intake *intake = tap->pulls->intake;
-    int64_t now = sluice_nats_now_ms();
+    int64_t now = sluice_mono_ms();
     const char *rest = sluice_nats_wire_rest(wire, message->subject);
     if (rest != NULL) {
         uint64_t slot, pull;
@@ -269,7 +269,7 @@ void sluice_nats_pulls_open(struct sluice_nats_pulls *pulls, const struct sluice
     slot->state = SLUICE_NATS_SLOT_OPEN;
     slot->pull = pull->pull;
     slot->missing = pull->batch;
-    slot->until_ms = sluice_nats_now_ms() + pull->expires_ms + EXPIRY_GRACE_MS;
+    slot->until_ms = sluice_mono_ms() + pull->expires_ms + EXPIRY_GRACE_MS;
     (void)snprintf(subject, sizeof subject, "%s.CONSUMER.MSG.NEXT.%s.%s",
                    sluice_nats_link_api_prefix(intake->link), intake->stream, intake->consumer);
     (void)snprintf(reply, sizeof reply, "%s.p.%" PRIx32 ".%" PRIx32, intake->wire->inbox,

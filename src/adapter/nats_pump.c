@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_pump.h"
 
-#include "adapter/nats_clock.h"
+#include "port/clock.h"
 #include <fcntl.h>
 #include <nats/version.h>
 #include <poll.h>
@@ -200,7 +200,7 @@ static void send_all(struct sluice_nats_socket *socket)
     if (!is_left) {
         socket->stuck_since_ms = 0;
     } else if (socket->stuck_since_ms == 0 || natsConnection_Buffered(socket->nc) < before) {
-        socket->stuck_since_ms = sluice_nats_now_ms();
+        socket->stuck_since_ms = sluice_mono_ms();
     }
     ask(socket, is_left);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_requests.h"
 
-#include "adapter/nats_clock.h"
 #include "adapter/nats_queue.h"
 #include "codec/fixed.h"
+#include "port/clock.h"
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -271,7 +271,7 @@ static int wait_for_listener(struct sluice_nats_requests *r, uint32_t index)
 {
     struct entry *e = &r->entries[index];
     struct sluice_nats_copy *copy = e->copy;
-    int64_t now = sluice_nats_now_ms();
+    int64_t now = sluice_mono_ms();
     if (copy == NULL || now >= copy->deadline_ms || r->is_closed) {
         return 0;
     }
@@ -315,7 +315,7 @@ static void send_held(struct sluice_nats_requests *r)
                            sluice_nats_queue_pop(&r->held[1], &token))) {
         uint32_t index = index_of(r, token);
         if (index != NONE && r->entries[index].copy->pause == SLUICE_NATS_HELD) {
-            send_copy(r, index, sluice_nats_now_ms());
+            send_copy(r, index, sluice_mono_ms());
         }
     }
 }
@@ -362,7 +362,7 @@ static void lose_bucket(struct sluice_nats_requests *r, uint32_t bucket)
 static void on_timer(uv_timer_t *timer)
 {
     struct sluice_nats_requests *r = timer->data;
-    int64_t now = sluice_nats_now_ms();
+    int64_t now = sluice_mono_ms();
     int64_t turn = now / WHEEL_STEP_MS;
     int64_t first = turn - r->turn >= WHEEL_COUNT ? turn - WHEEL_COUNT + 1 : r->turn + 1;
     for (int64_t i = first; i <= turn; i++) {
@@ -380,7 +380,7 @@ static void on_timer(uv_timer_t *timer)
 static void start_timer(struct sluice_nats_requests *r)
 {
     if (!uv_is_active((uv_handle_t *)&r->timer)) {
-        r->turn = sluice_nats_now_ms() / WHEEL_STEP_MS;
+        r->turn = sluice_mono_ms() / WHEEL_STEP_MS;
         (void)uv_timer_start(&r->timer, on_timer, WHEEL_STEP_MS, WHEEL_STEP_MS);
     }
 }
@@ -471,7 +471,7 @@ sluice_rc sluice_nats_requests_send(struct sluice_nats_requests *r,
                                     sluice_nats_answer_fn *fn, void *ctx)
 {
     enum sluice_nats_sent sent = SLUICE_NATS_SENT;
-    int64_t now = sluice_nats_now_ms();
+    int64_t now = sluice_mono_ms();
     uint32_t index = take_entry(r, fn, ctx);
     if (index == NONE) {
         return SLUICE_ERR_NOMEM;

@@ -2,9 +2,9 @@
 #include "adapter/nats_source.h"
 
 #include "adapter/nats_answers.h"
-#include "adapter/nats_clock.h"
 #include "adapter/nats_delivery.h"
 #include "adapter/nats_pulls.h"
+#include "port/clock.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,7 +73,7 @@ static void on_refused(void *ctx, const char *text)
 static void on_tick(uv_timer_t *timer)
 {
     struct nats_source *s = timer->data;
-    int64_t now = sluice_nats_now_ms();
+    int64_t now = sluice_mono_ms();
     sluice_nats_link_tick(s->intake.link);
     sluice_nats_answers_echo(&s->answers);
     sluice_nats_pulls_tick(&s->pulls, now);

@@ -5,6 +5,7 @@
 
 #include "cli/free_port.h"
 #include "core/assert.h"
+#include "port/clock.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -202,9 +203,9 @@ static int shared_make(struct bench_rig *r)
 static int wait_for_http(struct child *c, unsigned port, const char *path)
 {
     char body[4096];
-    int64_t end = child_now_ms() + START_LIMIT_MS;
+    int64_t end = sluice_mono_ms() + START_LIMIT_MS;
     while (bench_get(port, path, body, sizeof body) != 200) {
-        if (!child_is_running(c) || child_now_ms() > end) {
+        if (!child_is_running(c) || sluice_mono_ms() > end) {
             return 0;
         }
         child_pause_ms(5);
@@ -256,12 +257,12 @@ static int llm_start(struct bench_rig *r)
                           (char *)"--shared",
                           r->shared_path,
                           NULL};
-    int64_t end = child_now_ms() + START_LIMIT_MS;
+    int64_t end = sluice_mono_ms() + START_LIMIT_MS;
     if (!child_start(&r->llm, argv, NULL, -1)) {
         return fail("responder", "cannot be started");
     }
     while (atomic_load(&r->shared->llm_port) == 0) {
-        if (!child_is_running(&r->llm) || child_now_ms() > end) {
+        if (!child_is_running(&r->llm) || sluice_mono_ms() > end) {
             return fail("responder", "does not start");
         }
         child_pause_ms(1);
@@ -283,11 +284,12 @@ static int sink_start(struct bench_rig *r)
         fprintf(stderr, "sluice bench: no MongoDB rows: %s is not built\n", r->sink_path);
         return 0;
     }
-    int64_t end = child_now_ms() + START_LIMIT_MS;
+    int64_t end = sluice_mono_ms() + START_LIMIT_MS;
     if (!child_start(&r->sink, argv, NULL, -1)) {
         return fail(r->sink_path, "cannot be started");
     }
-    while ((f = fopen(file, "re")) == NULL && child_now_ms() < end && child_is_running(&r->sink)) {
+    while ((f = fopen(file, "re")) == NULL && sluice_mono_ms() < end &&
+           child_is_running(&r->sink)) {
         child_pause_ms(1);
     }
     if (f == NULL || fscanf(f, "%u", &port) != 1) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One run of one cell: new streams, load, a new worker process, and what was seen. */
 #include "cli/bench.h"
+#include "port/clock.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -24,10 +25,10 @@ static int fail(const struct bench_cell *cell, const char *why)
 static double answered_ms(struct bench_rig *r, const char *path, int64_t start_ns)
 {
     char body[4096];
-    int64_t end = child_now_ms() + 30000;
+    int64_t end = sluice_mono_ms() + 30000;
     for (uint32_t i = 0; i < r->workers_count; i++) {
         while (bench_get(r->probe_ports[i], path, body, sizeof body) != 200) {
-            if (!bench_workers_run(r) || child_now_ms() > end) {
+            if (!bench_workers_run(r) || sluice_mono_ms() > end) {
                 return -1;
             }
             (void)usleep(500);
@@ -40,7 +41,7 @@ static double answered_ms(struct bench_rig *r, const char *path, int64_t start_n
 static int wait_for_outputs(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell)
 {
     uint32_t all = cell->warm + cell->count;
-    int64_t end = child_now_ms() + RUN_LIMIT_MS;
+    int64_t end = sluice_mono_ms() + RUN_LIMIT_MS;
     char why[96];
     while (bench_load_seen(l) < all) {
         if (!bench_workers_run(r)) {
@@ -49,7 +50,7 @@ static int wait_for_outputs(struct bench_rig *r, struct bench_load *l, struct be
         if (bench_is_interrupted()) {
             return fail(cell, "interrupted");
         }
-        if (child_now_ms() > end) {
+        if (sluice_mono_ms() > end) {
             (void)snprintf(why, sizeof why, "%u of %u outputs in %d s", bench_load_seen(l), all,
                            RUN_LIMIT_MS / 1000);
             return fail(cell, why);

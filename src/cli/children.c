@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/children.h"
 
+#include "port/clock.h"
 #include <errno.h>
 #include <ftw.h>
 #include <signal.h>
@@ -76,8 +77,8 @@ void child_stop(struct child *c, int64_t limit_ms)
         return;
     }
     (void)kill(c->pid, SIGTERM);
-    int64_t end = child_now_ms() + limit_ms;
-    while (child_is_running(c) && child_now_ms() < end) {
+    int64_t end = sluice_mono_ms() + limit_ms;
+    while (child_is_running(c) && sluice_mono_ms() < end) {
         child_pause_ms(5);
     }
     if (child_is_running(c)) {
@@ -85,13 +86,6 @@ void child_stop(struct child *c, int64_t limit_ms)
         (void)waitpid(c->pid, NULL, 0);
         c->pid = 0;
     }
-}
-
-int64_t child_now_ms(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 void child_pause_ms(int64_t ms)

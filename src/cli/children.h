@@ -21,7 +21,6 @@ int child_is_running(struct child *c);
 const char *child_end(struct child *c, char *text, size_t size);
 /* SIGTERM, then SIGKILL after the limit. */
 void child_stop(struct child *c, int64_t limit_ms);
-int64_t child_now_ms(void);
 void child_pause_ms(int64_t ms);
 /* Remove a scratch folder that the caller made, with what is in it. */
 void folder_remove(const char *path);

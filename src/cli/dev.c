@@ -10,6 +10,7 @@
 #include "cli/dev_view.h"
 #include "cli/free_port.h"
 #include "codec/redact.h"
+#include "port/clock.h"
 #include "run/option.h"
 #include "sluice/names.h"
 #include <cjson/cJSON.h>
@@ -115,9 +116,9 @@ static int nats_start(struct dev *d)
     struct sluice_nats_options options = {
         .url = d->url, .name = "sluice/dev", .connect_timeout_ms = 2000};
     struct sluice_err err = {.rc = SLUICE_OK};
-    int64_t end = child_now_ms() + START_LIMIT_MS;
+    int64_t end = sluice_mono_ms() + START_LIMIT_MS;
     while (sluice_nats_desk_open(&options, &d->desk, &err) != SLUICE_OK) {
-        if (child_now_ms() > end || !child_is_running(&d->nats)) {
+        if (sluice_mono_ms() > end || !child_is_running(&d->nats)) {
             return fail("nats-server", err.text);
         }
         child_pause_ms(20);
@@ -153,9 +154,9 @@ static int llm_start(struct dev *d)
     if (!child_start(&d->llm, argv, NULL, -1)) {
         return fail("llm-sim", "cannot be started");
     }
-    int64_t end = child_now_ms() + START_LIMIT_MS;
+    int64_t end = sluice_mono_ms() + START_LIMIT_MS;
     FILE *f = NULL;
-    while ((f = fopen(file, "re")) == NULL && child_now_ms() < end && child_is_running(&d->llm)) {
+    while ((f = fopen(file, "re")) == NULL && sluice_mono_ms() < end && child_is_running(&d->llm)) {
         child_pause_ms(5);
     }
     unsigned port = 0;
@@ -194,13 +195,13 @@ static int worker_start(struct dev *d)
     }
     (void)close(pipe_ends[1]);
     dev_view_attach(&d->view, pipe_ends[0]);
-    int64_t end = child_now_ms() + START_LIMIT_MS;
+    int64_t end = sluice_mono_ms() + START_LIMIT_MS;
     while (!d->view.is_running) {
         dev_view_pump(&d->view, 20);
         if (is_interrupted) {
             return 0; /* work() ends at once */
         }
-        if (child_now_ms() > end || !child_is_running(&d->worker)) {
+        if (sluice_mono_ms() > end || !child_is_running(&d->worker)) {
             dev_view_pump(&d->view, 100);
             return fail("worker",
                         d->view.last_error[0] != '\0' ? d->view.last_error : "did not start");
@@ -387,13 +388,13 @@ static int children_check(struct dev *d)
 
 static int work(struct dev *d)
 {
-    int64_t start = child_now_ms();
+    int64_t start = sluice_mono_ms();
     int code = samples_send(d);
     int64_t end = start + ONCE_LIMIT_MS;
     while (code == 0 && !is_interrupted && !is_settled(d)) {
         dev_view_pump(&d->view, 50);
         code = children_check(d);
-        if (code == 0 && d->is_once && child_now_ms() > end) {
+        if (code == 0 && d->is_once && sluice_mono_ms() > end) {
             code = fail("samples", "not done within two minutes");
         }
     }
@@ -401,7 +402,7 @@ static int work(struct dev *d)
         return d->is_once ? fail("samples", "interrupted before all were done") : 0;
     }
     if (code == 0) {
-        code = summary_print(d, child_now_ms() - start);
+        code = summary_print(d, sluice_mono_ms() - start);
     }
     if (!d->is_once && code == 0) {
         printf("\nStays up until Ctrl-C. Publish to %s on %s.\n", SLUICE_DEFAULT_SUBJECT_REQUEST,

@@ -5,6 +5,7 @@
 #include "adapter/nats_desk.h"
 #include "cli/arguments.h"
 #include "codec/header.h"
+#include "port/clock.h"
 #include "run/nats_target.h"
 #include "run/state.h"
 #include "sluice/names.h"
@@ -52,16 +53,9 @@ struct send {
     struct sluice_err first; /* error */
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void show_progress(struct send *s)
 {
-    int64_t now = now_ms();
+    int64_t now = sluice_mono_ms();
     if (s->is_quiet || s->is_json || now - s->shown_ms < PROGRESS_MS || !isatty(STDERR_FILENO)) {
         return;
     }
@@ -230,7 +224,7 @@ static void add_header(struct send *s, char **argv, const char *text)
 
 static int print_result(const struct send *s)
 {
-    double seconds = (double)(now_ms() - s->started_ms) / 1000;
+    double seconds = (double)(sluice_mono_ms() - s->started_ms) / 1000;
     if (s->is_json) {
         printf("{\"subject\":\"%s\",\"sent\":%llu,\"failed\":%llu,\"last_sequence\":%llu,"
                "\"seconds\":%.3f}\n",
@@ -253,7 +247,7 @@ static int print_result(const struct send *s)
 static int send_all(struct send *s, const char *file, const char *data)
 {
     int code = 0;
-    s->started_ms = s->shown_ms = now_ms();
+    s->started_ms = s->shown_ms = sluice_mono_ms();
     if (s->samples > 0) {
         send_samples(s);
     }

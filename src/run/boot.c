@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/boot.h"
 
+#include "port/clock.h"
 #include "port/signals.h"
 #include "run/boot_state.h"
 #include "run/heap.h"

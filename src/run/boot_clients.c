@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The clients of a worker process, and whether they answer. */
+#include "port/clock.h"
 #include "run/boot_state.h"
 
 #include "adapter/llm_threads.h"

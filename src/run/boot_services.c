@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The HTTP services of the configuration: their clients, and whether they answer. */
+#include "port/clock.h"
 #include "run/boot_state.h"
 
 #include "run/log.h"

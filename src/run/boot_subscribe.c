@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What must exist on the server, the engine's limits, and the start of pulling. */
+#include "port/clock.h"
 #include "run/boot_state.h"
 
 #include "adapter/nats_journal.h"

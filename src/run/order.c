@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/order.h"
 
+#include "port/clock.h"
 #include "run/probe.h"
 #include <time.h>
 

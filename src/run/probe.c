@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "port/clock.h"
 #include "run/probe_answers.h"
 
 #include "port/signals.h"
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define HEAD_SIZE_MAX 8192 /* request line and headers together */
@@ -40,20 +40,6 @@ enum probe_step sluice_probe_step_of(const char *name)
         i++;
     }
     return name == NULL ? PROBE_STEP_OTHER : (enum probe_step)i;
-}
-
-int64_t sluice_mono_ms(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_BOOTTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-int64_t sluice_wall_ms(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 const char *sluice_run_state_name(enum sluice_run_state state)

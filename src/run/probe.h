@@ -78,8 +78,5 @@ void sluice_probe_set_worker(struct sluice_probe *p, const char *name, const cha
 void sluice_probe_publish(struct sluice_probe *p, const struct sluice_probe_snapshot *snapshot);
 
 const char *sluice_run_state_name(enum sluice_run_state state);
-/* CLOCK_BOOTTIME in milliseconds: monotonic, counts suspended time. */
-int64_t sluice_mono_ms(void);
-int64_t sluice_wall_ms(void);
 
 #endif

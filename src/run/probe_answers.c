@@ -2,6 +2,7 @@
 #include "run/probe_answers.h"
 
 #include "codec/buffer.h"
+#include "port/clock.h"
 #include "run/metrics.h"
 #include <stdio.h>
 #include <string.h>

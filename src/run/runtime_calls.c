@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "port/clock.h"
 #include "run/runtime_operation.h"
 
 #include "run/dead_letter.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "port/clock.h"
 #include "run/runtime_state.h"
 
 static void log_release(const struct inflight *m, const struct sluice_effect *fx)

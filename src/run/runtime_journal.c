@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The journal's calls and their answers. */
+#include "port/clock.h"
 #include "run/runtime_operation.h"
 
 #define JOURNAL_LINE_MS 60000

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/watch.h"
 
+#include "port/clock.h"
 #include "run/log.h"
 #include <poll.h>
 #include <signal.h>

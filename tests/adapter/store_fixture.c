@@ -10,6 +10,7 @@
 #include "store_fixture.h"
 #if defined(SLUICE_MONGO_MODULE)
 #include "adapter/mongo_loader.h"
+#include "port/clock.h"
 #endif
 #include <errno.h>
 #include <stdio.h>
@@ -19,13 +20,6 @@
 #include <unistd.h>
 
 /* ---- Mailbox */
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void mailbox_post(struct sluice_mailbox *base, struct sluice_mail *mail)
 {
@@ -304,7 +298,7 @@ void store_put_one(struct store_fixture *f, const char *collection, const char *
 
 void store_wait(struct store_fixture *f, struct store_result *results, uint32_t count)
 {
-    int64_t deadline = now_ms() + STORE_WAIT_MS;
+    int64_t deadline = sluice_mono_ms() + STORE_WAIT_MS;
     for (;;) {
         uint32_t ended = 0;
         for (uint32_t i = 0; i < count; i++) {
@@ -314,7 +308,7 @@ void store_wait(struct store_fixture *f, struct store_result *results, uint32_t 
         if (ended == count) {
             return;
         }
-        if (now_ms() > deadline) {
+        if (sluice_mono_ms() > deadline) {
             fail_msg("%u of %u operations ended within %d ms", ended, count, STORE_WAIT_MS);
         }
         (void)store_mailbox_pump(&f->mailbox, 100);

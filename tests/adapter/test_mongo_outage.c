@@ -7,23 +7,16 @@
 
 #include <cmocka.h>
 
+#include "port/clock.h"
 #include "store_fixture.h"
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 
 enum { CROWD = 200, RECOVERY_MS = 60000 };
 
 static struct store_fixture fixture;
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static int open_fresh(void **state)
 {
@@ -48,9 +41,9 @@ static void assert_ended_badly(const struct store_result *results, uint32_t coun
 
 static void assert_recovers(struct store_fixture *f)
 {
-    int64_t deadline = now_ms() + RECOVERY_MS;
+    int64_t deadline = sluice_mono_ms() + RECOVERY_MS;
     struct store_result r = store_put_now(f, "packs", "after", "after");
-    while (r.fate != SLUICE_FATE_OK && now_ms() < deadline) {
+    while (r.fate != SLUICE_FATE_OK && sluice_mono_ms() < deadline) {
         r = store_put_now(f, "packs", "after", "after");
     }
     if (r.fate != SLUICE_FATE_OK) {

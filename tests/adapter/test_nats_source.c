@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_source.h"
 
-#include "adapter/nats_clock.h"
 #include "adapter/nats_link.h"
 #include "nats_fixture.h"
+#include "port/clock.h"
 #include <nats/nats.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +46,7 @@ static void on_delivery(void *ctx, struct sluice_delivery *delivery)
 {
     struct world *w = ctx;
     assert_true(w->delivered < DELIVERIES_MAX);
-    w->delivered_ms[w->delivered] = sluice_nats_now_ms();
+    w->delivered_ms[w->delivered] = sluice_mono_ms();
     w->deliveries[w->delivered++] = delivery;
 }
 
@@ -227,7 +227,7 @@ static void pulls_and_settles(void **state)
 {
     (void)state;
     struct world *w = open_world(30000);
-    int64_t start = sluice_nats_now_ms();
+    int64_t start = sluice_mono_ms();
     nats_say(&w->server, "s.one", "body %d", 5);
     w->wanted = 5;
     test_wait_until(are_stored, w, "five messages in the stream");
@@ -256,7 +256,7 @@ static void pulls_and_settles(void **state)
     wait_for(w, has_settled, 5, "five answers");
     assert_int_equal(w->answered, 5);
     assert_true(w->last_op >= 1000 && w->last_op <= 1004);
-    assert_true(w->last_sent_ms >= start && w->last_sent_ms <= sluice_nats_now_ms());
+    assert_true(w->last_sent_ms >= start && w->last_sent_ms <= sluice_mono_ms());
     assert_int_equal(consumer_says(w, "num_ack_pending"), 0);
     close_world(w);
 }

@@ -2,6 +2,7 @@
 /* Bytes sent to the probe's port. What it answers is HTTP; whatever came before, a proper request
  * is answered properly afterwards. */
 #include "fuzz.h"
+#include "port/clock.h"
 #include "run/probe.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>

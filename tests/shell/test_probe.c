@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "port/clock.h"
 #include "run/metrics.h"
 #include "run/probe.h"
 #include "run/probe_clients.h"
@@ -25,6 +26,17 @@
 
 static struct sluice_probe *probe;
 static struct sluice_probe_snapshot snapshot;
+
+/* A clock that a case can stop and put forward; the probe's thread reads it too. */
+static _Atomic int64_t stopped_at_ms; /* 0: it goes */
+
+int64_t __real_sluice_mono_ms(void);
+int64_t __wrap_sluice_mono_ms(void);
+
+int64_t __wrap_sluice_mono_ms(void)
+{
+    return stopped_at_ms != 0 ? stopped_at_ms : __real_sluice_mono_ms();
+}
 
 static int setup(void **state)
 {
@@ -44,6 +56,7 @@ static int teardown(void **state)
 {
     (void)state;
     sluice_probe_destroy(probe);
+    stopped_at_ms = 0;
     return 0;
 }
 
@@ -305,22 +318,23 @@ static void in_a_crowd_the_oldest_goes(void **state)
     }
 }
 
-/* More of them than there are connections: the next one is served although none of them has run
- * into its limit, and in the end all are dropped. */
+/* More of them than there are connections: the next one is served although no time has passed, so
+ * that none of them has run into its limit; and when it is over, all are dropped. */
 static void half_open_clients_hold_nobody_up(void **state)
 {
     (void)state;
     int fds[60];
     char rest[4096];
+    stopped_at_ms = __real_sluice_mono_ms();
     for (size_t i = 0; i < 60; i++) {
         fds[i] = dial();
         const char *half = i % 2 == 0 ? "GET /livez HT" : "";
         (void)send(fds[i], half, strlen(half), MSG_NOSIGNAL);
     }
-    int64_t start = sluice_mono_ms();
     assert_int_equal(status_of("/livez"), 200);
-    assert_true(sluice_mono_ms() - start < PROBE_REQUEST_MS); /* it has not waited for their end */
     assert_false(is_over(fds[59]));
+    stopped_at_ms += PROBE_REQUEST_MS;
+    assert_int_equal(status_of("/livez"), 200); /* the probe looks at the clock */
     for (size_t i = 0; i < 60; i++) {
         drain(fds[i], rest, sizeof rest);
         assert_null(strstr(rest, " 200 "));
@@ -329,27 +343,32 @@ static void half_open_clients_hold_nobody_up(void **state)
     assert_int_equal(status_of("/livez"), 200);
 }
 
-/* One that is never idle: a byte of the head, or of a body that nobody wants, every 50 ms. */
+/* One that is never idle, of a head or of a body that nobody wants: kept up to its limit, and not a
+ * moment longer. */
 static void dripping_clients_are_dropped(void **state)
 {
     (void)state;
     static const char *const begin[] = {
         "GET /livez HTTP/1.1\r\nX: ", "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"};
-    int fds[2];
-    int64_t start = sluice_mono_ms();
+    stopped_at_ms = __real_sluice_mono_ms();
     for (size_t i = 0; i < 2; i++) {
-        fds[i] = dial();
-        (void)send(fds[i], begin[i], strlen(begin[i]), MSG_NOSIGNAL);
-    }
-    while (!is_over(fds[0]) || !is_over(fds[1])) {
-        assert_true(sluice_mono_ms() - start < PATIENCE_MS);
-        for (size_t i = 0; i < 2; i++) {
-            (void)send(fds[i], "x", 1, MSG_NOSIGNAL);
+        char rest[4096];
+        int fd = dial();
+        (void)send(fd, begin[i], strlen(begin[i]), MSG_NOSIGNAL);
+        for (int k = 0; k < 20; k++) {
+            assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+            assert_int_equal(status_of("/livez"), 200); /* the probe has come round */
         }
-        (void)poll(NULL, 0, 50);
+        stopped_at_ms += PROBE_REQUEST_MS - 1;
+        assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+        assert_int_equal(status_of("/livez"), 200);
+        assert_false(is_over(fd));
+        stopped_at_ms += 1;
+        assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+        drain(fd, rest, sizeof rest);
+        assert_true(is_over(fd));
+        close(fd);
     }
-    close(fds[0]);
-    close(fds[1]);
 }
 
 static void *ask_often(void *failures)

@@ -10,6 +10,7 @@
 #include "context.pb-c.h"
 #include "engine_config.h"
 #include "failing.h"
+#include "port/clock.h"
 #include "run/log.h"
 #include "run/mailbox.h"
 #include "run/runtime.h"
