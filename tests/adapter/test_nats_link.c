@@ -5,6 +5,7 @@
 #include "nats_fixture.h"
 #include "nats_jwt.h"
 #include <arpa/inet.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -414,6 +415,22 @@ static void stopping_sends_what_was_published(void **state)
     nats_server_stop(&w.server);
 }
 
+/* Until somebody connects to the port of the server that is gone. */
+static void await_attempt(struct world *w)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)w->server.port),
+                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    int one = 1;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one), 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    struct pollfd wanted = {.fd = listener, .events = POLLIN};
+    assert_int_equal(poll(&wanted, 1, 20000), 1);
+    (void)close(listener);
+}
+
 /* The thread that waits for its next attempt is woken and ends: only then the stop says so. */
 static void stopping_while_the_server_is_gone_ends_the_thread(void **state)
 {
@@ -424,6 +441,7 @@ static void stopping_while_the_server_is_gone_ends_the_thread(void **state)
     test_loop_until(&w.loop, is_up_once, &w, "the first connect");
     nats_server_kill(&w.server);
     test_loop_until(&w.loop, is_down, &w, "the loss");
+    await_attempt(&w);
     close_world(&w);
 }
 
