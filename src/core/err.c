@@ -17,6 +17,16 @@ sluice_rc sluice_err_set(struct sluice_err *err, sluice_rc rc, const char *forma
     return rc;
 }
 
+/* As much of it as there is room for behind `len` bytes. */
+static void append(struct sluice_err *err, size_t len, const char *text)
+{
+    size_t room = sizeof err->text - 1 - len;
+    size_t more = strlen(text);
+    more = more < room ? more : room;
+    memcpy(err->text + len, text, more);
+    err->text[len + more] = '\0';
+}
+
 sluice_rc sluice_err_prefix(struct sluice_err *err, sluice_rc rc, const char *format, ...)
 {
     if (err == NULL) {
@@ -29,7 +39,8 @@ sluice_rc sluice_err_prefix(struct sluice_err *err, sluice_rc rc, const char *fo
     int written = vsnprintf(err->text, sizeof err->text, format, arguments);
     va_end(arguments);
     if ((size_t)written < sizeof err->text) { /* a negative one is larger than any size */
-        (void)snprintf(err->text + written, sizeof err->text - (size_t)written, ": %s", below);
+        append(err, (size_t)written, ": ");
+        append(err, strlen(err->text), below);
     }
     return err->rc;
 }
