@@ -64,6 +64,7 @@ class Watched(NatsProxy):
     def __init__(self, port, settled):
         super().__init__(port)
         self.settled, self.outputs = settled, {}
+        self.is_output_lost, self.lost = False, 0
         self.hooks.append(self.note)
 
     def note(self, way, frame):
@@ -74,6 +75,9 @@ class Watched(NatsProxy):
             if "error" not in json.loads(frame.body):
                 self.settled.publish(request)
         elif way == "up" and frame.subject == READY:
+            if self.is_output_lost:
+                self.lost += 1
+                return None
             self.outputs[frame.reply] = int(re.search(rb"Nats-Msg-Id: [^:]*:r-(\d+):", frame.head).group(1))
         elif way == "up" and frame.subject.startswith("$JS.ACK."):
             self.settled.settle(self, frame.subject, next(one for one in VERDICTS if frame.body.startswith(one.encode())))
@@ -81,23 +85,30 @@ class Watched(NatsProxy):
 
 
 def freeze(s, a):
-    """SIGSTOP past the lease, with a second worker; then SIGCONT: the frozen one must not harm what the other did. In every
-    other round half of the calls fail, so that it has something to NAK when it goes on."""
-    rounds = 4 if a.quick else 30
+    """SIGSTOP past the lease, with a second worker; then SIGCONT: the frozen one must not harm what the other did. Two rounds
+    each in turn: calls are under way when it freezes; half of them fail, so that it has something to NAK when it goes on; its
+    answers are journaled and its outputs lost, so that the other has nothing to pay for."""
+    rounds = 6 if a.quick else 30
     rng = random.Random(a.seed)
     settled = Settled()
     s.llm_http("/control", {"latency-ms": 100})
-    two = [start_beside(s, NATS_URL=f"nats://127.0.0.1:{s.nats_proxy(Watched, settled).port}", LLM_BREAKER_RESET=0.5)
-           for _ in range(2)]
+    proxies = [s.nats_proxy(Watched, settled) for _ in range(2)]
+    two = [start_beside(s, NATS_URL=f"nats://127.0.0.1:{proxy.port}", LLM_BREAKER_RESET=0.5) for proxy in proxies]
     first, paid = 1, PayOnce(s)
     for n in range(rounds):
-        calls = s.llm.ledger()["calls"]
-        s.llm_http("/control", {"500": 50 if n % 4 > 1 else 0})
+        kind = ("calls run", "calls fail", "outputs are lost")[n // 2 % 3]
+        frozen, proxy, calls = two[n % 2], proxies[n % 2], s.llm.ledger()["calls"]
+        s.llm_http("/control", {"500": 50 if kind == "calls fail" else 0})
+        proxy.is_output_lost = kind == "outputs are lost"
         publish_many(s, first, 60)
-        goal = calls + rng.randint(1, 50)
-        wait_for("some calls run", lambda: s.llm.ledger()["calls"] >= goal)  # noqa: B023, called at once
-        frozen = two[n % 2]
+        if proxy.is_output_lost:
+            goal = proxy.lost + rng.randint(1, 20)
+            wait_for("some outputs are lost", lambda: proxy.lost >= goal)  # noqa: B023, called at once
+        else:
+            goal = calls + rng.randint(1, 50)
+            wait_for("some calls run", lambda: s.llm.ledger()["calls"] >= goal)  # noqa: B023, called at once
         frozen.freeze()
+        proxy.is_output_lost = False
         paid.note()
         s.llm_http("/control", {"500": 0})
         first += 60
@@ -112,5 +123,6 @@ def freeze(s, a):
     v = verdict(s, first - 1)
     v.update(freezes=rounds, **settled.figures(), **paid.figures(first - 1))
     assert_clean(v)
-    check(v["redeliveries"] > 0 and v["llm_calls_failed"] > 0, f"the frozen workers had nothing in their hands: {v}")
+    v["outputs_lost"] = sum(proxy.lost for proxy in proxies)
+    check(v["redeliveries"] > 0 and v["llm_calls_failed"] > 0 and v["outputs_lost"] > 0, f"the frozen workers had nothing in their hands: {v}")
     return v
