@@ -29,13 +29,6 @@ SLUICE_MUST_CHECK
 sluice_rc sluice_proto_to_bson(const ProtobufCMessage *message, struct sluice_arena *arena,
                                sluice_bytes *document, struct sluice_err *err);
 
-/* The document again with a first element _id of type string. `document` must be one that was
- * written here; a copy is made. SLUICE_ERR_VALIDATION (not a document, id no UTF-8),
- * SLUICE_ERR_TOO_LARGE, SLUICE_ERR_NOMEM. */
-SLUICE_MUST_CHECK
-sluice_rc sluice_bson_with_id(sluice_bytes document, const char *id, struct sluice_arena *arena,
-                              sluice_bytes *with_id, struct sluice_err *err);
-
 /* Read foreign bytes as a message of the type, in the arena. Members that the type does not have
  * (_id among them) are skipped; null and undefined mean "not set". Numbers are taken from int32,
  * int64, double (whole and in range where the field is) and decimal strings, int64 from a date (its

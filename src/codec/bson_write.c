@@ -352,33 +352,3 @@ sluice_rc sluice_proto_to_bson(const ProtobufCMessage *message, struct sluice_ar
     sluice_rc rc = write_message(&w, message, NULL);
     return rc == SLUICE_OK ? sluice_buffer_finish(&w.out, err, document) : rc;
 }
-
-sluice_rc sluice_bson_with_id(sluice_bytes document, const char *id, struct sluice_arena *arena,
-                              sluice_bytes *with_id, struct sluice_err *err)
-{
-    size_t len = strlen(id);
-    size_t added = 1 + 4 + 4 + len + 1; /* type, "_id" with its NUL, length, text with its NUL */
-    if (document.len < ELEMENT_DOCUMENT_MIN || get_le32(document.data) != document.len) {
-        return sluice_err_set(err, SLUICE_ERR_VALIDATION,
-                              "_id: expected a BSON document to add to");
-    }
-    if (sluice_utf8_span(id, len) != len) {
-        return sluice_err_set(err, SLUICE_ERR_VALIDATION, "_id: invalid UTF-8, expected text");
-    }
-    if (len > SLUICE_BSON_SIZE_MAX || document.len > SLUICE_BSON_SIZE_MAX - added) {
-        return sluice_err_set(err, SLUICE_ERR_TOO_LARGE, "document over %u bytes",
-                              SLUICE_BSON_SIZE_MAX);
-    }
-    char *to = sluice_arena_alloc(arena, 1, document.len + added);
-    if (to == NULL) {
-        return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
-    }
-    put_le32(to, (uint32_t)(document.len + added));
-    to[4] = ELEMENT_STRING;
-    memcpy(to + 5, "_id", 4);
-    put_le32(to + 9, (uint32_t)len + 1);
-    memcpy(to + 13, id, len + 1);
-    memcpy(to + 4 + added, (const char *)document.data + 4, document.len - 4);
-    *with_id = (sluice_bytes){.data = to, .len = document.len + added};
-    return SLUICE_OK;
-}

@@ -340,12 +340,6 @@ sluice_rc sluice_proto_write_json(const ProtobufCMessage *message, unsigned flag
     return rc == SLUICE_OK ? sluice_buffer_finish(&out, err, text) : rc;
 }
 
-sluice_rc sluice_proto_to_json(const ProtobufCMessage *message, struct sluice_arena *arena,
-                               sluice_bytes *text, struct sluice_err *err)
-{
-    return sluice_proto_write_json(message, 0, 0, arena, text, err);
-}
-
 sluice_rc sluice_proto_to_doc_json(const ProtobufCMessage *message, struct sluice_arena *arena,
                                    sluice_bytes *text, struct sluice_err *err)
 {

@@ -54,11 +54,8 @@ sluice_rc sluice_proto_read_json(const ProtobufCMessageDescriptor *type, sluice_
                                  struct sluice_arena *arena, ProtobufCMessage **message,
                                  struct sluice_err *err);
 
-/* The three ways in which they are mostly used: ProtoJSON, a document for a store, and reading with
- * the default limits. */
-SLUICE_MUST_CHECK
-sluice_rc sluice_proto_to_json(const ProtobufCMessage *message, struct sluice_arena *arena,
-                               sluice_bytes *text, struct sluice_err *err);
+/* The two ways in which they are mostly used: a document for a store, and reading with the default
+ * limits. */
 SLUICE_MUST_CHECK
 sluice_rc sluice_proto_to_doc_json(const ProtobufCMessage *message, struct sluice_arena *arena,
                                    sluice_bytes *text, struct sluice_err *err);

@@ -162,30 +162,6 @@ static void every_key_of_a_map_comes_back(void **state)
     }
 }
 
-static void puts_an_id_first(void **state)
-{
-    (void)state;
-    struct fixture f;
-    sluice_bytes with_id;
-    ProtobufCMessage *message = NULL;
-    fixture_init(&f);
-    assert_int_equal(
-        sluice_bson_with_id(BYTES("\x05\x00\x00\x00\x00"), "key", &f.arena, &with_id, &f.err),
-        SLUICE_OK);
-    assert_int_equal(with_id.len, 18);
-    assert_memory_equal(with_id.data, "\x12\x00\x00\x00\x02_id\x00\x04\x00\x00\x00key\x00\x00", 18);
-    sluice_bytes document = rich_document(&f);
-    assert_int_equal(sluice_bson_with_id(document, "", &f.arena, &with_id, &f.err), SLUICE_OK);
-    assert_int_equal(sluice_bson_to_proto(RICH, with_id, &f.arena, &message, &f.err), SLUICE_OK);
-    assert_string_equal(((Rich__V1__Rich *)message)->camelname, "camel");
-    assert_int_equal(
-        sluice_bson_with_id(BYTES("\x06\x00\x00\x00\x00"), "a", &f.arena, &with_id, &f.err),
-        SLUICE_ERR_VALIDATION);
-    assert_int_equal(sluice_bson_with_id(document, "\xff", &f.arena, &with_id, &f.err),
-                     SLUICE_ERR_VALIDATION);
-    fixture_fini(&f);
-}
-
 static void refuses_to_write_what_a_plugin_got_wrong(void **state)
 {
     (void)state;
@@ -474,13 +450,9 @@ static void tells_when_memory_runs_out(void **state)
     for (size_t n = 1; rc != SLUICE_OK; n++) {
         struct fixture f;
         ProtobufCMessage *message = NULL;
-        sluice_bytes with_id;
         fixture_init(&f);
         f.fail_at = n;
         rc = sluice_bson_to_proto(RICH, document, &f.arena, &message, &f.err);
-        if (rc == SLUICE_OK) {
-            rc = sluice_bson_with_id(document, "id", &f.arena, &with_id, &f.err);
-        }
         assert_true(rc == SLUICE_OK || rc == SLUICE_ERR_NOMEM);
         fixture_fini(&f);
         assert_true(n < 100);
@@ -552,7 +524,6 @@ int main(void)
         cmocka_unit_test(writes_the_bytes_of_the_specification),
         cmocka_unit_test(writes_numbers_by_the_documented_rule),
         cmocka_unit_test(every_key_of_a_map_comes_back),
-        cmocka_unit_test(puts_an_id_first),
         cmocka_unit_test(refuses_to_write_what_a_plugin_got_wrong),
         cmocka_unit_test(skips_members_of_every_type),
         cmocka_unit_test(takes_numbers_in_every_form),

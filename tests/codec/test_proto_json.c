@@ -29,7 +29,7 @@ static void assert_reads(const ProtobufCMessageDescriptor *type, const char *tex
     if (rc != SLUICE_OK) {
         fail_msg("%s: %s", text, f.err.text);
     }
-    assert_int_equal(sluice_proto_to_json(message, &f.arena, &again, &f.err), SLUICE_OK);
+    assert_int_equal(sluice_proto_write_json(message, 0, 0, &f.arena, &again, &f.err), SLUICE_OK);
     assert_string_equal(again.data, expected);
     fixture_exact_free(exact);
     fixture_fini(&f);
@@ -192,18 +192,18 @@ static void refuses_to_write_what_a_plugin_got_wrong(void **state)
     fixture_init(&f);
     rich.texts = texts;
     rich.n_texts = 1;
-    assert_int_equal(sluice_proto_to_json(&rich.base, &f.arena, &text, &f.err),
+    assert_int_equal(sluice_proto_write_json(&rich.base, 0, 0, &f.arena, &text, &f.err),
                      SLUICE_ERR_VALIDATION);
     assert_string_equal(f.err.text, "texts[0]: invalid UTF-8 at byte 3, expected text");
     rich.n_texts = 0;
     rich.attributes = attributes;
     rich.n_attributes = 1;
-    assert_int_equal(sluice_proto_to_json(&rich.base, &f.arena, &text, &f.err),
+    assert_int_equal(sluice_proto_write_json(&rich.base, 0, 0, &f.arena, &text, &f.err),
                      SLUICE_ERR_VALIDATION);
     assert_contains(f.err.text, "attributes: NULL");
     rich.n_attributes = 0;
     rich.child = &rich;
-    assert_int_equal(sluice_proto_to_json(&rich.base, &f.arena, &text, &f.err),
+    assert_int_equal(sluice_proto_write_json(&rich.base, 0, 0, &f.arena, &text, &f.err),
                      SLUICE_ERR_TOO_LARGE);
     rich.child = NULL;
     rich.text = (char *)"0123456789";
@@ -213,7 +213,8 @@ static void refuses_to_write_what_a_plugin_got_wrong(void **state)
     assert_int_equal(sluice_proto_write_json(&rich.base, 0, 20, &f.arena, &text, &f.err),
                      SLUICE_ERR_TOO_LARGE);
     assert_contains(f.err.text, "over 20 bytes");
-    assert_int_equal(sluice_proto_to_json(NULL, &f.arena, &text, &f.err), SLUICE_ERR_VALIDATION);
+    assert_int_equal(sluice_proto_write_json(NULL, 0, 0, &f.arena, &text, &f.err),
+                     SLUICE_ERR_VALIDATION);
     fixture_fini(&f);
 }
 
@@ -413,8 +414,9 @@ static void tells_when_memory_runs_out(void **state)
     struct fixture source;
     sluice_bytes text;
     fixture_init(&source);
-    assert_int_equal(sluice_proto_to_json(&fixture_rich()->base, &source.arena, &text, &source.err),
-                     SLUICE_OK);
+    assert_int_equal(
+        sluice_proto_write_json(&fixture_rich()->base, 0, 0, &source.arena, &text, &source.err),
+        SLUICE_OK);
     sluice_rc rc = SLUICE_ERR_NOMEM;
     for (size_t n = 1; rc != SLUICE_OK; n++) {
         struct fixture f;
@@ -431,7 +433,7 @@ static void tells_when_memory_runs_out(void **state)
         struct fixture f;
         fixture_init(&f);
         f.fail_at = n;
-        rc = sluice_proto_to_json(&fixture_rich()->base, &f.arena, &text, &f.err);
+        rc = sluice_proto_write_json(&fixture_rich()->base, 0, 0, &f.arena, &text, &f.err);
         assert_true(rc == SLUICE_OK || rc == SLUICE_ERR_NOMEM);
         fixture_fini(&f);
         assert_true(n < 1000);
@@ -447,8 +449,9 @@ static void judges_every_changed_byte(void **state)
     struct fixture source;
     sluice_bytes text;
     fixture_init(&source);
-    assert_int_equal(sluice_proto_to_json(&fixture_rich()->base, &source.arena, &text, &source.err),
-                     SLUICE_OK);
+    assert_int_equal(
+        sluice_proto_write_json(&fixture_rich()->base, 0, 0, &source.arena, &text, &source.err),
+        SLUICE_OK);
     size_t accepted = 0;
     for (size_t at = 0; at < text.len; at++) {
         for (size_t change = 0; change < sizeof changes - 1; change++) {

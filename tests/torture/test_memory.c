@@ -45,7 +45,7 @@ static sluice_rc translate(struct sluice_arena *a, struct sluice_err *err)
 {
     const ProtobufCMessageDescriptor *type = &context__v1__context_enrich_request__descriptor;
     ProtobufCMessage *message, *again;
-    sluice_bytes json, bson, with_id, wire;
+    sluice_bytes json, bson, wire;
     const char *schema;
     sluice_rc rc;
     if ((rc = sluice_proto_from_json(type, (sluice_bytes){request_json, sizeof request_json - 1}, 0,
@@ -54,8 +54,7 @@ static sluice_rc translate(struct sluice_arena *a, struct sluice_err *err)
         (rc = sluice_pb_decode(type, wire, NULL, a, &again, err)) != SLUICE_OK ||
         (rc = sluice_proto_to_doc_json(again, a, &json, err)) != SLUICE_OK ||
         (rc = sluice_proto_to_bson(again, a, &bson, err)) != SLUICE_OK ||
-        (rc = sluice_bson_with_id(bson, "r-1", a, &with_id, err)) != SLUICE_OK ||
-        (rc = sluice_bson_to_proto(type, with_id, a, &again, err)) != SLUICE_OK ||
+        (rc = sluice_bson_to_proto(type, bson, a, &again, err)) != SLUICE_OK ||
         (rc = sluice_schema_build(&context__v1__context_draft__descriptor, a, &schema, err)) !=
             SLUICE_OK) {
         return rc;
