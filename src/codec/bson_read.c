@@ -2,7 +2,7 @@
 /* Foreign BSON → message: every length is checked against the bytes that are there. */
 #include "codec/bson.h"
 
-#include "codec/bson_format.h"
+#include "codec/bson_element.h"
 #include "codec/builder.h"
 #include "codec/field.h"
 #include "codec/path.h"
@@ -40,90 +40,6 @@ static sluice_rc no_memory(struct reader *r)
     return sluice_budget_fail(&r->budget, r->err);
 }
 
-/* Is there a document of at most `left` bytes? Its length; 0: no. */
-static size_t document_len(const uint8_t *at, size_t left)
-{
-    uint32_t len = left < ELEMENT_DOCUMENT_MIN ? 0 : get_le32(at);
-    return len >= ELEMENT_DOCUMENT_MIN && len <= left && at[len - 1] == 0 ? len : 0;
-}
-
-/* A length, the text, its NUL; 0: it is not there. */
-static size_t string_len(const uint8_t *at, size_t left)
-{
-    uint32_t len = left < 5 ? 0 : get_le32(at);
-    return len >= 1 && len <= left - 4 && at[4 + len - 1] == 0 ? 4 + (size_t)len : 0;
-}
-
-/* Text up to and with its NUL; 0: there is none. */
-static size_t cstring_len(const uint8_t *at, size_t left)
-{
-    const uint8_t *nul = left == 0 ? NULL : memchr(at, 0, left);
-    return nul == NULL ? 0 : (size_t)(nul - at) + 1;
-}
-
-static int fixed_len(enum element_type type, size_t *len)
-{
-    switch (type) {
-    case ELEMENT_UNDEFINED:
-    case ELEMENT_NULL:
-    case ELEMENT_MAX_KEY:
-    case ELEMENT_MIN_KEY:
-        *len = 0;
-        return 1;
-    case ELEMENT_BOOL:
-        *len = 1;
-        return 1;
-    case ELEMENT_INT32:
-        *len = 4;
-        return 1;
-    case ELEMENT_DOUBLE:
-    case ELEMENT_DATE:
-    case ELEMENT_TIMESTAMP:
-    case ELEMENT_INT64:
-        *len = 8;
-        return 1;
-    case ELEMENT_OBJECT_ID:
-        *len = 12;
-        return 1;
-    case ELEMENT_DECIMAL:
-        *len = 16;
-        return 1;
-    default:
-        return 0;
-    }
-}
-
-/* Bytes of a value of a type whose length varies; 0: malformed or unknown type. */
-static size_t variable_len(enum element_type type, const uint8_t *at, size_t left)
-{
-    size_t first;
-    size_t second;
-    switch (type) {
-    case ELEMENT_STRING:
-    case ELEMENT_CODE:
-    case ELEMENT_SYMBOL:
-        return string_len(at, left);
-    case ELEMENT_DOCUMENT:
-    case ELEMENT_ARRAY:
-        return document_len(at, left);
-    case ELEMENT_BINARY:
-        first = left < 5 ? 0 : get_le32(at);
-        return left >= 5 && first <= left - 5 ? 5 + first : 0;
-    case ELEMENT_REGEX:
-        first = cstring_len(at, left);
-        second = first == 0 ? 0 : cstring_len(at + first, left - first);
-        return second == 0 ? 0 : first + second;
-    case ELEMENT_DB_POINTER:
-        first = string_len(at, left);
-        return first != 0 && left - first >= 12 ? first + 12 : 0;
-    case ELEMENT_SCOPED_CODE:
-        first = left < 14 ? 0 : get_le32(at);
-        return first >= 14 && first <= left ? first : 0;
-    default:
-        return 0;
-    }
-}
-
 /* The next element; its type is 0 at the end. */
 static sluice_rc next_element(struct reader *r, struct cursor *c, const struct sluice_path *path,
                               struct element *e)
@@ -134,7 +50,7 @@ static sluice_rc next_element(struct reader *r, struct cursor *c, const struct s
     }
     const uint8_t *begin = c->at;
     size_t left = (size_t)(c->end - begin) - 1;
-    size_t name_len = cstring_len(begin + 1, left);
+    size_t name_len = sluice_bson_cstring_len(begin + 1, left);
     if (name_len == 0) {
         return malformed(r, begin, path, "an element whose name does not end");
     }
@@ -143,11 +59,8 @@ static sluice_rc next_element(struct reader *r, struct cursor *c, const struct s
                           .name_len = name_len - 1,
                           .value = begin + 1 + name_len};
     left -= name_len;
-    if (!fixed_len(e->type, &e->len)) {
-        e->len = variable_len(e->type, e->value, left);
-        if (e->len == 0) {
-            return malformed(r, begin, path, "an element that is malformed or of unknown type");
-        }
+    if (!sluice_bson_value_len(e->type, e->value, left, &e->len)) {
+        return malformed(r, begin, path, "an element that is malformed or of unknown type");
     }
     if (e->len > left) {
         return malformed(r, begin, path, "an element that is cut");
@@ -165,41 +78,11 @@ static struct cursor inside(const struct element *e)
     return (struct cursor){.at = e->value + 4, .end = e->value + e->len - 1};
 }
 
-static const char *kind_name(enum element_type type)
-{
-    switch (type) {
-    case ELEMENT_DOUBLE:
-        return "double";
-    case ELEMENT_STRING:
-        return "string";
-    case ELEMENT_DOCUMENT:
-        return "document";
-    case ELEMENT_ARRAY:
-        return "array";
-    case ELEMENT_BINARY:
-        return "binary";
-    case ELEMENT_OBJECT_ID:
-        return "object id";
-    case ELEMENT_BOOL:
-        return "bool";
-    case ELEMENT_DATE:
-        return "date";
-    case ELEMENT_UNDEFINED:
-    case ELEMENT_NULL:
-        return "null";
-    case ELEMENT_INT32:
-    case ELEMENT_INT64:
-        return "integer";
-    default:
-        return "another type";
-    }
-}
-
 static sluice_rc unexpected(struct reader *r, const struct element *e,
                             const struct sluice_path *path, const char *expected)
 {
     return sluice_path_fail(path, r->err, SLUICE_ERR_VALIDATION, "expected %s, got %s", expected,
-                            kind_name(e->type));
+                            sluice_bson_kind_name(e->type));
 }
 
 static const char *string_of(const struct element *e, size_t *len)
@@ -541,7 +424,8 @@ sluice_rc sluice_bson_read(const ProtobufCMessageDescriptor *type, sluice_bytes 
                               "document of %zu bytes, expected at most %zu", document.len,
                               size_max);
     }
-    if (document_len(document.data, document.len) != document.len || document.len == 0) {
+    if (sluice_bson_document_len(document.data, document.len) != document.len ||
+        document.len == 0) {
         return sluice_err_set(err, SLUICE_ERR_DECODE, "%zu bytes that are no BSON document",
                               document.len);
     }
