@@ -3,7 +3,9 @@
  * message given up? */
 #include "engine_fixture.h"
 
+#include "run/engine_config.h"
 #include <string.h>
+#include <unistd.h>
 
 enum { SEEDS = 200, MESSAGES_MAX = 5, EFFECTS_MAX = 32 };
 
@@ -23,7 +25,7 @@ struct pupil {
 struct outage {
     struct fixture f;
     enum sluice_fate fate;
-    uint32_t max_deliver;
+    uint32_t max_deliver; /* 0: the default */
     struct pupil pupils[MESSAGES_MAX];
     int64_t back_ms, buried_ms; /* NEVER: not yet */
     int done;
@@ -131,33 +133,44 @@ static void deliver(struct outage *o, int i)
     follow(o);
 }
 
-typedef struct sluice_breaker_config profile(const char *name);
+static struct sluice_settings_box *defaults;
 
-/* What src/run sets by default. */
-static struct sluice_engine_config default_config(uint64_t seed, profile *breaker)
+static int load_defaults(void **state)
 {
-    struct sluice_engine_config c = fixture_config();
+    static struct sluice_report report;
+    static char *no_variables[] = {NULL};
+    (void)state;
+    environ = no_variables;
+    return sluice_settings_load(0, NULL, NULL, &defaults, &report) == SLUICE_OK ? 0 : -1;
+}
+
+static int free_defaults(void **state)
+{
+    (void)state;
+    sluice_settings_free(defaults);
+    return 0;
+}
+
+/* The settings' defaults, but for room; all dependencies have the breaker of this one. */
+static struct sluice_engine_config default_config(uint64_t seed, uint32_t dependency)
+{
+    struct sluice_engine_config c = sluice_engine_config_of(sluice_settings_of(defaults));
     c.max_in_flight = 8;
-    c.ack_wait_ms = 30000;
-    c.handler_timeout_ms = 300000;
-    c.nak_delay_ms = 1000;
-    c.nak_delay_max_ms = 60000;
-    c.max_deliver = 20;
-    c.journal = 1;
+    c.message_size_max = fixture_config().message_size_max;
+    c.allocator = fixture_allocator;
     c.seed = seed;
     for (uint32_t i = 0; i < c.dependencies_count; i++) {
-        c.dependencies[i] = breaker("x");
-        c.dependencies[i].minimum_sources = 3;
+        c.dependencies[i] = c.dependencies[dependency];
     }
     return c;
 }
 
 /* Until one is buried, all are done, or the time is over. Returns how long that took. */
-static int64_t live_through(struct outage *o, uint64_t seed, profile *breaker, int messages,
+static int64_t live_through(struct outage *o, uint64_t seed, uint32_t dependency, int messages,
                             int64_t outage_ms, int64_t limit_ms)
 {
-    struct sluice_engine_config c = default_config(seed, breaker);
-    c.max_deliver = o->max_deliver;
+    struct sluice_engine_config c = default_config(seed, dependency);
+    c.max_deliver = o->max_deliver != 0 ? o->max_deliver : c.max_deliver;
     *o = (struct outage){.buried_ms = NEVER, .fate = o->fate, .max_deliver = o->max_deliver};
     fixture_open(&o->f, &c);
     (void)fixture_connect(&o->f);
@@ -184,12 +197,12 @@ static int64_t live_through(struct outage *o, uint64_t seed, profile *breaker, i
     return took;
 }
 
-static void outages(profile *breaker, int64_t outage_ms)
+static void outages(uint32_t dependency, int64_t outage_ms)
 {
-    static struct outage o = {.fate = SLUICE_FATE_RETRY, .max_deliver = 20};
+    static struct outage o = {.fate = SLUICE_FATE_RETRY};
     for (int messages = 1; messages < MESSAGES_MAX; messages++) {
         for (uint64_t seed = 0; seed < SEEDS; seed++) {
-            (void)live_through(&o, seed, breaker, messages, outage_ms, 60 * MINUTE_MS);
+            (void)live_through(&o, seed, dependency, messages, outage_ms, 60 * MINUTE_MS);
             if (o.buried_ms != NEVER || o.done != messages) {
                 fail_msg("seed %d: %d of %d messages done", (int)seed, o.done, messages);
             }
@@ -200,14 +213,14 @@ static void outages(profile *breaker, int64_t outage_ms)
 static void nothing_is_given_up_in_an_outage_of_ten_minutes(void **state)
 {
     (void)state;
-    outages(sluice_breaker_service, 10 * MINUTE_MS);
+    outages(SLUICE_DEP_LLM, 10 * MINUTE_MS);
 }
 
 /* Its breaker tries again after 30 s, the others after 60. */
 static void nothing_is_given_up_in_nine_minutes_with_the_breaker_of_publishing(void **state)
 {
     (void)state;
-    outages(sluice_breaker_publish, 9 * MINUTE_MS);
+    outages(SLUICE_DEP_PUBLISH, 9 * MINUTE_MS);
 }
 
 /* All of them, however few they are and however few attempts they have. */
@@ -215,11 +228,12 @@ static void away_for_hours(enum sluice_fate fate)
 {
     static struct outage o;
     o.fate = fate;
-    for (o.max_deliver = 1; o.max_deliver <= 20; o.max_deliver += 19) {
+    for (int is_default = 0; is_default < 2; is_default++) {
+        o.max_deliver = is_default ? 0 : 1;
         for (int messages = 1; messages <= MESSAGES_MAX; messages++) {
             for (uint64_t seed = 0; seed < SEEDS / 10; seed++) {
-                int64_t took = live_through(&o, seed, sluice_breaker_service, messages, 6 * HOUR_MS,
-                                            12 * HOUR_MS);
+                int64_t took =
+                    live_through(&o, seed, SLUICE_DEP_LLM, messages, 6 * HOUR_MS, 12 * HOUR_MS);
                 if (o.buried_ms != NEVER || o.done != messages) {
                     fail_msg("seed %d: %d of %d messages done", (int)seed, o.done, messages);
                 }
@@ -274,7 +288,7 @@ static void a_message_that_a_gateway_fails_among_others_that_work_is_given_up(vo
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = default_config(1, sluice_breaker_service);
+    struct sluice_engine_config c = default_config(1, SLUICE_DEP_LLM);
     c.max_deliver = 3;
     fixture_open(&f, &c);
     (void)fixture_connect(&f);
@@ -300,7 +314,7 @@ static void what_did_not_go_out_is_not_recorded(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = default_config(1, sluice_breaker_service);
+    struct sluice_engine_config c = default_config(1, SLUICE_DEP_LLM);
     c.max_deliver = 1;
     fixture_open(&f, &c);
     (void)fixture_connect(&f);
@@ -330,7 +344,7 @@ static void documents_and_outputs_that_did_not_go_out_are_no_failure(void **stat
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fixture f;
-        struct sluice_engine_config c = default_config(1, sluice_breaker_service);
+        struct sluice_engine_config c = default_config(1, SLUICE_DEP_LLM);
         c.max_deliver = 1;
         fixture_open(&f, &c);
         (void)fixture_connect(&f);
@@ -351,7 +365,7 @@ static void an_offloaded_step_is_never_away(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = default_config(1, sluice_breaker_service);
+    struct sluice_engine_config c = default_config(1, SLUICE_DEP_LLM);
     c.max_deliver = 1;
     fixture_open(&f, &c);
     (void)fixture_connect(&f);
@@ -368,12 +382,12 @@ static void an_offloaded_step_is_never_away(void **state)
 static void a_lone_message_that_always_fails_is_given_up_at_last(void **state)
 {
     (void)state;
-    static struct outage o = {.fate = SLUICE_FATE_RETRY, .max_deliver = 20};
+    static struct outage o = {.fate = SLUICE_FATE_RETRY};
     int64_t shortest = NEVER, longest = 0;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        int64_t took = live_through(&o, seed, sluice_breaker_service, 1, NEVER, 60 * MINUTE_MS);
+        int64_t took = live_through(&o, seed, SLUICE_DEP_LLM, 1, NEVER, 60 * MINUTE_MS);
         assert_true(o.buried_ms != NEVER);
-        assert_int_equal(o.pupils[0].calls, 20);
+        assert_int_equal(o.pupils[0].calls, default_config(seed, SLUICE_DEP_LLM).max_deliver);
         shortest = took < shortest ? took : shortest;
         longest = took > longest ? took : longest;
     }
@@ -394,5 +408,5 @@ int main(void)
         cmocka_unit_test(an_offloaded_step_is_never_away),
         cmocka_unit_test(a_lone_message_that_always_fails_is_given_up_at_last),
     };
-    return cmocka_run_group_tests_name("outage", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("outage", tests, load_defaults, free_defaults);
 }
