@@ -7,6 +7,7 @@
 #include "run/heap.h"
 #include "run/log.h"
 #include "run/pages.h"
+#include "run/probe_clients.h"
 #include "run/watch.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -15,8 +16,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FILES_LLM_THREAD    6u   /* of its loop, and of a shard and a connection by rounding */
-#define FILES_BESIDE        128u /* probe (57), MongoDB's pool, NATS, SQLite, prompts, libraries */
+#define FILES_LLM_THREAD 6u /* of its loop, and of a shard and a connection by rounding */
+#define FILES_OF_PROBE   (PROBE_CLIENTS_MAX + 5u) /* one turned away, listening, epoll, a pipe */
+#define FILES_OF_LOOP    16u /* standard streams, epoll, its pipes and eventfds, what is inherited */
+#define FILES_OF_NATS    8u  /* two connections, two on their way out, one that looks after both */
+#define FILES_OF_STORE   32u /* MongoDB: 2 of the pool and 2 that watch, on each of 8 hosts */
+#define FILES_OF_WORKER  32u /* the plug-in's own, prompts, what libraries open for a moment */
+#define FILES_BESIDE                                                                               \
+    (FILES_OF_PROBE + FILES_OF_LOOP + FILES_OF_NATS + FILES_OF_STORE + FILES_OF_WORKER)
 #define TICK_MS             100  /* how often the supervising thread looks */
 #define FIRST_CONNECTION_MS 1000 /* the source is connected, and only has to say so */
 /* After the grace; together below the 5 s that a grace of 25 s leaves of the 30 s that Kubernetes

@@ -41,6 +41,7 @@ static int ca_check(const char *path, const struct option_source *s)
     return is_good;
 }
 
+/* In lower case: no other spelling is taken as a URL. */
 static int is_https(const char *url)
 {
     return strncmp(url, "https:", 6) == 0;

@@ -186,6 +186,15 @@ static void the_common_variable_is_taken_where_nothing_else_is_said(void **state
     assert_string_equal(sluice_settings_of(box)->llm_ca, "");
 }
 
+/* It would have to be seen as one that needs certificates, too. */
+static void a_scheme_in_capitals_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(load("llm:\n  base_url: HTTPS://llm/v1\n"), SLUICE_ERR_CONFIG);
+    expect_error("llm.base_url");
+    assert_int_equal(load("services:\n  crm:\n    url: Https://crm\n"), SLUICE_ERR_CONFIG);
+}
+
 #define CASE(name) cmocka_unit_test_setup(name, each)
 
 int main(void)
@@ -196,6 +205,7 @@ int main(void)
         CASE(a_wrong_file_is_told_with_its_place),
         CASE(a_service_has_a_file_of_its_own),
         CASE(the_common_variable_is_taken_where_nothing_else_is_said),
+        CASE(a_scheme_in_capitals_is_refused),
     };
     return cmocka_run_group_tests_name("option_ca", tests, setup, teardown);
 }
