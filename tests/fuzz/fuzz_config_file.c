@@ -26,7 +26,7 @@ static int is_plain_key(const char *key)
         }
     }
     return dots == 1 && key[0] != '.' && key[len - 1] != '.' && len < 64 &&
-           strncmp(key, "services.", 9) != 0;
+           strncmp(key, "services.", 9) != 0 && strcmp(key, "llm.headers") != 0;
 }
 
 static void on_item(void *ctx, const char *key, const char *value, unsigned line, unsigned column)

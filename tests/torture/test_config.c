@@ -33,7 +33,8 @@ static int setup(void **state)
     (void)state;
     (void)snprintf(folder, sizeof folder, "/tmp/sluice-torture-XXXXXX");
     assert_non_null(mkdtemp(folder));
-    put("worker.yaml", "nats:\n  url: nats://h:4222\nservices:\n  billing:\n    url: http://b:1\n"
+    put("worker.yaml", "nats:\n  url: nats://h:4222\nllm:\n  headers:\n    X-Team: "
+                       "blue\nservices:\n  billing:\n    url: http://b:1\n"
                        "outputs:\n  more: a.more\noptions:\n  mine: 5\n");
     put("secret", "s3cr3t\n");
     (void)mkdir(strcat(strcpy(secret, folder), "/prompts"), 0700);
@@ -41,6 +42,7 @@ static int setup(void **state)
     put("prompts/b.prompt", "# system\nBe brief.\n# user\n{{query}}");
     (void)snprintf(secret, sizeof secret, "%s/secret", folder);
     (void)setenv("LLM_API_KEY_FILE", secret, 1);
+    (void)setenv("LLM_HEADER_API_KEY_FILE", secret, 1);
     (void)setenv("LLM_MODEL", "m", 1);
     return 0;
 }
@@ -76,6 +78,9 @@ static int loading(void *ctx)
         assert_string_equal(s->llm_api_key, "s3cr3t");
         assert_string_equal(s->log_level, "debug");
         assert_int_equal(s->services_count, 1);
+        assert_int_equal(s->llm_headers_count, 2);
+        assert_string_equal(s->llm_headers[0].value, "blue");
+        assert_string_equal(s->llm_headers[1].value, "s3cr3t");
         assert_int_equal(s->outputs_count, 1);
     }
     sluice_settings_free(box);
