@@ -85,6 +85,7 @@ static void order_give(struct boot *b, int kind, int64_t limit_ms)
 static void *loop_run(void *arg)
 {
     struct boot *b = arg;
+    sluice_watch_handlers_thread();
     (void)uv_run(&b->loop, UV_RUN_DEFAULT);
     return NULL;
 }

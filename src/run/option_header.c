@@ -107,7 +107,7 @@ int option_header_item(struct sluice_settings_box *box, const char *key, const c
 
 void option_header_environment(struct sluice_settings_box *box, struct sluice_report *report)
 {
-    for (char **e = environ; *e != NULL; e++) {
+    for (char **e = environ; e != NULL && *e != NULL; e++) {
         size_t len = strcspn(*e, "=");
         if (strncmp(*e, PREFIX, strlen(PREFIX)) != 0 || (*e)[len] == '\0') {
             continue;

@@ -183,7 +183,7 @@ void option_named_environment(struct sluice_settings_box *box, struct sluice_rep
         outputs_environment(box, outputs, &s);
     }
     option_header_environment(box, report);
-    for (char **e = environ; *e != NULL; e++) {
+    for (char **e = environ; e != NULL && *e != NULL; e++) {
         size_t len = strcspn(*e, "=");
         const char *value = (*e)[len] == '=' ? *e + len + 1 : "";
         char variable[256];

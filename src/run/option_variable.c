@@ -74,7 +74,7 @@ static void variable_check(const char *variable, struct sluice_report *report)
 
 void sluice_settings_variables_check(struct sluice_report *warnings)
 {
-    for (char **e = environ; *e != NULL; e++) {
+    for (char **e = environ; e != NULL && *e != NULL; e++) {
         char variable[256];
         size_t len = strcspn(*e, "=");
         const char *value = (*e)[len] == '=' ? *e + len + 1 : "";

@@ -16,8 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOOK_MS 100  /* how often the thread looks */
-#define GAP_MS  1000 /* between two looks: the process was frozen */
+#define LOOK_MS          100  /* how often the thread looks */
+#define GAP_MS           1000 /* between two looks: the process was frozen */
+#define CRASH_STACK_SIZE (64u * 1024u)
 
 static _Atomic(const struct worker_host *) watched; /* for the signal handler */
 
@@ -219,6 +220,13 @@ static void *watch_thread(void *arg)
     return NULL;
 }
 
+void sluice_watch_handlers_thread(void)
+{
+    static char stack[CRASH_STACK_SIZE];
+    const stack_t own = {.ss_sp = stack, .ss_size = sizeof stack};
+    (void)sigaltstack(&own, NULL); /* cannot fail: it is large enough, and not in use */
+}
+
 int sluice_watch_start(struct sluice_watch *w)
 {
     pthread_t thread;
@@ -238,6 +246,7 @@ void sluice_watch_run(struct sluice_watch *w, struct sluice_probe *probe,
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_crash;
+    action.sa_flags = SA_ONSTACK;
     static const int signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         (void)sigaction(signals[i], &action, NULL);

@@ -30,6 +30,9 @@ struct sluice_watch {
  * end the process with exit code 0. Main thread, with these signals blocked. */
 SLUICE_MUST_CHECK
 int sluice_watch_start(struct sluice_watch *w);
+/* On the thread that runs handlers: its crash report has a stack of its own, for the crash of which
+ * the handler's own recursion is the cause. */
+void sluice_watch_handlers_thread(void);
 /* The loop runs: from now on the process ends with exit code 5 when a handler has blocked it for
  * longer than the limit. Time in which the watchdog itself did not run, because the whole process
  * was frozen, does not count. Installs the crash report too. */

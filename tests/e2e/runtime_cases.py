@@ -247,6 +247,14 @@ def a_crash_on_any_thread_is_told(s):
         check(unhappy not in names or f"on thread {unhappy}\n" in w.log_text(), f"another thread: {w.log_text()[-500:]}")
 
 
+def a_handler_without_stack_is_told(s):
+    w = s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/poison.so"))
+    s.ready()
+    s.send(1, query="DEEP")
+    check(w.p.wait(60) == -signal.SIGSEGV, f"exit {w.p.returncode}, expected that of a crash")
+    check("crash: signal 11 in the handler; worker=poison seq=1 step=decode" in w.log_text(), f"no crash report: {w.log_text()[-500:]}")
+
+
 def a_second_signal_ends_at_once(s):
     s.llm_http("/control", {"latency-ms": 60000})
     w = s.start_worker(SLUICE_SHUTDOWN_GRACE=3600)
@@ -368,7 +376,7 @@ for case in (a_lone_message_waits_for_an_llm_that_is_away, an_outage_is_not_held
              a_connection_lost_for_good_ends_with_exit_1,
              a_deleted_output_stream_is_told_before_the_publish_timeout, what_the_server_denies_is_told,
              an_output_subject_that_is_denied_is_told_by_the_probe, an_exceeded_grace_ends_with_exit_4_and_gives_back, a_second_signal_ends_at_once,
-             calls_beyond_those_of_the_loop_are_carried_by_threads, a_crash_on_any_thread_is_told,
+             calls_beyond_those_of_the_loop_are_carried_by_threads, a_crash_on_any_thread_is_told, a_handler_without_stack_is_told,
              further_headers_reach_the_llm_and_never_show,
              a_handler_that_hangs_does_not_outlive_the_grace, the_watchdog_looks_during_a_shutdown,
              a_second_signal_ends_a_handler_that_hangs, a_handler_that_returns_after_the_grace_gives_back,
