@@ -43,7 +43,8 @@ class Plan:
 PUBACKS = {
     "duplicate of nothing": b'{"stream":"ENRICH_READY","seq":0,"duplicate":true}',
     "another stream": b'{"stream":"OTHER","seq":7}',
-    "error": b'{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"}}',
+    # Not 503, which would say that the stream is away: that is not held against the message.
+    "error": b'{"error":{"code":500,"err_code":10049,"description":"cannot be stored"}}',
     "no JSON": b"\xff\x00 stored, believe me",
     "cut": b'{"stream":"ENRICH_READY","se',
     "nothing": b"",
