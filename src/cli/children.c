@@ -12,6 +12,18 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Debian keeps nats-server in a folder that a user has not on the PATH. After fork. */
+static void path_extend(void)
+{
+    char longer[8192];
+    const char *path = getenv("PATH");
+    int n = snprintf(longer, sizeof longer, "%s:/usr/local/sbin:/usr/sbin",
+                     path == NULL || path[0] == '\0' ? "/usr/local/bin:/usr/bin:/bin" : path);
+    if (n > 0 && (size_t)n < sizeof longer) {
+        (void)setenv("PATH", longer, 1);
+    }
+}
+
 int child_start(struct child *c, char *const argv[], const char *const (*env)[2], int stderr_fd)
 {
     int report[2]; /* closed by exec, or brings the error */
@@ -34,6 +46,7 @@ int child_start(struct child *c, char *const argv[], const char *const (*env)[2]
                         0); /* the reader's end is the one that must not block */
             (void)dup2(stderr_fd, STDERR_FILENO);
         }
+        path_extend();
         (void)execvp(argv[0], argv);
         int why = errno;
         ssize_t ignored = write(report[1], &why, sizeof why);

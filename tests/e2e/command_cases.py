@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands as a user types them: exit codes, what they print, what is left behind."""
 import inspect, json, os, re, shutil, signal, sqlite3, subprocess
+from lib.servers import Skip, find_program
 from stage import check, wait_for
 
 READY = "context.enrich.ready"
@@ -321,6 +322,14 @@ def dev_once_does_all_samples(s):
         own = words[k] - set().union(*(w for other, w in words.items() if other != k))
         summary = document["summary"].lower()
         check(any(word in summary for word in own), f"{k}: none of its own words {own} in: {summary}")
+
+
+def dev_finds_the_server_that_is_not_on_a_users_path(s):
+    """Debian installs nats-server into /usr/sbin, which only root has on the PATH."""
+    if find_program("nats-server") != "/usr/sbin/nats-server":
+        raise Skip("no nats-server in /usr/sbin")
+    for path in "/usr/local/bin:/usr/bin:/bin", "/nonexistent":
+        sluice(s, "dev", "--once", "--messages", "1", says="1 requests in, 1 documents", PATH=path)
 
 
 def start_dev(stage, log, messages):
