@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """End-to-end cases: short scripts, read top to bottom. Each gets a stage of its own."""
 import datetime, inspect, json, os, shutil, subprocess, sys, time
-from lib.proxy import is_publish, is_verdict
+from lib.proxy import Proxy, is_publish, is_verdict
 from lib.servers import SECRETS
 from lib.ledger import Ledger
 from stage import check, in_time, wait_for
@@ -174,13 +174,16 @@ def a11_a_wedged_handler_is_not_ready(s):
 
 
 def a12_sigterm_finishes_what_runs(s):
-    s.llm_http("/control", {"latency-ms": 1500})
-    w = s.start_worker()
+    llm = s.part(Proxy(s.llm.port))
+    w = s.start_worker(LLM_BASE_URL=f"http://127.0.0.1:{llm.port}/v1")
     s.ready()
+    llm.blackhole("down")
     s.send(5)
     wait_for("calls have started", lambda: s.llm_http("/ledger")["calls"] == 5)
     w.terminate()
-    wait_for("draining", lambda: s.probe("/readyz")[0] == 503)
+    wait_for("draining, while the calls still run", lambda: s.probe("/readyz")[0] == 503)
+    check(json.loads(s.probe("/readyz")[1])["reason"] == "draining" and not s.outputs(), s.probe("/readyz")[1])
+    llm.heal()
     check(w.wait_exit(30) == 0, f"exit {w.code}, expected 0")
     s.expect_done(5)
     order = [e.get("what", e["event"]) for e in s.events() if e["event"] in ("shutdown", "closed", "connections.closed")]
