@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,7 +29,8 @@ static void serve(void *ctx, const struct tiny_request *request, struct tiny_ans
     struct fixture *f = ctx;
     snprintf(f->last_head, sizeof f->last_head, "%s", request->head);
     snprintf(f->last_body, sizeof f->last_body, "%s", request->body);
-    f->answer(f, request, out);
+    tiny_answer_fn *answer = atomic_load(&f->answer);
+    answer(f, request, out);
 }
 
 int fixture_setup(void **state)

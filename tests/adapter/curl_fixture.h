@@ -35,7 +35,7 @@ struct fixture {
     uint32_t threads, home_max; /* for llm_open; without threads it opens a plain one */
     unsigned ended;             /* calls */
     /* the script, read on the server's threads under its lock */
-    tiny_answer_fn *answer;
+    tiny_answer_fn *_Atomic answer;
     void *script;
     char last_head[8192], last_body[8192]; /* of the last request */
 };

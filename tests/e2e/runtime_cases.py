@@ -229,6 +229,7 @@ def threads(pid):
 
 
 def a_crash_on_any_thread_is_told(s):
+    s.needs_plain_threads()
     for unhappy in ("sluice-store", "sluice-llm", "one of cnats"):
         w = s.start_worker(SLUICE_LLM_THREADS=1)
         s.ready()
@@ -248,6 +249,7 @@ def a_crash_on_any_thread_is_told(s):
 
 
 def a_handler_without_stack_is_told(s):
+    s.needs_plain_threads()
     w = s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/poison.so"))
     s.ready()
     s.send(1, query="DEEP")

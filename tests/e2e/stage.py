@@ -6,7 +6,7 @@ from lib import wait
 from lib.nats import NatsError
 from lib.ports import free_port
 from lib.proxy import NatsProxy
-from lib.servers import BUILD, ROOT, SLUICE, http
+from lib.servers import BUILD, ROOT, SLUICE, Skip, http
 from lib.worker import Worker
 from lib.world import World
 
@@ -106,6 +106,12 @@ class Stage(World):
             """ % (server.user, server.password, subject)
         server.restart()
         return {"NATS_USER": "some", "NATS_PASSWORD": "some"}
+
+    def needs_plain_threads(self):
+        """Skips under ThreadSanitizer."""
+        with open(self.sluice, "rb") as program:
+            if b"__tsan_init" in program.read():
+                raise Skip("ThreadSanitizer has a thread and a count of stack frames of its own")
 
     def broken_plugins(self):
         """Paths: no shared object at all, and a worker whose end is missing."""

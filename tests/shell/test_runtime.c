@@ -25,7 +25,7 @@ static struct {
     struct sluice_source_events events;
     uint32_t pull;
     int is_starved;   /* no memory from now on */
-    int64_t later_ms; /* the clock is so far ahead */
+    _Atomic int64_t later_ms; /* the clock is so far ahead */
     /* What the ports were asked. */
     uint32_t published, headers_count, verdicts, freed;
     uint64_t settle;
