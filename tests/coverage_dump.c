@@ -29,11 +29,15 @@ static void *dump(void *arg)
 __attribute__((constructor)) static void begin(void)
 {
     static pthread_t thread;
-    sigset_t all, before; /* signals are for the program's own threads */
+    sigset_t all, before; /* signals are for the program's own threads, but for those of a crash */
     if (access(KILLED, F_OK) != 0) {
         return;
     }
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++) {
+        sigdelset(&all, crashes[i]);
+    }
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     if (pthread_create(&thread, NULL, dump, NULL) == 0) {
         (void)pthread_detach(thread);

@@ -85,8 +85,10 @@ static void order_give(struct boot *b, int kind, int64_t limit_ms)
 static void *loop_run(void *arg)
 {
     struct boot *b = arg;
-    sluice_watch_handlers_thread();
+    stack_t before;
+    sluice_watch_stack_take(&before);
     (void)uv_run(&b->loop, UV_RUN_DEFAULT);
+    sluice_watch_stack_give_back(&before);
     return NULL;
 }
 

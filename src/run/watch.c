@@ -220,11 +220,16 @@ static void *watch_thread(void *arg)
     return NULL;
 }
 
-void sluice_watch_handlers_thread(void)
+void sluice_watch_stack_take(stack_t *before)
 {
     static char stack[CRASH_STACK_SIZE];
     const stack_t own = {.ss_sp = stack, .ss_size = sizeof stack};
-    (void)sigaltstack(&own, NULL); /* cannot fail: it is large enough, and not in use */
+    (void)sigaltstack(&own, before); /* cannot fail: it is large enough, and not in use */
+}
+
+void sluice_watch_stack_give_back(const stack_t *before)
+{
+    (void)sigaltstack(before, NULL);
 }
 
 int sluice_watch_start(struct sluice_watch *w)

@@ -7,6 +7,7 @@
 #include "run/host.h"
 #include "run/probe.h"
 #include <pthread.h>
+#include <signal.h>
 
 enum sluice_watch_phase {
     SLUICE_WATCH_BOOT,  /* a signal ends the process: no message has been taken yet */
@@ -30,9 +31,11 @@ struct sluice_watch {
  * end the process with exit code 0. Main thread, with these signals blocked. */
 SLUICE_MUST_CHECK
 int sluice_watch_start(struct sluice_watch *w);
-/* On the thread that runs handlers: its crash report has a stack of its own, for the crash of which
- * the handler's own recursion is the cause. */
-void sluice_watch_handlers_thread(void);
+/* On the thread that runs handlers, around all of them: its crash report has a stack of its own,
+ * for the crash of which the handler's own recursion is the cause. `before` is the stack that it
+ * had, which AddressSanitizer, whose it is, wants back at the thread's end. */
+void sluice_watch_stack_take(stack_t *before);
+void sluice_watch_stack_give_back(const stack_t *before);
 /* The loop runs: from now on the process ends with exit code 5 when a handler has blocked it for
  * longer than the limit. Time in which the watchdog itself did not run, because the whole process
  * was frozen, does not count. Installs the crash report too. */

@@ -76,6 +76,21 @@ static void a_race_lost_while_the_handler_runs_starts_again_when_it_returns(void
     }
 }
 
+/* The other step has failed whatever this one's answer would have been. */
+static void a_step_s_error_counts_beside_a_lost_race(void **state)
+{
+    const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
+    (void)state;
+    fixture_open_with_one(&f);
+    assert_string_equal(fixture_ask(&f, f.ticket, two, 2, 1), "start 0; start 1");
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0; run");
+    assert_string_equal(kept(0, SLUICE_KEPT_LOST_RACE), "");
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_RETRY, 0), "");
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_STEP, 1),
+                        "record failures=1 marked=0");
+    fixture_close(&f);
+}
+
 /* ---- A journal that is away ---- */
 
 /* So many answers of the journal to messages that have gone. */
@@ -659,6 +674,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_late_answer_is_kept_and_disturbs_no_commit),
         cmocka_unit_test(a_race_lost_while_the_handler_runs_starts_again_when_it_returns),
+        cmocka_unit_test(a_step_s_error_counts_beside_a_lost_race),
         cmocka_unit_test(a_running_handler_is_heard_out_and_naked),
         cmocka_unit_test(nothing_is_parked_while_shutting_down),
         cmocka_unit_test(a_journal_that_is_away_is_not_waited_for),
