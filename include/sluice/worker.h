@@ -466,8 +466,9 @@ static inline void sluice_log(sluice_turn *turn, int32_t level, const char *even
 
 typedef sluice_rc sluice_handler_fn(sluice_turn *turn, const sluice_msg *message);
 
-/* What an OK must have asked for; a return of SLUICE_OK without it is a failure that names the
- * step. */
+/* What an OK needs; a return of SLUICE_OK without it is a failure that names the step. An answer of
+ * the LLM is one that sluice_llm or sluice_llm_await returned: a step that was only started, or
+ * failed, is none. */
 enum {
     SLUICE_REQUIRE_DEFAULT = 0, /* an LLM answer, a document and an output */
     SLUICE_REQUIRE_LLM = 1,

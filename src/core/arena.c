@@ -84,11 +84,18 @@ static void *exhausted(struct sluice_arena *arena)
     return NULL;
 }
 
+/* More than any limit. */
+static void *overflowed(struct sluice_arena *arena)
+{
+    arena->is_over_limit |= arena->limit != 0;
+    return exhausted(arena);
+}
+
 /* Aligned bytes, not zeroed. */
 static void *take(struct sluice_arena *arena, size_t bytes)
 {
     if (bytes > SIZE_MAX - ALIGNMENT) {
-        return exhausted(arena);
+        return overflowed(arena);
     }
     size_t need = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     if (need == 0) {
@@ -114,7 +121,7 @@ static void *take(struct sluice_arena *arena, size_t bytes)
 void *sluice_arena_alloc(struct sluice_arena *arena, size_t count, size_t size)
 {
     if (size != 0 && count > SIZE_MAX / size) {
-        return exhausted(arena);
+        return overflowed(arena);
     }
     void *p = take(arena, count * size);
     if (p != NULL) {
@@ -126,7 +133,7 @@ void *sluice_arena_alloc(struct sluice_arena *arena, size_t count, size_t size)
 void *sluice_arena_copy(struct sluice_arena *arena, const void *data, size_t len)
 {
     if (len == SIZE_MAX) {
-        return exhausted(arena);
+        return overflowed(arena);
     }
     char *p = take(arena, len + 1);
     if (p != NULL) {

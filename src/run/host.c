@@ -81,7 +81,7 @@ static const char *missing_requirement(const struct turn *t)
     if (require == SLUICE_REQUIRE_DEFAULT) {
         require = SLUICE_REQUIRE_LLM | SLUICE_REQUIRE_DOCUMENT | SLUICE_REQUIRE_OUTPUT;
     }
-    if ((require & SLUICE_REQUIRE_LLM) != 0 && t->llm_steps == 0) {
+    if ((require & SLUICE_REQUIRE_LLM) != 0 && !t->has_llm_answer) {
         return "llm";
     }
     if ((require & SLUICE_REQUIRE_DOCUMENT) != 0 && t->docs_count == 0) {
@@ -194,7 +194,10 @@ static void verdict_make(struct turn *t, sluice_rc rc, uint32_t steps_before,
         inflight_blame(m, "handler", "returned SLUICE_SUSPEND with nothing pending");
     }
     const char *missing = rc == SLUICE_OK ? missing_requirement(t) : NULL;
-    if (missing != NULL) {
+    if (missing != NULL && strcmp(missing, "llm") == 0 && t->failed_step >= 0 &&
+        m->steps[t->failed_step]->kind == STEP_LLM) {
+        rc = t->failed_rc; /* it went on without the answer: the step failed, not the handler */
+    } else if (missing != NULL) {
         inflight_blame(m, missing, "returned SLUICE_OK without the required step %s", missing);
         rc = SLUICE_ERR_VALIDATION;
     }
@@ -221,7 +224,7 @@ void host_run(struct worker_host *host, struct inflight *m, struct host_verdict 
     t.failed_step = -1;
     t.docs_count = 0;
     t.outputs_count = 0;
-    t.llm_steps = 0;
+    t.has_llm_answer = 0;
     t.deferred_count = 0;
     m->reason = "";
     m->failed_step = NULL;

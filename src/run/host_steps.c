@@ -278,7 +278,6 @@ sluice_step turn_llm_start(sluice_turn *base, const sluice_llm_request *given, s
     if (rc != SLUICE_OK) {
         return (sluice_step){rc};
     }
-    t->llm_steps++;
     step.schema = schema_of(t, r.answer);
     if (t->fault != SLUICE_OK) {
         return (sluice_step){t->fault};
@@ -320,6 +319,7 @@ sluice_rc turn_llm_await(sluice_turn *base, sluice_step s, const sluice_llm_repl
     }
     sluice_rc rc = step_await(t, s.index);
     if (rc == SLUICE_OK) {
+        t->has_llm_answer = 1;
         *reply = &t->m->steps[s.index]->reply;
     }
     return rc;

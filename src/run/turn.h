@@ -34,7 +34,7 @@ struct turn {
     uint32_t docs_count;
     struct staged_output outputs[SLUICE_EFFECTS_MAX];
     uint32_t outputs_count;
-    uint32_t llm_steps;
+    int has_llm_answer; /* was handed out */
     struct {
         void (*fn)(void *);
         void *arg;

@@ -153,6 +153,13 @@ static void sizes_that_overflow_run_out(void **state)
     arena.is_exhausted = 0;
     assert_null(sluice_arena_copy(&arena, "", SIZE_MAX));
     assert_int_equal(arena.is_exhausted, 1);
+    assert_int_equal(arena.is_over_limit, 0); /* it has none */
+    arena.limit = 64;
+    assert_null(sluice_arena_alloc(&arena, SIZE_MAX / 2, 3));
+    assert_int_equal(arena.is_over_limit, 1);
+    sluice_arena_reset(&arena);
+    assert_null(sluice_arena_alloc(&arena, 1, SIZE_MAX));
+    assert_int_equal(arena.is_over_limit, 1);
 }
 
 static void missing_memory_runs_out(void **state)

@@ -448,6 +448,29 @@ static void an_ok_without_a_required_step_names_it(void **state)
     }
 }
 
+static sluice_rc goes_on_without_the_answer(sluice_turn *t, const sluice_msg *in)
+{
+    return asks(t, in) == SLUICE_SUSPEND ? SLUICE_SUSPEND : SLUICE_OK;
+}
+
+static void an_llm_step_without_an_answer_is_not_the_required_one(void **state)
+{
+    (void)state;
+    fixture.plugin.worker.require = SLUICE_REQUIRE_LLM;
+    run(never_awaits);
+    expect_failed(SLUICE_FAILURE_HANDLER, -1, "llm",
+                  "returned SLUICE_OK without the required step llm");
+    run(goes_on_without_the_answer);
+    expect_suspended(1, 1);
+    fail_step(0, SLUICE_ERR_UNAVAILABLE, "away");
+    run(goes_on_without_the_answer);
+    expect_failed(SLUICE_FAILURE_HANDLER, 0, "llm", "SLUICE_ERR_UNAVAILABLE: away");
+    answer(0, "that");
+    m->steps[0]->rc = SLUICE_OK;
+    run(goes_on_without_the_answer);
+    expect_done();
+}
+
 static int setup(void **state)
 {
     memset(status, 0, sizeof status);
@@ -645,6 +668,7 @@ int main(void)
         TEST(steps_run_together_and_fail_alone),
         TEST(there_is_room_for_256_steps),
         TEST(a_step_that_nobody_awaits_is_forgotten),
+        TEST(an_llm_step_without_an_answer_is_not_the_required_one),
         TEST(a_step_that_was_never_started_is_a_mistake),
         TEST(a_suspended_run_does_nothing_more),
         TEST(a_call_has_a_key_of_its_own_on_every_delivery),
