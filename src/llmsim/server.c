@@ -256,7 +256,7 @@ sluice_rc llmsim_start(const struct llmsim_config *config, struct llmsim **out,
 {
     struct llmsim *s = calloc(1, sizeof *s);
     if (s == NULL) {
-        return sluice_err_set(err, SLUICE_ERR_NOMEM, "llm-sim: no memory");
+        return sluice_err_set(err, SLUICE_ERR_NOMEM, "no memory");
     }
     pthread_condattr_t attributes;
     (void)pthread_condattr_init(&attributes);
@@ -271,12 +271,12 @@ sluice_rc llmsim_start(const struct llmsim_config *config, struct llmsim **out,
     sluice_rc rc = SLUICE_OK;
     s->ledger = llmsim_ledger_create();
     if (s->ledger == NULL) {
-        rc = sluice_err_set(err, SLUICE_ERR_NOMEM, "llm-sim: no memory");
+        rc = sluice_err_set(err, SLUICE_ERR_NOMEM, "no memory");
     } else if ((s->listen_fd = listen_on(config, &s->port)) < 0) {
-        rc = sluice_err_set(err, SLUICE_ERR_CONFIG, "llm-sim: cannot listen on %s:%u: %s",
+        rc = sluice_err_set(err, SLUICE_ERR_CONFIG, "cannot listen on %s:%u: %s",
                             config->host, config->port, strerror(errno));
     } else if (!threads_start(s)) {
-        rc = sluice_err_set(err, SLUICE_ERR_INTERNAL, "llm-sim: cannot start its threads");
+        rc = sluice_err_set(err, SLUICE_ERR_INTERNAL, "cannot start its threads");
     }
     if (rc != SLUICE_OK) {
         server_free(s);

@@ -121,9 +121,8 @@ def a_bad_trace_is_ignored_and_a_bad_key_rejected_before_anything_is_paid(s):
     check(s.llm_http("/ledger") == asked, "the LLM was asked")
 
 
-# What the simulator does to a question with [[fault:KIND]]: words of the reason. Not 503: whether that is held against the
-# message depends on what the call before it was answered.
-ANSWERS = {"429": ["RATE_LIMITED"], "500": ["500"], "stall": ["TIMEOUT"], "cut": ["cut before its end"], "refuse": ["refus"],
+# What the simulator does to a question with [[fault:KIND]]: words of the reason.
+ANSWERS = {"429": ["RATE_LIMITED"], "500": ["500"], "503": ["503"], "stall": ["TIMEOUT"], "cut": ["cut before its end"], "refuse": ["refus"],
            "bad-json": ["JSON"], "length": ["length"], "reset": ["SLUICE_ERR_"], "empty": ["no body"], "blank": ["no summary"]}
 
 
