@@ -260,6 +260,15 @@ static void nothing_is_given_up_in_six_hours_of_a_gateway_with_nobody_behind(voi
     away_for_hours(SLUICE_FATE_UNAVAILABLE);
 }
 
+/* Connected, with the default settings but for so many deliveries. */
+static void open_with(struct fixture *f, uint32_t max_deliver)
+{
+    struct sluice_engine_config c = default_config(1, SLUICE_DEP_LLM);
+    c.max_deliver = max_deliver;
+    fixture_open(f, &c);
+    (void)fixture_connect(f);
+}
+
 /* A message alone at work from its delivery on: the steps end with `fate`, the handler passes that
  * on. Returns what the engine then did. */
 static const char *attempt(struct fixture *f, uint64_t sequence, uint32_t deliveries,
@@ -288,10 +297,7 @@ static void a_message_that_a_gateway_fails_among_others_that_work_is_given_up(vo
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = default_config(1, SLUICE_DEP_LLM);
-    c.max_deliver = 3;
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    open_with(&f, 3);
     assert_string_equal(attempt(&f, 1, 1, NULL, SLUICE_FATE_UNAVAILABLE), "nak");
     (void)fixture_tick(&f, 2000); /* nobody answers the NAK */
     for (uint32_t failures = 1; failures <= 3; failures++) {
@@ -314,10 +320,7 @@ static void what_did_not_go_out_is_not_recorded(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = default_config(1, SLUICE_DEP_LLM);
-    c.max_deliver = 1;
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    open_with(&f, 1);
     (void)attempt(&f, 100, 1, NULL, SLUICE_FATE_OK);
     assert_string_equal(attempt(&f, 1, 1, NULL, SLUICE_FATE_UNREACHABLE), "nak");
     assert_int_equal(sluice_engine_metrics(f.engine)->failures[SLUICE_FAILURE_DEPENDENCY], 1);
@@ -344,10 +347,7 @@ static void documents_and_outputs_that_did_not_go_out_are_no_failure(void **stat
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fixture f;
-        struct sluice_engine_config c = default_config(1, SLUICE_DEP_LLM);
-        c.max_deliver = 1;
-        fixture_open(&f, &c);
-        (void)fixture_connect(&f);
+        open_with(&f, 1);
         (void)fixture_deliver(&f, 1, 1);
         (void)fixture_done(&f, f.ticket, 1, 2);
         (void)fixture_answer(&f, f.ticket, SLUICE_EV_STORED, cases[i].store);
@@ -365,10 +365,7 @@ static void an_offloaded_step_is_never_away(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = default_config(1, SLUICE_DEP_LLM);
-    c.max_deliver = 1;
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    open_with(&f, 1);
     (void)fixture_deliver(&f, 1, 1);
     struct sluice_step_request request = fixture_request(1);
     request.dependency = SLUICE_DEP_NONE;
