@@ -12,6 +12,7 @@
 #include "adapter/mongo_loader.h"
 #include "scripted_mongo.h"
 #include "store_fixture.h"
+#include "text_file.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -438,9 +439,7 @@ static void missing_module_is_named(void **state)
 
     char path[300];
     (void)snprintf(path, sizeof path, "%s/sluice_mongo.so", fixture.folder);
-    FILE *file = fopen(path, "w");
-    (void)fputs("not a module", file);
-    (void)fclose(file);
+    text_file_write(path, "not a module");
     assert_int_equal(create("mongodb://host/", "db", 0, fixture.folder, &err),
                      SLUICE_ERR_UNSUPPORTED);
     assert_non_null(strstr(err.text, path));

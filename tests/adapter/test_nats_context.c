@@ -2,6 +2,7 @@
 #include "adapter/nats_context.h"
 
 #include "nats_fixture.h"
+#include "text_file.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,7 @@ static void write_context(const char *name, const char *text)
 {
     char path[256];
     (void)snprintf(path, sizeof path, "%s/nats/context/%s.json", folder, name);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    (void)fputs(text, file);
-    (void)fclose(file);
+    text_file_write(path, text);
 }
 
 static int make_folder(void **state)

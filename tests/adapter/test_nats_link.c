@@ -4,6 +4,7 @@
 #include "adapter/nats_nkey.h"
 #include "nats_fixture.h"
 #include "nats_jwt.h"
+#include "text_file.h"
 #include <arpa/inet.h>
 #include <poll.h>
 #include <pthread.h>
@@ -563,10 +564,7 @@ static void an_nkey_seed_logs_in(void **state)
     assert_string_equal(public_key, PUBLIC);
     open_world(&w, "authorization { users: [ { nkey: " PUBLIC " } ] }");
     (void)snprintf(path, sizeof path, "%s/seed", w.server.folder);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    (void)fprintf(file, "%s\n", SEED);
-    (void)fclose(file);
+    text_file_write(path, SEED "\n");
     open_link(&w, (struct sluice_nats_options){.nkey_file = path});
     test_loop_until(&w.loop, is_up_once, &w, "the login by nkey");
     close_world(&w);
@@ -584,10 +582,7 @@ static void a_credentials_file_logs_in(void **state)
     open_world(&w, config);
     free(config);
     (void)snprintf(path, sizeof path, "%s/user.creds", w.server.folder);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    (void)fputs(TEST_USER_CREDS, file);
-    (void)fclose(file);
+    text_file_write(path, TEST_USER_CREDS);
     open_link(&w, (struct sluice_nats_options){.creds_file = path});
     test_loop_until(&w.loop, is_up_once, &w, "the login by credentials");
     close_world(&w);

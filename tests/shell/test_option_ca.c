@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "run/option_box.h"
+#include "text_file.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,19 +22,11 @@ static struct sluice_settings_box *box;
 static char folder[] = "/tmp/sluice-ca-XXXXXX";
 static char good[64], other[64], yaml[64];
 
-static void write_file(const char *path, const char *text)
-{
-    FILE *out = fopen(path, "w");
-    assert_non_null(out);
-    fputs(text, out);
-    fclose(out);
-}
-
 static sluice_rc load(const char *settings)
 {
     sluice_settings_free(box);
     box = NULL;
-    write_file(yaml, settings);
+    text_file_write(yaml, settings);
     return sluice_settings_load(0, NULL, yaml, &box, &report);
 }
 
@@ -59,7 +52,7 @@ static int setup(void **state)
     (void)snprintf(good, sizeof good, "%s/good.pem", folder);
     (void)snprintf(other, sizeof other, "%s/other.pem", folder);
     (void)snprintf(yaml, sizeof yaml, "%s/worker.yaml", folder);
-    write_file(good, PEM);
+    text_file_write(good, PEM);
     return 0;
 }
 
@@ -97,7 +90,7 @@ static void a_file_without_a_certificate_is_refused(void **state)
                    other);
     setenv("LLM_CA", other, 1);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        write_file(other, bad[i]);
+        text_file_write(other, bad[i]);
         assert_int_equal(load(""), SLUICE_ERR_CONFIG);
         expect_error(says);
     }
@@ -169,7 +162,7 @@ static void the_common_variable_is_taken_where_nothing_else_is_said(void **state
     assert_string_equal(s->services[0].ca, good);
     assert_string_equal(s->services[1].ca, ""); /* speaks no TLS */
     assert_int_equal(box->layers[ROW_llm_ca], LAYER_ENVIRONMENT);
-    write_file(other, PEM);
+    text_file_write(other, PEM);
     setenv("LLM_CA", other, 1);
     expect_ok(load(tls));
     assert_string_equal(sluice_settings_of(box)->llm_ca, other);

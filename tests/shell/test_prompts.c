@@ -12,6 +12,7 @@
 #include "rich.pb-c.h"
 #include "run/heap.h"
 #include "run/prompts.h"
+#include "text_file.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -39,10 +40,7 @@ static void folder_make(const char *path)
 
 static void put(const char *path, const char *text)
 {
-    FILE *out = fopen(at(path), "w");
-    assert_non_null(out);
-    fputs(text, out);
-    fclose(out);
+    text_file_write(at(path), text);
 }
 
 static void expect_folder(const char *path)

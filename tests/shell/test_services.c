@@ -11,6 +11,7 @@
 
 #include "run/option_box.h"
 #include "run/worker_config.h"
+#include "text_file.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,10 +28,7 @@ static sluice_rc load(const char *yaml, int count, char **flags)
     own = NULL;
     sluice_settings_free(box);
     box = NULL;
-    FILE *out = fopen(file, "w");
-    assert_non_null(out);
-    fputs(yaml, out);
-    fclose(out);
+    text_file_write(file, yaml);
     return sluice_settings_load(count, flags, file, &box, &report);
 }
 
@@ -345,9 +343,7 @@ static void a_token_comes_from_a_file_and_never_shows(void **state)
     (void)state;
     char secret[] = "/tmp/sluice-token-XXXXXX";
     char yaml[512];
-    int fd = mkstemp(secret);
-    assert_int_equal(write(fd, "canary-123\r\n", 12), 12);
-    close(fd);
+    text_file_make(secret, "canary-123\r\n");
     (void)snprintf(yaml, sizeof yaml,
                    "services:\n  crm:\n    url: http://me:canary-9@crm\n"
                    "    auth_header: X-Token\n"
@@ -476,9 +472,7 @@ static void headers_of_the_llm_come_from_file_and_environment(void **state)
     (void)state;
     char secret[] = "/tmp/sluice-header-XXXXXX";
     char yaml[512];
-    int fd = mkstemp(secret);
-    assert_int_equal(write(fd, "canary-file\n", 12), 12);
-    close(fd);
+    text_file_make(secret, "canary-file\n");
     (void)snprintf(yaml, sizeof yaml,
                    "llm:\n  headers:\n    X-Team: canary-team\n    Api-Key_file: %s\n"
                    "    X.Odd!: canary\n    X_Under: free\n",
@@ -754,9 +748,7 @@ static void a_secret_of_the_worker_comes_from_a_file_and_never_shows(void **stat
     const sluice_worker w = {.name = "w", .require = SLUICE_REQUIRE_NONE, .options = options};
     char secret[] = "/tmp/sluice-own-XXXXXX";
     char *flags[] = {(char *)"--options-key=canary-1"};
-    int fd = mkstemp(secret);
-    assert_int_equal(write(fd, "canary-123", 10), 10);
-    close(fd);
+    text_file_make(secret, "canary-123");
     setenv("SLUICE_OPTION_KEY_FILE", secret, 1);
     expect_ok(load("", 0, NULL));
     resolve(&w);
@@ -819,7 +811,7 @@ int main(void)
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
         unsetenv(sluice_option_rows[i].env);
     }
-    close(mkstemp(file));
+    text_file_make(file, "");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_number_of_a_service_has_its_limits_in_each_layer),
         cmocka_unit_test(texts_of_a_service_are_checked),

@@ -5,6 +5,7 @@
 #include "run/heap.h"
 #include "run/option.h"
 #include "run/prompts.h"
+#include "text_file.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,10 +22,7 @@ static void put(const char *name, const char *text)
 {
     char path[128];
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    (void)fputs(text, file);
-    (void)fclose(file);
+    text_file_write(path, text);
 }
 
 static int setup(void **state)
