@@ -17,7 +17,6 @@
     256u /* turns of the wheel: 12.8 s; a longer deadline is passed over until due */
 #define WHEEL_STEP_MS 50
 #define SUBJECT_SIZE  256u
-#define UNDER_WAY_MAX 512u /* see sluice_nats_requests_send */
 
 enum entry_state { ENTRY_FREE, ENTRY_OPEN, ENTRY_ENDED };
 
@@ -291,7 +290,7 @@ static int wait_for_listener(struct sluice_nats_requests *r, uint32_t index)
 
 static int is_full(const struct sluice_nats_requests *r)
 {
-    return r->open - r->quiet >= UNDER_WAY_MAX;
+    return r->open - r->quiet >= SLUICE_NATS_UNDER_WAY_MAX;
 }
 
 /* 0: there is no memory to remember it, or no need to wait. */

@@ -8,6 +8,11 @@
 #include "adapter/nats_request.h"
 #include <uv.h>
 
+/* So many requests are under way at once: what stands in the connection cannot be overtaken any
+ * more, and with thousands of messages at once all of them would take each step before any takes
+ * its next. So the first are done, and their slots are used again, while the last still wait. */
+#define SLUICE_NATS_UNDER_WAY_MAX 512u
+
 struct sluice_nats_requests;
 
 enum sluice_nats_outcome {
@@ -41,10 +46,8 @@ void sluice_nats_requests_down(struct sluice_nats_requests *requests);
 /* Everything is copied or sent before it returns; one call of `fn` follows, never from inside; none
  * after ERR_NOMEM: then nothing was sent. Timeouts are kept to within 50 ms.
  *
- * While 512 requests are under way, further ones that are copied wait here, 2 s at most: what
- * stands in the connection cannot be overtaken any more, and with thousands of messages at once all
- * of them would take each step before any takes its next. So the first are done, and their slots
- * are used again, while the last still wait. */
+ * While SLUICE_NATS_UNDER_WAY_MAX are under way, further ones that are copied wait here, 2 s at
+ * most. */
 SLUICE_MUST_CHECK
 sluice_rc sluice_nats_requests_send(struct sluice_nats_requests *requests,
                                     const struct sluice_nats_request *request,

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UNDER_WAY = 512 }; /* nats_requests.h */
-
 /* A publisher's requests, and a listener that answers when the test says so. */
 struct world {
     struct nats_server server;
@@ -126,11 +124,11 @@ static void each_answer_lets_one_go_and_last_steps_go_first(void **state)
 {
     (void)state;
     struct world *w = open_world();
-    ask(w, "quiet.first", 0, UNDER_WAY);
+    ask(w, "quiet.first", 0, SLUICE_NATS_UNDER_WAY_MAX);
     ask(w, "quiet.early", 0, 3);
     ask(w, "quiet.last", 1, 2);
-    wait_for(w, has_heard, UNDER_WAY, "as many as may be under way");
-    for (int i = 0; i < UNDER_WAY; i++) {
+    wait_for(w, has_heard, SLUICE_NATS_UNDER_WAY_MAX, "as many as may be under way");
+    for (uint32_t i = 0; i < SLUICE_NATS_UNDER_WAY_MAX; i++) {
         hear(w, "quiet.first", i < 5);
     }
     wait_for(w, has_heard, 5, "those that waited");
@@ -150,9 +148,9 @@ static void silence_holds_nobody_up_for_long(void **state)
 {
     (void)state;
     struct world *w = open_world();
-    ask(w, "quiet.first", 0, UNDER_WAY);
+    ask(w, "quiet.first", 0, SLUICE_NATS_UNDER_WAY_MAX);
     ask(w, "quiet.other", 0, 3);
-    wait_for(w, has_heard, UNDER_WAY + 3, "those that have waited long enough");
+    wait_for(w, has_heard, SLUICE_NATS_UNDER_WAY_MAX + 3, "those that have waited long enough");
     assert_int_equal(w->done, 0);
     close_world(w);
 }
@@ -161,11 +159,11 @@ static void what_waited_when_the_link_broke_was_not_sent(void **state)
 {
     (void)state;
     struct world *w = open_world();
-    ask(w, "quiet.first", 0, UNDER_WAY);
+    ask(w, "quiet.first", 0, SLUICE_NATS_UNDER_WAY_MAX);
     ask(w, "quiet.early", 0, 3);
     nats_server_kill(&w->server);
-    wait_for(w, is_done, UNDER_WAY + 3, "the loss");
-    assert_int_equal(w->outcomes[SLUICE_NATS_LOST], UNDER_WAY);
+    wait_for(w, is_done, SLUICE_NATS_UNDER_WAY_MAX + 3, "the loss");
+    assert_int_equal(w->outcomes[SLUICE_NATS_LOST], SLUICE_NATS_UNDER_WAY_MAX);
     assert_int_equal(w->outcomes[SLUICE_NATS_NOT_SENT], 3);
     nats_server_restart(&w->server);
     wait_for(w, is_up, 2, "the new connection");
@@ -176,11 +174,11 @@ static void what_waits_ends_with_its_owner(void **state)
 {
     (void)state;
     struct world *w = open_world();
-    ask(w, "quiet.first", 0, UNDER_WAY);
+    ask(w, "quiet.first", 0, SLUICE_NATS_UNDER_WAY_MAX);
     ask(w, "quiet.early", 0, 3);
     w->publisher->ops->destroy(w->publisher);
     w->publisher = NULL;
-    assert_int_equal(w->done, UNDER_WAY + 3);
+    assert_int_equal(w->done, SLUICE_NATS_UNDER_WAY_MAX + 3);
     assert_int_equal(w->outcomes[SLUICE_NATS_ANSWERED], 0);
     close_world(w);
 }
