@@ -37,6 +37,7 @@ struct option_at {
 
 struct service_origin {
     uint8_t layers[SERVICE_OPTIONS_COUNT];
+    uint8_t refused[SERVICE_OPTIONS_COUNT]; /* a value was given and refused */
     struct option_at at[SERVICE_OPTIONS_COUNT];
     char *texts[SERVICE_OPTIONS_COUNT]; /* as given; owned */
 };

@@ -108,6 +108,8 @@ static void service_set(struct sluice_settings_box *box, struct sluice_service *
     if (is_set) {
         origin->layers[row] = (uint8_t)layer;
         origin->at[row] = (struct option_at){s->place.line, s->place.column};
+    } else {
+        origin->refused[row] = 1;
     }
 }
 
@@ -252,7 +254,7 @@ void option_service_check(struct sluice_settings_box *box, struct sluice_report 
 {
     for (uint32_t i = 0; i < box->settings.services_count; i++) {
         const struct sluice_service *service = &box->settings.services[i];
-        if (service->url[0] == '\0') {
+        if (service->url[0] == '\0' && !box->services[i].refused[SERVICE_ROW_url]) {
             complain(report, service, "url", "not set, expected the service's base URL");
         }
         if (service->health_path[0] != '/') {

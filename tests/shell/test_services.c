@@ -194,6 +194,25 @@ static void texts_of_a_service_are_checked(void **state)
     }
 }
 
+static void a_refused_url_is_not_missing_too(void **state)
+{
+    (void)state;
+    for (int layer = 0; layer < LAYERS; layer++) {
+        const char *yaml = layer == IN_FILE ? "services:\n  crm:\n    url: nope\n" : "";
+        char *flags[] = {(char *)"--services-crm-url=nope"};
+        if (layer == IN_ENVIRONMENT) {
+            setenv("SLUICE_SERVICE_CRM_URL", "nope", 1);
+        }
+        assert_int_equal(load(yaml, layer == IN_FLAG, flags), SLUICE_ERR_CONFIG);
+        assert_int_equal(report.count, 1);
+        expect_error("\"nope\", expected a URL");
+        unsetenv("SLUICE_SERVICE_CRM_URL");
+    }
+    assert_int_equal(load("services:\n  crm:\n    timeout: 0\n", 0, NULL), SLUICE_ERR_CONFIG);
+    assert_int_equal(report.count, 2);
+    expect_error("services.crm.url: not set, expected the service's base URL");
+}
+
 static void a_service_has_the_defaults_of_the_table(void **state)
 {
     (void)state;
@@ -815,6 +834,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_number_of_a_service_has_its_limits_in_each_layer),
         cmocka_unit_test(texts_of_a_service_are_checked),
+        cmocka_unit_test(a_refused_url_is_not_missing_too),
         cmocka_unit_test(a_service_has_the_defaults_of_the_table),
         cmocka_unit_test(a_flag_is_over_the_environment_and_that_over_the_file),
         cmocka_unit_test(wrong_flags_of_the_named_sections_are_told),
