@@ -27,7 +27,8 @@ static const char help[] =
     "  --jitter-ms N        up to so much more [0]\n"
     "  --retry-after S      header of 429 and 503, in seconds [0: none]\n"
     "  --seed N             of the faults' draw [1]\n"
-    "  --fail KIND=PERCENT " LLMSIM_FAULTS_TEXT "; repeatable\n"
+    "  --fail KIND=PERCENT " LLMSIM_FAULTS_TEXT ";\n"
+    "                       repeatable, together at most 100\n"
     "  --quiet              no start line\n\n"
     "One call is steered by header X-Sluice-Fault: KIND, or by [[fault:KIND]], [[fault:KINDx3]] "
     "and\n"
@@ -88,6 +89,10 @@ static int parse(int argc, char **argv, struct arguments *a)
     arguments_number(&argc, argv, "--seed", 0, 2000000000, &seed);
     while ((text = arguments_next_value(&argc, argv, "--fail")) != NULL) {
         fault(argv, c, text);
+    }
+    char why[64];
+    if (!llmsim_faults_fit(c, why, sizeof why)) {
+        arguments_wrong(argv, "--fail", "%s", why);
     }
     c->port = (uint16_t)port;
     c->latency_ms = (uint32_t)latency_ms;

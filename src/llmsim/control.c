@@ -59,11 +59,12 @@ static int control_apply(struct llmsim *s, const cJSON *json, char *why, size_t 
             *k.percent = value;
         }
     }
-    if (why[0] == '\0') {
+    int is_good = why[0] == '\0' && llmsim_faults_fit(&next, why, size);
+    if (is_good) {
         s->config = next;
     }
     (void)pthread_mutex_unlock(&s->lock);
-    return why[0] == '\0';
+    return is_good;
 }
 
 static cJSON *control_json(struct llmsim *s)

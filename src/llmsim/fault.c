@@ -29,6 +29,19 @@ enum llmsim_fault llmsim_fault_named(const char *name, size_t len)
     return LLMSIM_OK;
 }
 
+int llmsim_faults_fit(const struct llmsim_config *config, char *why, size_t size)
+{
+    double sum = 0;
+    for (int i = 1; i < LLMSIM_FAULT_COUNT; i++) {
+        sum += config->faults[i];
+    }
+    if (sum > 100 + 1e-6) { /* 0.2 + 83.9 + 15.9 is a little above 100, too */
+        (void)snprintf(why, size, "all faults together %.10g %%, expected at most 100", sum);
+        return 0;
+    }
+    return 1;
+}
+
 enum llmsim_fault llmsim_fault_draw(struct llmsim *s)
 {
     (void)pthread_mutex_lock(&s->lock);

@@ -5,6 +5,7 @@
 #define SLUICE_LLMSIM_SERVER_H
 
 #include "core/err.h"
+#include <stddef.h>
 #include <stdint.h>
 
 /* X(member, name): probabilities in per cent of the calls. */
@@ -48,5 +49,8 @@ sluice_rc llmsim_start(const struct llmsim_config *config, struct llmsim **out,
 uint16_t llmsim_port(const struct llmsim *s);
 void llmsim_stop(struct llmsim *s); /* accepts NULL */
 const char *llmsim_fault_name(enum llmsim_fault fault);
+/* 1 when no more than all calls are to fail; 0 and why: of what is above 100 % nothing could be
+ * drawn. */
+int llmsim_faults_fit(const struct llmsim_config *config, char *why, size_t size);
 
 #endif

@@ -72,7 +72,8 @@ def bad_arguments_are_named(s):
             "send --data x --nats-url": "--nats-url: needs a value", "tail --no-such-flag word": "sluice tail: --no-such-flag: unknown flag",
             "run --llm-timeout --llm-model m": "--llm-timeout: needs a value", "check --no-such-flag x": "--no-such-flag: unknown flag",
             "check --schema=1": '--schema: "1", expected no value',
-            "llm-sim --fail 500=101": '"101"', "sim word": "sluice sim: word: unexpected"}.items():
+            "llm-sim --fail 500=101": '"101"',
+            "llm-sim --fail 500=60 --fail 503=60": "sluice llm-sim: --fail: all faults together 120 %, expected at most 100", "sim word": "sluice sim: word: unexpected"}.items():
         sluice(s, *words.split(), expect=2, says=says)
 
 

@@ -611,6 +611,8 @@ static void control_changes_what_happens(void **state)
         {"{\"503\":0,\"429\":\"much\"}", "\\\"429\\\": expected a number from 0 to 100"},
         {"{\"503\":0,\"500\":-1}", "\\\"500\\\": expected a number from 0 to 100"},
         {"{\"503\":0,\"500\":1000}", "\\\"500\\\": expected a number from 0 to 100"},
+        {"{\"503\":50,\"500\":50.1}", "all faults together 100.1 %, expected at most 100"},
+        {"{\"500\":1}", "all faults together 101 %"}, /* with the 100 that stand */
         {"{\"503\":0,\"latency-ms\":1e30}", "expected a whole number from 0 to 3600000"},
         {"{\"503\":0,\"latency-ms\":0.5}", "expected a whole number from 0 to 3600000"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) { /* nothing of it changes anything */
@@ -625,6 +627,24 @@ static void control_changes_what_happens(void **state)
     assert_int_equal(cJSON_GetObjectItemCaseSensitive(json, "503")->valueint, 100);
     cJSON_Delete(json);
     reply_free(&r);
+    llmsim_stop(s);
+}
+
+/* Also where floating point has their sum a little above 100. */
+static void all_calls_may_fail_in_several_ways(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"{\"503\":40,\"500\":60}",
+                                       "{\"429\":0.2,\"500\":83.9,\"503\":15.9}"};
+    struct llmsim *s = start(&plain_config);
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct reply r = client_call(llmsim_port(s), "POST", "/control", NULL, good[i]);
+        assert_int_equal(r.status, 200);
+        reply_free(&r);
+        r = chat(s, NULL, PLAIN);
+        assert_int_not_equal(r.status, 200);
+        reply_free(&r);
+    }
     llmsim_stop(s);
 }
 
@@ -721,6 +741,7 @@ int main(void)
         cmocka_unit_test(many_sleep_at_once_and_all_are_answered),
         cmocka_unit_test(the_ledger_counts_by_key),
         cmocka_unit_test(control_changes_what_happens),
+        cmocka_unit_test(all_calls_may_fail_in_several_ways),
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(a_key_is_asked_for_when_there_is_one),
         cmocka_unit_test(a_start_that_fails_names_the_address),
