@@ -83,6 +83,9 @@ static int fault_read(const char *word, size_t len, struct llmsim_orders *orders
             return 0;
         }
         unsigned long times = strtoul(word + kind, NULL, 10);
+        if (times == 0) { /* it would mark nothing */
+            return 0;
+        }
         orders->times = times < UINT32_MAX ? (uint32_t)times : UINT32_MAX;
     }
     if (orders->is_marked) { /* the first one counts */

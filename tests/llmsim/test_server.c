@@ -412,6 +412,8 @@ static void a_mark_that_cannot_be_read_is_refused(void **state)
         {NULL, ASK("a [[fault:5000]] b") "}", "[[fault:5000]]: "},
         {NULL, ASK("[[fault:500x]]") "}", "[[fault:500x]]: "},
         {NULL, ASK("[[fault:500xx3]]") "}", "[[fault:500xx3]]: "},
+        {NULL, ASK("[[fault:500x0]]") "}", "[[fault:500x0]]: no such fault"},
+        {NULL, ASK("[[fault:bad-jsonx00]]") "}", "[[fault:bad-jsonx00]]: "},
         {NULL, ASK("[[fault:x3]]") "}", "[[fault:x3]]: "},
         {NULL, ASK("[[fault:CUT]]") "}", "[[fault:CUT]]: "},
         {NULL, ASK("[[fault:500]] and [[fault:bad-jsn]]") "}", "[[fault:bad-jsn]]: "},
