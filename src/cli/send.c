@@ -211,15 +211,28 @@ static void send_samples(struct send *s)
 
 static void add_header(struct send *s, char **argv, const char *text)
 {
-    const char *colon = strchr(text, ':');
-    if (colon == NULL || colon == text || s->headers_count == HEADERS_MAX) {
-        arguments_wrong(argv, "--header", "\"%s\", expected NAME:VALUE, at most 32 times", text);
+    size_t len = strcspn(text, ":");
+    char *name = strndup(text, len); /* lives as long as the process */
+    const char *value = text[len] == ':' ? text + len + 1 + strspn(text + len + 1, " ") : NULL;
+    if (name == NULL || !sluice_header_is_carried(name, value) || s->headers_count == HEADERS_MAX) {
+        arguments_wrong(argv, "--header",
+                        "\"%s\", expected NAME:VALUE, NAME without blanks, VALUE in one line, at "
+                        "most 32 times",
+                        text);
+        free(name);
         return;
     }
-    char *name = strndup(text, (size_t)(colon - text)); /* lives as long as the process */
-    colon++;
-    colon += strspn(colon, " ");
-    s->headers[s->headers_count++] = (sluice_header){name == NULL ? "" : name, colon};
+    s->headers[s->headers_count++] = (sluice_header){name, value};
+}
+
+/* The value of a flag that becomes a header's. */
+static const char *header_value(int *argc, char **argv, const char *flag)
+{
+    const char *value = arguments_value(argc, argv, flag);
+    if (value != NULL && !sluice_header_value_is_valid(value)) {
+        arguments_wrong(argv, flag, "\"%s\", expected one line", value);
+    }
+    return value;
 }
 
 static int print_result(const struct send *s)
@@ -301,9 +314,9 @@ static int run(int argc, char **argv)
     s.is_quiet = arguments_flag(&argc, argv, "--quiet");
     s.is_lines = arguments_flag(&argc, argv, "--lines");
     s.subject = arguments_value(&argc, argv, "--subject");
-    s.content_type = arguments_value(&argc, argv, "--content-type");
-    s.type = arguments_value(&argc, argv, "--type");
-    s.id = arguments_value(&argc, argv, "--id");
+    s.content_type = header_value(&argc, argv, "--content-type");
+    s.type = header_value(&argc, argv, "--type");
+    s.id = header_value(&argc, argv, "--id");
     const char *data = arguments_value(&argc, argv, "--data");
     while ((text = arguments_next_value(&argc, argv, "--header")) != NULL) {
         add_header(&s, argv, text);

@@ -57,6 +57,12 @@ printf 'dead letter' | expect 0 "1 sent to context.enrich.dead" "$sluice" send -
 expect 2 "nothing to send" "$sluice" send
 expect 2 "expected a whole number" "$sluice" send --samples many
 expect 2 "unknown flag" "$sluice" send --data x --no-such-flag
+for flag in --header=$'A:b\nc' --header=$'A:b\r' --header=$'A\nb:c' "--header=A b:c" --header=:c --header=A; do
+    expect 2 "--header: \"${flag#--header=}\", expected NAME:VALUE" "$sluice" send --data x "$flag"
+done
+for flag in --type --content-type --id; do
+    expect 2 "$flag: \"a"$'\n'"b\", expected one line" "$sluice" send --data x "$flag" $'a\nb'
+done
 expect 2 "No such file" "$sluice" send "$folder/absent"
 expect 2 "absent.json" "$sluice" send --data x --context absent
 
