@@ -38,8 +38,11 @@ static const char help[] =
     "  --once         end when all samples are done (exit 0), instead of staying up until Ctrl-C\n"
     "  --messages N   publish N requests, the samples over and over [20]\n"
     "  --keep         keep the scratch folder\n\n"
-    "LLM_BASE_URL, LLM_API_KEY and LLM_MODEL: use this endpoint instead of the simulator.\n"
-    "Other settings of a worker are ignored, and named.\n";
+    "LLM_BASE_URL: use this endpoint instead of the simulator. The worker gets it and all other "
+    "variables\n"
+    "LLM_… (LLM_API_KEY, LLM_MODEL …), and OPENAI_API_KEY. SLUICE_…, NATS_…, MONGODB_…, SERVICE_… "
+    "and\n"
+    "OPENAI_BASE_URL are ignored, and named.\n";
 
 struct dev {
     char scratch[64], self[PATH_MAX];
@@ -456,7 +459,8 @@ static void list_add(char *list, size_t size, const char *name)
 
 static int is_foreign(const char *name)
 {
-    static const char *const prefixes[] = {"SLUICE_", "NATS_", "MONGODB_", "SERVICE_"};
+    static const char *const prefixes[] = {"SLUICE_", "NATS_", "MONGODB_", "SERVICE_",
+                                           "OPENAI_BASE_URL"};
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
         if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0) {
             return 1;
@@ -466,7 +470,7 @@ static int is_foreign(const char *name)
 }
 
 /* The user's settings are those of another system: none of them may reach into this one, and none
- * is passed over in silence. LLM_… is the exception that the help names. */
+ * is passed over in silence. LLM_… is the exception, as the help says. */
 static void surroundings_clear(const struct dev *d)
 {
     char name[256];

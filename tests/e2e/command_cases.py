@@ -306,8 +306,12 @@ def samples(root):
 
 def dev_once_does_all_samples(s):
     # What the user has set for another system must not reach into this one.
-    foreign = {"SLUICE_SUBJECT_REQUEST": "elsewhere", "NATS_PASSWORD": "x", "NATS_USER": "y", "SLUICE_DURABLE": "other"}
+    foreign = {"SLUICE_SUBJECT_REQUEST": "elsewhere", "NATS_PASSWORD": "x", "NATS_USER": "y", "SLUICE_DURABLE": "other",
+               "MONGODB_URI": "nonsense", "SERVICE_READINESS_PORT": "1", "OPENAI_BASE_URL": "nonsense"}
+    sluice(s, "dev", "--once", expect=1, says='worker: config.invalid: environment: LLM_TIMEOUT: "soon"', LLM_TIMEOUT="soon")  # this does
     out = sluice(s, "dev", "--once", "--keep", **foreign)
+    named = re.search(r"^ignored variables +(.*)$", out, re.M).group(1).split(", ")
+    check(not set(foreign) - set(named) and not any(one.startswith("LLM_") for one in named), f"ignored: {named}")
     check("20 requests in, 20 documents, 20 ContextEnrichReady out, 0 dead letters, 0 pending" in out, out[-1000:])
     check(all(one in out for one in samples(s.root)), "a message's way is not shown")
     folder = re.search(r"^kept: (\S+)$", out, re.M).group(1)
