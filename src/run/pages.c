@@ -76,9 +76,23 @@ static int is_traced(void)
     return is;
 }
 
+/* jemalloc's, where the program is linked with it. */
+extern int mallctl(const char *name, void *old, size_t *old_len, void *new, size_t new_len)
+    __attribute__((weak));
+
+static void release_heap(void)
+{
+    if (mallctl == NULL) {
+        (void)malloc_trim(0);
+        return;
+    }
+    (void)mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+    (void)mallctl("arena.4096.purge", NULL, NULL, NULL, 0); /* MALLCTL_ARENAS_ALL */
+}
+
 void sluice_pages_release(void)
 {
-    (void)malloc_trim(0);
+    release_heap();
     if (!is_traced()) {
         (void)dl_iterate_phdr(release_object, NULL);
     }
