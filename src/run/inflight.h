@@ -100,7 +100,6 @@ struct inflight {
     struct sluice_journal_key journal_key;
     struct sluice_bytes *journaled; /* answers of LOADED, by index */
     uint32_t journaled_count;
-    struct sluice_record loaded; /* numbers of LOADED */
     int64_t received_ms;
 };
 

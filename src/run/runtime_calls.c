@@ -101,36 +101,49 @@ static void on_found(void *ctx, const struct sluice_store_done *done)
     step_event(rt, m, step, fate, 0);
 }
 
+/* What only a step on another thread needs: libuv's request is larger than all else of a call. */
+struct offload {
+    uv_work_t work;
+    struct operation *op;
+    sluice_rc rc;
+    void *out;
+    size_t out_len;
+};
+
 static void offload_run(uv_work_t *work)
 {
-    struct operation *op = work->data;
-    const struct host_step *s = op->m->steps[op->index];
-    op->rc = s->offload(s->body, &op->out, &op->out_len);
+    struct offload *o = work->data;
+    const struct host_step *s = o->op->m->steps[o->op->index];
+    o->rc = s->offload(s->body, &o->out, &o->out_len);
+}
+
+static void offloaded(struct runtime *rt, struct inflight *m, uint32_t step,
+                      const struct offload *o, sluice_rc rc)
+{
+    struct host_step *s = m->steps[step];
+    if (rc == SLUICE_OK) {
+        s->offloaded =
+            (sluice_bytes){sluice_arena_copy(&m->arena, o->out, o->out_len), o->out_len};
+        rc = s->offloaded.data == NULL ? SLUICE_ERR_NOMEM : SLUICE_OK;
+    }
+    if (rc != SLUICE_OK) {
+        host_step_failed(m, step, rc, "the offloaded function failed");
+    }
+    step_event(rt, m, step,
+               rc == SLUICE_OK ? SLUICE_FATE_OK : runtime_fate_of(SLUICE_FATE_BAD_ANSWER, rc), 0);
 }
 
 static void on_offloaded(uv_work_t *work, int status)
 {
-    struct operation *op = work->data;
-    struct runtime *rt = op->rt;
-    uint32_t step = op->index;
-    void *out = op->out;
-    size_t len = op->out_len;
-    sluice_rc rc = status != 0 ? SLUICE_ERR_CANCELLED : op->rc;
-    struct inflight *m = runtime_operation_end(op);
+    struct offload *o = work->data;
+    struct runtime *rt = o->op->rt;
+    uint32_t step = o->op->index;
+    struct inflight *m = runtime_operation_end(o->op);
     if (m != NULL) {
-        struct host_step *s = m->steps[step];
-        if (rc == SLUICE_OK) {
-            s->offloaded = (sluice_bytes){sluice_arena_copy(&m->arena, out, len), len};
-            rc = s->offloaded.data == NULL ? SLUICE_ERR_NOMEM : SLUICE_OK;
-        }
-        if (rc != SLUICE_OK) {
-            host_step_failed(m, step, rc, "the offloaded function failed");
-        }
-        step_event(rt, m, step,
-                   rc == SLUICE_OK ? SLUICE_FATE_OK : runtime_fate_of(SLUICE_FATE_BAD_ANSWER, rc),
-                   0);
+        offloaded(rt, m, step, o, status != 0 ? SLUICE_ERR_CANCELLED : o->rc);
     }
-    free(out);
+    free(o->out);
+    free(o);
 }
 
 static void stored(struct runtime *rt, struct inflight *m, const struct sluice_store_done *done)
@@ -243,6 +256,18 @@ static sluice_rc start_http(struct runtime *rt, struct host_step *s, struct oper
     return s->call == 0 ? SLUICE_ERR_NOMEM : SLUICE_OK;
 }
 
+static sluice_rc start_offload(struct runtime *rt, struct operation *op)
+{
+    struct offload *o = calloc(1, sizeof *o);
+    if (o == NULL) {
+        return SLUICE_ERR_NOMEM;
+    }
+    o->op = op;
+    o->work.data = o;
+    (void)uv_queue_work(rt->config.loop, &o->work, offload_run, on_offloaded); /* cannot fail */
+    return SLUICE_OK;
+}
+
 static sluice_rc start(struct runtime *rt, const struct inflight *m, struct host_step *s,
                        struct operation *op)
 {
@@ -255,11 +280,7 @@ static sluice_rc start(struct runtime *rt, const struct inflight *m, struct host
     case STEP_FIND:
         return store->ops->find(store, s->collection, s->id, on_found, op);
     case STEP_OFFLOAD:
-        op->work.data = op;
-        op->out = NULL;
-        op->out_len = 0;
-        (void)uv_queue_work(rt->config.loop, &op->work, offload_run, on_offloaded);
-        break;
+        return start_offload(rt, op);
     }
     return SLUICE_OK;
 }

@@ -13,10 +13,6 @@ struct operation {
     struct runtime *rt;
     struct inflight *m;
     uint32_t index; /* step or output */
-    uv_work_t work; /* OFFLOAD */
-    sluice_rc rc;
-    void *out;
-    size_t out_len;
 };
 
 /* NULL without memory. */
