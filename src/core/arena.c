@@ -16,11 +16,21 @@ struct sluice_arena_chunk {
 
 _Static_assert(sizeof(struct sluice_arena_chunk) % ALIGNMENT == 0, "chunk data must stay aligned");
 
+static size_t whole(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
 void sluice_arena_init(struct sluice_arena *arena, const struct sluice_allocator *allocator,
                        size_t chunk_size, size_t limit)
 {
     *arena = (struct sluice_arena){
         .allocator = allocator, .chunk_size = chunk_size < 256 ? 256 : chunk_size, .limit = limit};
+}
+
+void sluice_arena_expect(struct sluice_arena *arena, size_t bytes)
+{
+    arena->expected = bytes > CHUNK_SIZE_MAX ? CHUNK_SIZE_MAX : whole(bytes);
 }
 
 void sluice_arena_fini(struct sluice_arena *arena)
@@ -32,6 +42,7 @@ void sluice_arena_fini(struct sluice_arena *arena)
         chunk = next;
     }
     arena->chunks = NULL;
+    arena->expected = 0;
     arena->used = 0;
     arena->is_exhausted = arena->is_over_limit = 0;
 }
@@ -61,7 +72,8 @@ void sluice_arena_reset(struct sluice_arena *arena)
 
 static struct sluice_arena_chunk *chunk_add(struct sluice_arena *arena, size_t need)
 {
-    size_t size = arena->chunk_size > need ? arena->chunk_size : need;
+    size_t usual = arena->expected != 0 ? arena->expected : arena->chunk_size;
+    size_t size = usual > need ? usual : need;
     if (size > SIZE_MAX - sizeof(struct sluice_arena_chunk)) {
         return NULL;
     }
@@ -72,9 +84,10 @@ static struct sluice_arena_chunk *chunk_add(struct sluice_arena *arena, size_t n
     }
     *chunk = (struct sluice_arena_chunk){.next = arena->chunks, .size = size};
     arena->chunks = chunk;
-    if (arena->chunk_size < CHUNK_SIZE_MAX) {
+    if (arena->expected == 0 && arena->chunk_size < CHUNK_SIZE_MAX) {
         arena->chunk_size *= 2;
     }
+    arena->expected = 0;
     return chunk;
 }
 
@@ -97,7 +110,7 @@ static void *take(struct sluice_arena *arena, size_t bytes)
     if (bytes > SIZE_MAX - ALIGNMENT) {
         return overflowed(arena);
     }
-    size_t need = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    size_t need = whole(bytes);
     if (need == 0) {
         need = ALIGNMENT;
     }

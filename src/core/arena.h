@@ -14,6 +14,7 @@ struct sluice_arena {
     const struct sluice_allocator *allocator;
     struct sluice_arena_chunk *chunks; /* newest first */
     size_t chunk_size;                 /* of the next chunk, grows */
+    size_t expected;                   /* of the next chunk instead, once; 0: nothing is */
     size_t used;                       /* bytes handed out */
     size_t limit;                      /* bytes that may be handed out; 0: unlimited */
     int is_exhausted;                  /* sticky: an allocation failed */
@@ -22,6 +23,9 @@ struct sluice_arena {
 
 void sluice_arena_init(struct sluice_arena *arena, const struct sluice_allocator *allocator,
                        size_t chunk_size, size_t limit);
+/* So much is about to be used, as far as anybody knows: the next chunk, which is made when it is
+ * needed, has room for it and no more. What comes beyond it goes on as begun. */
+void sluice_arena_expect(struct sluice_arena *arena, size_t bytes);
 /* Frees everything; the arena can be used again. */
 void sluice_arena_fini(struct sluice_arena *arena);
 /* Forget all allocations but keep the largest chunk for the next use; clears what is sticky. */

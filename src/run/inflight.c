@@ -9,22 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_CHUNK_MIN 1024u
-#define ARENA_CHUNK_MAX 32768u                /* that is made on a guess */
+#define ARENA_CHUNK     512u   /* of what was not expected */
+#define ARENA_CHUNK_MAX 32768u /* that is made on a guess */
 #define ARENA_LIMIT     (64u * 1024u * 1024u) /* decoded input and answers of one message */
 #define REASON_SIZE     SLUICE_ERR_TEXT_SIZE
 #define CORRELATION_MAX 128u
 #define TRACEPARENT_MAX 256u /* W3C has 55 so far */
 
 /* Fifteen of sixteen messages shall fit: then up and down are even, and a few large ones among many
- * do not count by their size. */
+ * do not count by their size. In steps so small that what is learned of equal messages stays within
+ * a few per cent above them. */
 static void learn(size_t *known, size_t seen)
 {
-    size_t step = *known / 64 + 16;
-    if (seen > *known) {
+    size_t step = *known / 256 + 1;
+    if (*known == 0) {
+        *known = seen;
+    } else if (seen > *known) {
         *known += 15 * step;
     } else {
-        *known -= step < *known ? step : *known;
+        *known -= step;
     }
     *known = *known > ARENA_CHUNK_MAX ? ARENA_CHUNK_MAX : *known;
 }
@@ -71,9 +74,8 @@ void inflight_open(struct inflight *m, struct worker_host *host, struct sluice_t
     m->deliveries = delivery->deliveries;
     m->reason = "";
     /* Two chunks: one that waits for the answer, and one that comes with it. */
-    sluice_arena_init(&m->arena, allocator,
-                      host->arena_waiting < ARENA_CHUNK_MIN ? ARENA_CHUNK_MIN : host->arena_waiting,
-                      ARENA_LIMIT);
+    sluice_arena_init(&m->arena, allocator, ARENA_CHUNK, ARENA_LIMIT);
+    sluice_arena_expect(&m->arena, host->arena_waiting);
     m->correlation_id = correlation_of(m);
     m->traceparent = header_of(delivery, "traceparent");
     if (!sluice_header_text_is_valid(m->traceparent, TRACEPARENT_MAX)) {
@@ -97,8 +99,7 @@ void inflight_waits(struct inflight *m)
     if (m->arena_waited == 0) {
         m->arena_waited = m->arena.used;
         learn(&m->host->arena_waiting, m->arena.used);
-        m->arena.chunk_size =
-            m->host->arena_more < ARENA_CHUNK_MIN ? ARENA_CHUNK_MIN : m->host->arena_more;
+        sluice_arena_expect(&m->arena, m->host->arena_more);
     }
 }
 

@@ -14,6 +14,7 @@
 
 static int is_starved;
 static long blocks;
+static size_t newest; /* bytes of the newest block */
 
 static void *resize(void *ctx, void *p, size_t size)
 {
@@ -27,6 +28,7 @@ static void *resize(void *ctx, void *p, size_t size)
         return NULL;
     }
     blocks += p == NULL;
+    newest = size;
     return realloc(p, size);
 }
 
@@ -181,6 +183,25 @@ static void chunks_grow_to_their_bound(void **state)
     assert_in_range(blocks, 12, 30); /* 3 MB in chunks of 256 KiB at most */
 }
 
+static void what_is_expected_is_one_chunk_and_no_more(void **state)
+{
+    (void)state;
+    sluice_arena_expect(&arena, 3000);
+    (void)sluice_arena_alloc(&arena, 1, 1008);
+    assert_in_range(newest, 3000, 3100);
+    (void)sluice_arena_alloc(&arena, 1, 2000);
+    assert_int_equal(blocks, 1);
+    (void)sluice_arena_alloc(&arena, 1, 1); /* beyond it: as if nothing had been expected */
+    assert_int_equal(blocks, 2);
+    assert_in_range(newest, 256, 300);
+    sluice_arena_expect(&arena, 64);
+    (void)sluice_arena_alloc(&arena, 1, 4096); /* more than that at once */
+    assert_in_range(newest, 4096, 4200);
+    sluice_arena_expect(&arena, SIZE_MAX); /* nonsense is bounded */
+    (void)sluice_arena_alloc(&arena, 1, 4096);
+    assert_in_range(newest, 4096, 300000);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -192,6 +213,7 @@ int main(void)
                                        TEST(the_limit_holds_at_its_edge),
                                        TEST(sizes_that_overflow_run_out),
                                        TEST(missing_memory_runs_out),
+                                       TEST(what_is_expected_is_one_chunk_and_no_more),
                                        TEST(chunks_grow_to_their_bound)};
     return cmocka_run_group_tests_name("arena", tests, NULL, NULL);
 }
