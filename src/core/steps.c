@@ -129,7 +129,7 @@ static int steps_reserve(struct sluice_engine *e, struct message *m, uint32_t ne
     if (need <= m->steps_capacity) {
         return 1;
     }
-    uint32_t capacity = m->steps_capacity == 0 ? 4 : m->steps_capacity;
+    uint32_t capacity = m->steps_capacity == 0 ? 1 : m->steps_capacity; /* most ask once */
     while (capacity < need) {
         capacity *= 2;
     }
