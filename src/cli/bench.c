@@ -150,19 +150,38 @@ static void replicas_add(struct bench *b)
     }
 }
 
+/* 256 in flight at 100 ms are 2,560 a second at most; half of it. */
+static struct bench_cell at_half_load(enum bench_kind kind, enum bench_store store,
+                                      uint32_t seconds)
+{
+    return (struct bench_cell){.kind = kind,
+                               .store = store,
+                               .in_flight = 256,
+                               .rate = 1280,
+                               .warm = 640,
+                               .count = 1280 * seconds};
+}
+
 static void latency_add(struct bench *b, enum bench_store store, uint32_t seconds)
 {
-    /* 256 in flight at 100 ms are 2,560 a second at most; half of it. */
-    struct bench_cell c = {.kind = BENCH_LATENCY,
-                           .store = store,
-                           .in_flight = 256,
-                           .latency_us = 100000,
-                           .jitter_us = 50000,
-                           .rate = 1280,
-                           .warm = 640,
-                           .count = 1280 * seconds};
+    struct bench_cell c = at_half_load(BENCH_LATENCY, store, seconds);
+    c.latency_us = 100000;
+    c.jitter_us = 50000;
     (void)snprintf(c.name, sizeof c.name, "%s half load, 100+-50 ms", bench_store_names[store]);
     cell_add(b, c);
+}
+
+/* No worker's p99 can be below theirs. */
+static void chains_add(struct bench *b, uint32_t seconds)
+{
+    static const enum bench_store stores[] = {BENCH_NULL, BENCH_SQLITE};
+    static const char *const names[] = {"raw round trips, half load",
+                                        "raw round trips, SQLite, half load"};
+    for (int i = 0; i < 2; i++) {
+        struct bench_cell c = at_half_load(BENCH_RAW_CHAIN, stores[i], seconds);
+        (void)snprintf(c.name, sizeof c.name, "%s", names[i]);
+        cell_add(b, c);
+    }
 }
 
 static void boot_add(struct bench *b, enum bench_store store)
@@ -250,6 +269,7 @@ static int cells_make(struct bench *b)
         pipeline_add(b, store, 10000, 500, 20000, 30000);
         latency_add(b, store, 4);
     }
+    chains_add(b, b->is_quick ? 1 : 4);
     if (b->is_quick) {
         latency_add(b, BENCH_SQLITE, 1);
     } else {
@@ -375,9 +395,13 @@ static int role_run(const char *role, const char *path, const char *url, uint32_
     if (page == MAP_FAILED) {
         return 1;
     }
-    return strcmp(role, "responder") == 0 ? bench_responder(page)
-           : strcmp(role, "raw-curl") == 0
-               ? bench_raw_curl(page, url, count, at_once)
+    char database[PATH_MAX];
+    (void)snprintf(database, sizeof database, "%s.db", path);
+    return strcmp(role, "responder") == 0   ? bench_responder(page)
+           : strcmp(role, "raw-curl") == 0  ? bench_raw_curl(page, url, count, at_once)
+           : strcmp(role, "raw-chain") == 0 ? bench_raw_chain(page, url, NULL)
+           : strcmp(role, "raw-chain-sqlite") == 0
+               ? bench_raw_chain(page, url, database)
                : bench_raw_nats(page, url, count, strcmp(role, "raw-nats-whole") == 0);
 }
 

@@ -21,7 +21,8 @@ struct bench_shared {
     _Atomic uint32_t llm_port;
     _Atomic uint32_t latency_us, jitter_us; /* of the responder; may change while it runs */
     _Atomic uint64_t calls, connections, bytes_in, bytes_out;
-    _Atomic uint64_t raw_cpu_ns, raw_count, raw_kib; /* of a raw program, when it is done */
+    /* Of a raw program, when it is done; raw_count of the chain: 1 when it listens. */
+    _Atomic uint64_t raw_cpu_ns, raw_count, raw_kib;
 };
 
 enum bench_store { BENCH_NULL, BENCH_SQLITE, BENCH_MONGODB, BENCH_STORES };
@@ -63,7 +64,14 @@ enum bench_figure {
     BENCH_FIGURES
 };
 
-enum bench_kind { BENCH_BOOT, BENCH_THROUGHPUT, BENCH_LATENCY, BENCH_RAW_NATS, BENCH_RAW_CURL };
+enum bench_kind {
+    BENCH_BOOT,
+    BENCH_THROUGHPUT,
+    BENCH_LATENCY,
+    BENCH_RAW_NATS,
+    BENCH_RAW_CURL,
+    BENCH_RAW_CHAIN
+};
 
 /* One row of the table. */
 struct bench_cell {
@@ -118,6 +126,10 @@ struct bench_times bench_load_times(struct bench_load *l);
 int64_t bench_load_took_ns(const struct bench_load *l, uint32_t i);
 /* It measures itself: its outputs may be under way when it has long done its work. */
 int bench_raw_nats(struct bench_shared *shared, const char *url, uint32_t count, int is_whole);
+
+/* ---- bench_chain.c ---- */
+/* Does a message's round trips until it is ended; `database` NULL: stores nothing. */
+int bench_raw_chain(struct bench_shared *shared, const char *url, const char *database);
 
 /* ---- bench_responder.c ---- */
 int bench_responder(struct bench_shared *shared);

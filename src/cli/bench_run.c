@@ -226,6 +226,29 @@ static int run_raw(struct bench_rig *r, struct bench_load *l, struct bench_cell 
     return 0;
 }
 
+/* What the round trips alone take, at the pace of the worker's cells. */
+static int run_chain(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell,
+                     size_t size)
+{
+    atomic_store(&r->shared->raw_count, 0);
+    int code =
+        bench_role_start(r, cell->store == BENCH_SQLITE ? "raw-chain-sqlite" : "raw-chain", cell);
+    while (code == 0 && atomic_load(&r->shared->raw_count) == 0) {
+        if (!bench_workers_run(r)) {
+            return fail(cell, "the raw program failed");
+        }
+        child_pause_ms(1);
+    }
+    bench_load_watch(l, r, cell);
+    if (code == 0) {
+        code = bench_load_fill(l, cell->warm + cell->count, cell->rate, size);
+    }
+    if (code == 0 && (code = wait_for_outputs(r, l, cell)) == 0) {
+        take_latency(l, cell);
+    }
+    return code;
+}
+
 int bench_run_cell(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell, size_t size)
 {
     atomic_store(&r->shared->latency_us, cell->latency_us);
@@ -240,9 +263,10 @@ int bench_run_cell(struct bench_rig *r, struct bench_load *l, struct bench_cell 
         code = bench_provision(r, cell);
     }
     if (code == 0) {
-        code = is_raw                     ? run_raw(r, l, cell, size)
-               : cell->kind == BENCH_BOOT ? run_boot(r, l, cell, size)
-                                          : run_pipeline(r, l, cell, size);
+        code = is_raw                          ? run_raw(r, l, cell, size)
+               : cell->kind == BENCH_RAW_CHAIN ? run_chain(r, l, cell, size)
+               : cell->kind == BENCH_BOOT      ? run_boot(r, l, cell, size)
+                                               : run_pipeline(r, l, cell, size);
     }
     bench_workers_stop(r);
     return code;

@@ -9,12 +9,11 @@
  *
  * One arena, because what the loop allocates is freed by other threads: with more of them memory
  * wanders. Caches hold blocks up to 4 KiB, and twice as many of each as jemalloc's own default,
- * so that messages come and go without a lock. What is not used goes back to the kernel after a
- * second.
+ * so that messages come and go without a lock. What is not used goes back to the kernel within 10
+ * s, jemalloc's default: after one second each message pays for a share of a madvise.
  */
 #include <stddef.h>
 
 /* jemalloc reads it at its start. */
 __attribute__((visibility("default"))) extern const char *malloc_conf;
-const char *malloc_conf = "narenas:1,tcache_max:4096,lg_tcache_nslots_mul:2,"
-                          "dirty_decay_ms:1000,muzzy_decay_ms:0";
+const char *malloc_conf = "narenas:1,tcache_max:4096,lg_tcache_nslots_mul:2";

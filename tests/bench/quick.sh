@@ -19,7 +19,8 @@ assert row["messages_per_s"]["median"] > 0 and row["llm_connections"]["median"] 
 assert row["llm_bytes_per_message"]["median"] > 1000, row   # each message asked the LLM
 assert row["nats_messages_per_message"]["median"] > 3, row  # and was pulled, published and acknowledged
 assert rows["sqlite boot"]["ready_ms"]["median"] >= rows["sqlite boot"]["probe_ms"]["median"] > 0
-assert rows["sqlite half load, 100+-50 ms"]["added_p99_ms"]["median"] > 0
+for name in ("sqlite half load, 100+-50 ms", "raw round trips, half load", "raw round trips, SQLite, half load"):
+    assert rows[name]["added_p99_ms"]["median"] > 0, name
 P
 ! "$sluice" bench --quick --only 'no such cell' --compare "$dir/missing.json" >/dev/null 2>"$dir/err"
 grep -q 'missing.json' "$dir/err"
