@@ -144,12 +144,12 @@ static sluice_rc loop_step(struct boot *b)
     return SLUICE_OK;
 }
 
-/* Until a signal (0) or a failure (exit code). */
-static int keep_alive(struct boot *b)
+/* Until a signal (0, and its number) or a failure (exit code). */
+static int keep_alive(struct boot *b, int *number)
 {
     int64_t next_tick = sluice_mono_ms() + b->settings->keepalive_ms;
     for (;;) {
-        if (signal_wait(TICK_MS) > 0) {
+        if ((*number = signal_wait(TICK_MS)) > 0) {
             return SLUICE_EXIT_OK;
         }
         if (has_failed(b)) {
@@ -165,10 +165,11 @@ static int keep_alive(struct boot *b)
     }
 }
 
-static void end_begin(struct boot *b, int code)
+/* `number`: of the signal that asked for it; 0: none did. */
+static void end_begin(struct boot *b, int code, int number)
 {
     sluice_watch_end(&b->watch, b->settings->shutdown_grace_ms + ABORT_LIMIT_MS + CLOSE_LIMIT_MS,
-                     code);
+                     code, number);
 }
 
 static int has_ended(struct boot *b, int64_t until_ms)
@@ -180,10 +181,10 @@ static int has_ended(struct boot *b, int64_t until_ms)
     return runtime_end(b->runtime) != RUNTIME_GOES_ON;
 }
 
-static int drain(struct boot *b)
+static int drain(struct boot *b, int number)
 {
     int64_t end = sluice_mono_ms() + b->settings->shutdown_grace_ms;
-    end_begin(b, SLUICE_EXIT_GRACE);
+    end_begin(b, SLUICE_EXIT_GRACE, number);
     SLUICE_LOG(SLUICE_LOG_INFO, STOP, "shutdown", "draining",
                SLUICE_F_NUMBER("grace_ms", b->settings->shutdown_grace_ms));
     sluice_probe_set_state(b->probe, SLUICE_RUN_DRAINING);
@@ -270,7 +271,7 @@ static int init_failed(struct boot *b, const char *step)
         sluice_probe_set_state(b->probe, SLUICE_RUN_FAILED);
     }
     int code = b->is_misconfigured ? SLUICE_EXIT_CONFIG : SLUICE_EXIT_INIT;
-    end_begin(b, code);
+    end_begin(b, code, 0);
     return code;
 }
 
@@ -288,12 +289,13 @@ static int boot_run(struct boot *b)
             return init_failed(b, steps[i].name);
         }
     }
-    int code = keep_alive(b);
+    int number;
+    int code = keep_alive(b, &number);
     if (code == SLUICE_EXIT_OK) {
-        code = drain(b);
+        code = drain(b, number);
         sluice_probe_set_state(b->probe, SLUICE_RUN_STOPPED);
     } else {
-        end_begin(b, code);
+        end_begin(b, code, 0);
         sluice_probe_set_state(b->probe, SLUICE_RUN_FAILED);
         SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "runtime.failed", "", SLUICE_F_NUMBER("code", code));
     }

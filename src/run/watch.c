@@ -18,6 +18,7 @@
 
 #define LOOK_MS          100  /* how often the thread looks */
 #define GAP_MS           1000 /* between two looks: the process was frozen */
+#define SAME_MS          500  /* a signal sent twice */
 #define CRASH_STACK_SIZE (64u * 1024u)
 
 static _Atomic(const struct worker_host *) watched; /* for the signal handler */
@@ -166,10 +167,18 @@ static void end_unfinished(const struct sluice_watch *w)
     _exit(w->code);
 }
 
-static void on_signal(const struct sluice_watch *w, int number)
+/* `since_ms`: it was sent after that; how long after, nobody knows. */
+static void on_signal(const struct sluice_watch *w, int number, int64_t since_ms)
 {
     if (w->phase == SLUICE_WATCH_RUN) { /* came while the phase changed */
         (void)kill(getpid(), number);
+        return;
+    }
+    if (number == w->number && since_ms - w->begun_ms < SAME_MS) {
+        if (can_say()) {
+            SLUICE_LOG(SLUICE_LOG_INFO, STOP, "shutdown.same", "the first signal, sent twice",
+                       SLUICE_F_END);
+        }
         return;
     }
     int is_boot = w->phase == SLUICE_WATCH_BOOT;
@@ -196,7 +205,7 @@ static int signal_wait(void)
 static void *watch_thread(void *arg)
 {
     struct sluice_watch *w = arg;
-    for (;;) {
+    for (int64_t before = 0;;) {
         int number = 0;
         if (w->phase == SLUICE_WATCH_RUN) {
             struct timespec pause = {0, LOOK_MS * 1000000};
@@ -207,7 +216,7 @@ static void *watch_thread(void *arg)
         (void)pthread_mutex_lock(&w->lock);
         int64_t now = sluice_mono_ms();
         if (number > 0) {
-            on_signal(w, number);
+            on_signal(w, number, before);
         }
         if (w->probe != NULL && w->phase != SLUICE_WATCH_CLOSE) {
             look(w, now);
@@ -216,6 +225,7 @@ static void *watch_thread(void *arg)
             end_unfinished(w);
         }
         (void)pthread_mutex_unlock(&w->lock);
+        before = now;
     }
     return NULL;
 }
@@ -264,11 +274,13 @@ void sluice_watch_run(struct sluice_watch *w, struct sluice_probe *probe,
     (void)pthread_mutex_unlock(&w->lock);
 }
 
-void sluice_watch_end(struct sluice_watch *w, int64_t within_ms, int code)
+void sluice_watch_end(struct sluice_watch *w, int64_t within_ms, int code, int number)
 {
     (void)pthread_mutex_lock(&w->lock);
-    w->end_ms = sluice_mono_ms() + within_ms;
+    w->begun_ms = sluice_mono_ms();
+    w->end_ms = w->begun_ms + within_ms;
     w->code = code;
+    w->number = number;
     w->phase = SLUICE_WATCH_END;
     (void)pthread_mutex_unlock(&w->lock);
 }

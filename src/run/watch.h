@@ -23,8 +23,9 @@ struct sluice_watch {
     pthread_mutex_t lock;
     _Atomic int phase;           /* changed under the lock */
     int64_t looked_ms, awake_ms; /* the last look; since when there were no gaps between looks */
-    int64_t end_ms;
+    int64_t begun_ms, end_ms;    /* of the end */
     int code;
+    int number; /* of the signal that the end began with; 0: none */
 };
 
 /* Start the thread, which lives as long as the process. Until sluice_watch_run() SIGTERM and SIGINT
@@ -42,8 +43,9 @@ void sluice_watch_stack_give_back(const stack_t *before);
 void sluice_watch_run(struct sluice_watch *w, struct sluice_probe *probe,
                       const struct worker_host *host, int64_t limit_ms);
 /* The process ends: with this exit code at the next signal, or when it still lives after so long.
- */
-void sluice_watch_end(struct sluice_watch *w, int64_t within_ms, int code);
+ * `number` is the signal that it ends for, 0: none. The same one within half a second is no second
+ * wish: GNU timeout and others send it to the process and to its group. */
+void sluice_watch_end(struct sluice_watch *w, int64_t within_ms, int code, int number);
 /* The loop's thread has been joined; probe and host may be destroyed. */
 void sluice_watch_close(struct sluice_watch *w);
 /* Until unguard, exit() ends the process with exit code 6 and a line that says where; _exit() is
