@@ -44,6 +44,8 @@ struct llmsim {
     _Atomic uint64_t calls;
 };
 
+/* ---- clock.c: of the monotonic clock, as `changed` has it ---- */
+
 int64_t llmsim_now_ms(void);
 
 /* ---- sleep.c: latency ---- */

@@ -5,13 +5,6 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
-int64_t llmsim_now_ms(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 void llmsim_sleep_until(struct llmsim *s, struct call *c, int64_t due_ms)
 {
     c->due_ms = due_ms;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client.h"
 #include "llmsim/answer.h"
-#include "llmsim/server.h"
+#include "llmsim/call.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -503,37 +503,82 @@ static void a_stalled_call_gets_nothing_while_others_are_answered(void **state)
     (void)close(fd);
 }
 
-static int64_t now_ms(void)
+/* A clock that a case can stop and put forward. */
+static _Atomic int64_t stopped_at_ms; /* 0: it goes */
+
+int64_t __real_llmsim_now_ms(void);
+int64_t __wrap_llmsim_now_ms(void);
+
+int64_t __wrap_llmsim_now_ms(void)
 {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return stopped_at_ms != 0 ? stopped_at_ms : __real_llmsim_now_ms();
+}
+
+static void clock_put(struct llmsim *s, int64_t at_ms)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    stopped_at_ms = at_ms;
+    (void)pthread_cond_signal(&s->changed);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+/* How many sleep, and until when, the first to wake first. */
+static int sleeping(struct llmsim *s, int64_t *due_ms, int max)
+{
+    int count = 0;
+    (void)pthread_mutex_lock(&s->lock);
+    for (const struct call *c = s->sleeping; c != NULL; c = c->next) {
+        if (count < max) {
+            due_ms[count] = c->due_ms;
+        }
+        count++;
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return count;
 }
 
 static void answers_wait_as_long_as_asked(void **state)
 {
     (void)state;
+    enum { CALLS = 5 };
     static const struct {
         const char *headers, *body;
-        int64_t least_ms;
-    } cases[] = {{"X-Sluice-Latency-Ms: 60\r\n", PLAIN, 60},
-                 {NULL, ASK("[[latency:80]] glaciers") "}", 80},
-                 {"X-Sluice-Latency-Ms: 100000\r\n", ASK("[[latency:40]]") "}", 40},
-                 {"X-Sluice-Latency-Ms: 0\r\n", PLAIN, 0},
-                 {NULL, ASK("[[latency:30]] then [[latency:3600000]]") "}", 30}, /* the first */
-                 {NULL, STREAM, 20}};
+        int64_t least_ms, most_ms;
+    } cases[CALLS] = {{NULL, STREAM, 20, 25},
+                      {NULL, ASK("[[latency:30]] then [[latency:3600000]]") "}", 30, 30},
+                      {"X-Sluice-Latency-Ms: 100000\r\n", ASK("[[latency:40]]") "}", 40, 40},
+                      {"X-Sluice-Latency-Ms: 60\r\n", PLAIN, 60, 60},
+                      {NULL, ASK("[[latency:80]] glaciers") "}", 80, 80}};
     struct llmsim_config config = plain_config;
     config.latency_ms = 20;
     config.jitter_ms = 5;
     struct llmsim *s = start(&config);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        int64_t begin = now_ms();
-        struct reply r = chat(s, cases[i].headers, cases[i].body);
+    int64_t now_ms = llmsim_now_ms() + 3600000; /* it does not come by itself */
+    int64_t due_ms[CALLS];
+    int fds[CALLS];
+    clock_put(s, now_ms);
+    struct reply r = chat(s, "X-Sluice-Latency-Ms: 0\r\n", PLAIN);
+    assert_int_equal(r.status, 200);
+    reply_free(&r);
+    for (int i = CALLS - 1; i >= 0; i--) { /* the last to be answered is the first to ask */
+        fds[i] = client_send(llmsim_port(s), "POST", CHAT, cases[i].headers, cases[i].body);
+        time_t end = time(NULL) + 60;
+        while (sleeping(s, due_ms, CALLS) != CALLS - i) {
+            assert_true(time(NULL) < end);
+        }
+    }
+    for (int i = 0; i < CALLS; i++) {
+        assert_in_range(due_ms[i] - now_ms, cases[i].least_ms, cases[i].most_ms);
+    }
+    for (int i = 0; i < CALLS; i++) {
+        clock_put(s, due_ms[i]);
+        r = client_receive(fds[i]);
         assert_int_equal(r.status, 200);
         assert_true(r.is_whole);
-        assert_true(now_ms() - begin >= cases[i].least_ms);
         reply_free(&r);
+        assert_int_equal(sleeping(s, NULL, 0), CALLS - 1 - i); /* the others sleep on */
     }
+    stopped_at_ms = 0;
     llmsim_stop(s);
 }
 
