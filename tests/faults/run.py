@@ -196,6 +196,7 @@ CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, 
 def run(name, store, a):
     """Verdict as of run_twice, and the record of a campaign that passed."""
     figures, servers_seen, runs = {}, {}, 0
+    of = commit(ROOT)  # there may be another one when it has run
 
     def act(s):
         nonlocal runs
@@ -207,7 +208,7 @@ def run(name, store, a):
 
     verdict, text = run_twice(act, store, 300 if a.quick else 7200, sys.stdout, getattr(CAMPAIGNS[name], "stage", Stage))
     again = {"repeated": "once, " + text.splitlines()[0]} if runs > 1 else {}
-    return verdict, text, {"name": f"{name}-{store}", "date": datetime.date.today().isoformat(), "commit": commit(ROOT),
+    return verdict, text, {"name": f"{name}-{store}", "date": datetime.date.today().isoformat(), "commit": of,
                            "command": command(name, store, a, servers_seen), **servers_seen, **again, "figures": figures}
 
 
