@@ -19,27 +19,28 @@ static int is_set(const char *text)
     return text != NULL && text[0] != '\0';
 }
 
-static sluice_rc open_file(const char *setting, const char *path, FILE **out,
-                           struct sluice_err *err)
+static sluice_rc refuse(struct sluice_err *err, const char *path, const char *why)
 {
-    *out = fopen(path, "re");
-    return *out != NULL ? SLUICE_OK
-                        : sluice_err_set(err, SLUICE_ERR_CONFIG, "%s: %s: %s", setting, path,
-                                         strerror(errno));
+    return sluice_err_set(err, SLUICE_ERR_CONFIG, "%s: %s", path, why);
+}
+
+/* What came of a look at the file of a setting. */
+static sluice_rc named(const char *setting, sluice_rc rc, struct sluice_err *err)
+{
+    return rc == SLUICE_OK ? rc : sluice_err_prefix(err, rc, "%s", setting);
 }
 
 /* ---- Seed and credentials ---- */
 
 /* Have `judge` look at a file's text. */
-static sluice_rc look_at_secret(const char *setting, const char *path,
+static sluice_rc look_at_secret(const char *path,
                                 sluice_rc (*judge)(const char *text, size_t len, char *out,
                                                    struct sluice_err *err),
                                 char *out, struct sluice_err *err)
 {
-    FILE *file;
-    sluice_rc rc = open_file(setting, path, &file, err);
-    if (rc != SLUICE_OK) {
-        return rc;
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return refuse(err, path, strerror(errno));
     }
     char *text = malloc(SECRET_FILE_MAX);
     if (text == NULL) {
@@ -47,6 +48,7 @@ static sluice_rc look_at_secret(const char *setting, const char *path,
         return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
     }
     (void)setvbuf(file, NULL, _IONBF, 0); /* no copy of it stays behind */
+    sluice_rc rc;
     errno = 0;
     size_t len = fread(text, 1, SECRET_FILE_MAX, file);
     if (ferror(file)) {
@@ -59,7 +61,7 @@ static sluice_rc look_at_secret(const char *setting, const char *path,
     (void)fclose(file);
     OPENSSL_cleanse(text, len);
     free(text);
-    return rc == SLUICE_OK ? rc : sluice_err_prefix(err, rc, "%s: %s", setting, path);
+    return rc == SLUICE_OK ? rc : sluice_err_prefix(err, rc, "%s", path);
 }
 
 static sluice_rc judge_seed(const char *text, size_t len, char *out, struct sluice_err *err)
@@ -96,36 +98,69 @@ static void *read_key(FILE *file)
 }
 
 /* What `read` finds in a file; NULL: it has failed. `lack` says what was not found. */
-static void *read_pem(const char *setting, const char *path, void *(*read)(FILE *file),
-                      const char *lack, struct sluice_err *err)
+static void *read_pem(const char *path, void *(*read)(FILE *file), const char *lack,
+                      struct sluice_err *err)
 {
-    FILE *file;
-    if (open_file(setting, path, &file, err) != SLUICE_OK) {
-        return NULL;
+    FILE *file = fopen(path, "re");
+    errno = file == NULL ? errno : 0;
+    void *found = file == NULL ? NULL : read(file);
+    if (found == NULL) { /* a folder, for one, opens like a file; only reading shows it */
+        (void)refuse(err, path, file == NULL || ferror(file) ? strerror(errno) : lack);
     }
-    void *found = read(file);
-    (void)fclose(file);
+    if (file != NULL) {
+        (void)fclose(file);
+    }
     ERR_clear_error();
-    if (found == NULL) {
-        (void)sluice_err_set(err, SLUICE_ERR_CONFIG, "%s: %s: %s", setting, path, lack);
-    }
     return found;
 }
 
-static sluice_rc look_at_ca(const char *path, struct sluice_err *err)
+static sluice_rc look_at_certificate(const char *path, X509 **out, struct sluice_err *err)
 {
-    X509 *certificate = read_pem("NATS_CA", path, read_certificate, NO_CERTIFICATE, err);
-    sluice_rc rc = certificate == NULL ? SLUICE_ERR_CONFIG : SLUICE_OK;
+    *out = read_pem(path, read_certificate, NO_CERTIFICATE, err);
+    return *out == NULL ? SLUICE_ERR_CONFIG : SLUICE_OK;
+}
+
+static sluice_rc look_at_key(const char *path, EVP_PKEY **out, struct sluice_err *err)
+{
+    *out = read_pem(path, read_key, NO_KEY, err);
+    return *out == NULL ? SLUICE_ERR_CONFIG : SLUICE_OK;
+}
+
+/* ---- All of them ---- */
+
+sluice_rc sluice_nats_file_check(enum sluice_nats_file file, const char *path,
+                                 struct sluice_err *err)
+{
+    char public_key[SLUICE_NKEY_SIZE];
+    X509 *certificate = NULL;
+    EVP_PKEY *key = NULL;
+    sluice_rc rc = SLUICE_OK;
+    switch (file) {
+    case SLUICE_NATS_FILE_NKEY:
+        return look_at_secret(path, judge_seed, public_key, err);
+    case SLUICE_NATS_FILE_CREDS:
+        return look_at_secret(path, judge_creds, NULL, err);
+    case SLUICE_NATS_FILE_CA:
+    case SLUICE_NATS_FILE_CERT:
+        rc = look_at_certificate(path, &certificate, err);
+        break;
+    case SLUICE_NATS_FILE_KEY:
+        rc = look_at_key(path, &key, err);
+        break;
+    }
     X509_free(certificate);
+    EVP_PKEY_free(key);
     return rc;
 }
 
 static sluice_rc look_at_pair(const struct sluice_nats_options *o, struct sluice_err *err)
 {
-    X509 *certificate = read_pem("NATS_CERT", o->tls_cert, read_certificate, NO_CERTIFICATE, err);
-    EVP_PKEY *key =
-        certificate == NULL ? NULL : read_pem("NATS_KEY", o->tls_key, read_key, NO_KEY, err);
-    sluice_rc rc = key == NULL ? SLUICE_ERR_CONFIG : SLUICE_OK;
+    X509 *certificate = NULL;
+    EVP_PKEY *key = NULL;
+    sluice_rc rc = named("NATS_CERT", look_at_certificate(o->tls_cert, &certificate, err), err);
+    if (rc == SLUICE_OK) {
+        rc = named("NATS_KEY", look_at_key(o->tls_key, &key, err), err);
+    }
     if (rc == SLUICE_OK && X509_check_private_key(certificate, key) != 1) {
         rc = sluice_err_set(err, SLUICE_ERR_CONFIG,
                             "NATS_KEY: %s: not the key of the certificate in %s", o->tls_key,
@@ -143,13 +178,14 @@ sluice_rc sluice_nats_files_read(const struct sluice_nats_options *o,
     sluice_rc rc = SLUICE_OK;
     nkey_public[0] = '\0';
     if (is_set(o->nkey_file)) {
-        rc = look_at_secret("NATS_NKEY", o->nkey_file, judge_seed, nkey_public, err);
+        rc = named("NATS_NKEY", look_at_secret(o->nkey_file, judge_seed, nkey_public, err), err);
     }
     if (rc == SLUICE_OK && is_set(o->creds_file)) {
-        rc = look_at_secret("NATS_CREDS", o->creds_file, judge_creds, NULL, err);
+        rc = named("NATS_CREDS", sluice_nats_file_check(SLUICE_NATS_FILE_CREDS, o->creds_file, err),
+                   err);
     }
     if (rc == SLUICE_OK && is_set(o->tls_ca)) {
-        rc = look_at_ca(o->tls_ca, err);
+        rc = named("NATS_CA", sluice_nats_file_check(SLUICE_NATS_FILE_CA, o->tls_ca, err), err);
     }
     return rc == SLUICE_OK && is_set(o->tls_cert) ? look_at_pair(o, err) : rc;
 }

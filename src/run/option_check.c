@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What no single value shows: settings that contradict each other, files that are not there. */
+/* What no single value shows: settings that contradict each other, files that cannot be right.
+ */
 #include "run/option_box.h"
 
 #include "adapter/nats_context.h"
+#include "adapter/nats_files.h"
 #include "codec/header.h"
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,19 +97,12 @@ static void streams_check(const struct sluice_settings_box *box, struct sluice_r
     }
 }
 
-/* A folder, for one, opens like a file; only reading shows it. */
 static void file_check(const struct sluice_settings_box *box, const char *variable,
-                       const char *path, struct sluice_report *report)
+                       enum sluice_nats_file file, const char *path, struct sluice_report *report)
 {
-    if (path[0] == '\0') {
-        return;
-    }
-    FILE *file = fopen(path, "re");
-    if (file == NULL || (fgetc(file) == EOF && ferror(file))) {
-        complain(box, report, variable, "%s: %s", path, strerror(errno));
-    }
-    if (file != NULL) {
-        (void)fclose(file);
+    struct sluice_err err = {.rc = SLUICE_OK};
+    if (path[0] != '\0' && sluice_nats_file_check(file, path, &err) != SLUICE_OK) {
+        complain(box, report, variable, "%s", err.text);
     }
 }
 
@@ -165,11 +159,11 @@ static void logins_check(const struct sluice_settings_box *box, struct sluice_re
 static void nats_check(const struct sluice_settings_box *box, struct sluice_report *report)
 {
     const struct sluice_settings *s = &box->settings;
-    file_check(box, "NATS_CREDS", s->nats_creds, report);
-    file_check(box, "NATS_NKEY", s->nats_nkey, report);
-    file_check(box, "NATS_CA", s->nats_ca, report);
-    file_check(box, "NATS_CERT", s->nats_cert, report);
-    file_check(box, "NATS_KEY", s->nats_key, report);
+    file_check(box, "NATS_CREDS", SLUICE_NATS_FILE_CREDS, s->nats_creds, report);
+    file_check(box, "NATS_NKEY", SLUICE_NATS_FILE_NKEY, s->nats_nkey, report);
+    file_check(box, "NATS_CA", SLUICE_NATS_FILE_CA, s->nats_ca, report);
+    file_check(box, "NATS_CERT", SLUICE_NATS_FILE_CERT, s->nats_cert, report);
+    file_check(box, "NATS_KEY", SLUICE_NATS_FILE_KEY, s->nats_key, report);
     if (s->nats_context[0] != '\0') { /* may bring the other one of what follows */
         context_check(box, s->nats_context, report);
         return;

@@ -495,7 +495,8 @@ static void a_login_beside_that_of_the_url_is_refused(void **state)
     setenv("NATS_URL", "nats://canary@h", 1);
     setenv("NATS_NKEY", "/dev/null", 1);
     assert_int_equal(load("llm:\n  base_url: http://h/v1@x\n", 0, NULL), SLUICE_ERR_CONFIG);
-    assert_int_equal(report.count, 1); /* what stands behind the host is no login */
+    assert_int_equal(report.count, 2); /* what stands behind the host is no login */
+    expect_error("NATS_NKEY: /dev/null: no valid nkey");
     expect_error("NATS_URL: a login stands in it beside NATS_NKEY of the environment, expected");
     unsetenv("NATS_NKEY");
     unsetenv("NATS_URL");
@@ -527,6 +528,26 @@ static void files_of_nats_have_to_be_there(void **state)
     assert_int_equal(load(NULL, 0, NULL), SLUICE_ERR_CONFIG);
     expect_error("NATS_CERT: not set, expected with NATS_KEY");
     unsetenv("NATS_KEY");
+}
+
+/* All at once, and where they are named. */
+static void files_of_nats_have_to_be_what_they_are_for(void **state)
+{
+    (void)state;
+    assert_int_equal(load("nats:\n  creds: /dev/null\n  ca: /dev/null\n  cert: /dev/null\n"
+                          "  key: /dev/null\nlog:\n  level: loud\n",
+                          0, NULL),
+                     SLUICE_ERR_CONFIG);
+    assert_int_equal(report.count, 5);
+    expect_error(":2:3: nats.creds: /dev/null: no JWT");
+    expect_error(":3:3: nats.ca: /dev/null: no certificate");
+    expect_error(":4:3: nats.cert: /dev/null: no certificate");
+    expect_error(":5:3: nats.key: /dev/null: no private key");
+    expect_error(":7:3: log.level: ");
+    assert_int_equal(load("nats:\n  nkey: /dev/null\n  ca: /\n", 0, NULL), SLUICE_ERR_CONFIG);
+    assert_int_equal(report.count, 2);
+    expect_error(":2:3: nats.nkey: /dev/null: no valid nkey");
+    expect_error(":3:3: nats.ca: /: Is a directory");
 }
 
 static void each_of_the_streams_is_another(void **state)
@@ -810,6 +831,7 @@ int main(void)
         cmocka_unit_test(secrets_are_one_line_and_not_empty),
         cmocka_unit_test(a_login_beside_that_of_the_url_is_refused),
         cmocka_unit_test(files_of_nats_have_to_be_there),
+        cmocka_unit_test(files_of_nats_have_to_be_what_they_are_for),
         cmocka_unit_test(each_of_the_streams_is_another),
         cmocka_unit_test(values_that_contradict_each_other_are_refused),
         cmocka_unit_test(a_default_stall_limit_follows_a_short_ack_wait),
