@@ -117,12 +117,10 @@ sluice_rc turn_http(sluice_turn *base, const char *name, const sluice_http_reque
     if (reply != NULL) {
         *reply = NULL;
     }
-    struct turn *t = turn_enter(base, "http");
-    if (t == NULL) {
-        return SLUICE_ERR_UNSUPPORTED;
-    }
-    if (t->is_suspended) {
-        return SLUICE_SUSPEND;
+    struct turn *t;
+    sluice_rc rc = turn_enter_going(base, "http", &t);
+    if (rc != SLUICE_OK) {
+        return rc;
     }
     if (given == NULL || reply == NULL) {
         return turn_mistake(t, SLUICE_ERR_VALIDATION, "http", "request or result is NULL");
@@ -146,7 +144,6 @@ sluice_rc turn_http(sluice_turn *base, const char *name, const sluice_http_reque
                                  (uint8_t)(SLUICE_DEP_SERVICES + (service - t->host->services)),
                              .is_paid = 1};
     http_hash(name, &r, &step.hash);
-    sluice_rc rc = SLUICE_OK;
     if (t->steps_seen >= t->m->steps_count) {
         rc = http_fill(t, service, &r, &step);
     }
@@ -164,12 +161,10 @@ sluice_rc turn_find(sluice_turn *base, const char *collection, const char *id,
     if (out != NULL) {
         memcpy(out, &nothing, sizeof nothing);
     }
-    struct turn *t = turn_enter(base, "find");
-    if (t == NULL) {
-        return SLUICE_ERR_UNSUPPORTED;
-    }
-    if (t->is_suspended) {
-        return SLUICE_SUSPEND;
+    struct turn *t;
+    sluice_rc rc = turn_enter_going(base, "find", &t);
+    if (rc != SLUICE_OK) {
+        return rc;
     }
     if (type == NULL || out == NULL) {
         return turn_mistake(t, SLUICE_ERR_VALIDATION, "find", "type or result is NULL");
@@ -189,7 +184,7 @@ sluice_rc turn_find(sluice_turn *base, const char *collection, const char *id,
     sluice_hash_text(&h, id);
     sluice_hash_end(&h, &step.hash);
     struct host_step *done = NULL;
-    sluice_rc rc = turn_step_call(t, &step, &done);
+    rc = turn_step_call(t, &step, &done);
     if (rc == SLUICE_OK) {
         if (done->found == NULL) {
             return SLUICE_ERR_NOT_FOUND;
@@ -205,12 +200,10 @@ sluice_rc turn_offload(sluice_turn *base, const char *name, sluice_offload_fn *f
     if (out != NULL) {
         *out = (sluice_bytes){NULL, 0};
     }
-    struct turn *t = turn_enter(base, "offload");
-    if (t == NULL) {
-        return SLUICE_ERR_UNSUPPORTED;
-    }
-    if (t->is_suspended) {
-        return SLUICE_SUSPEND;
+    struct turn *t;
+    sluice_rc rc = turn_enter_going(base, "offload", &t);
+    if (rc != SLUICE_OK) {
+        return rc;
     }
     if (name == NULL || fn == NULL || out == NULL || (in.data == NULL && in.len != 0)) {
         return turn_mistake(t, SLUICE_ERR_VALIDATION, "offload",
@@ -230,7 +223,7 @@ sluice_rc turn_offload(sluice_turn *base, const char *name, sluice_offload_fn *f
         }
     }
     struct host_step *done = NULL;
-    sluice_rc rc = turn_step_call(t, &step, &done);
+    rc = turn_step_call(t, &step, &done);
     if (rc == SLUICE_OK) {
         *out = done->offloaded;
     }

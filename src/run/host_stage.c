@@ -41,12 +41,10 @@ static int is_full(const struct turn *t)
 sluice_rc turn_store(sluice_turn *base, const char *collection, const char *id,
                      const struct ProtobufCMessage *message)
 {
-    struct turn *t = turn_enter(base, "store");
-    if (t == NULL) {
-        return SLUICE_ERR_UNSUPPORTED;
-    }
-    if (t->is_suspended) {
-        return SLUICE_SUSPEND;
+    struct turn *t;
+    sluice_rc rc = turn_enter_going(base, "store", &t);
+    if (rc != SLUICE_OK) {
+        return rc;
     }
     if (message == NULL) {
         return turn_mistake(t, SLUICE_ERR_VALIDATION, "store", "the message is NULL");
@@ -64,9 +62,9 @@ sluice_rc turn_store(sluice_turn *base, const char *collection, const char *id,
     struct sluice_err err = {.rc = SLUICE_OK};
     struct sluice_doc doc = {.collection = sluice_arena_text(&t->host->scratch, collection),
                              .id = doc_id(t, collection, id)};
-    sluice_rc rc = t->host->doc_format == SLUICE_DOC_JSON
-                       ? sluice_proto_to_doc_json(message, &t->host->scratch, &doc.body, &err)
-                       : sluice_proto_to_bson(message, &t->host->scratch, &doc.body, &err);
+    rc = t->host->doc_format == SLUICE_DOC_JSON
+             ? sluice_proto_to_doc_json(message, &t->host->scratch, &doc.body, &err)
+             : sluice_proto_to_bson(message, &t->host->scratch, &doc.body, &err);
     if (rc == SLUICE_ERR_NOMEM || t->host->scratch.is_exhausted) {
         return turn_out_of_memory(t);
     }
@@ -80,12 +78,10 @@ sluice_rc turn_store(sluice_turn *base, const char *collection, const char *id,
 sluice_rc turn_publish(sluice_turn *base, const char *output,
                        const struct ProtobufCMessage *message)
 {
-    struct turn *t = turn_enter(base, "publish");
-    if (t == NULL) {
-        return SLUICE_ERR_UNSUPPORTED;
-    }
-    if (t->is_suspended) {
-        return SLUICE_SUSPEND;
+    struct turn *t;
+    sluice_rc rc = turn_enter_going(base, "publish", &t);
+    if (rc != SLUICE_OK) {
+        return rc;
     }
     if (output == NULL || message == NULL) {
         return turn_mistake(t, SLUICE_ERR_VALIDATION, "publish", "output or message is NULL");
@@ -105,7 +101,7 @@ sluice_rc turn_publish(sluice_turn *base, const char *output,
     struct staged_output out = {.output = index,
                                 .type = sluice_pb_type_name(sluice_pb_descriptor(message))};
     struct sluice_err err = {.rc = SLUICE_OK};
-    sluice_rc rc = sluice_pb_encode(message, &t->host->scratch, &out.body, &err);
+    rc = sluice_pb_encode(message, &t->host->scratch, &out.body, &err);
     if (rc == SLUICE_ERR_NOMEM) {
         return turn_out_of_memory(t);
     }

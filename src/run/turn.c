@@ -84,6 +84,15 @@ struct turn *turn_enter(sluice_turn *base, const char *step)
     return t;
 }
 
+sluice_rc turn_enter_going(sluice_turn *base, const char *step, struct turn **out)
+{
+    *out = turn_enter(base, step);
+    if (*out == NULL) {
+        return SLUICE_ERR_UNSUPPORTED;
+    }
+    return (*out)->is_suspended ? SLUICE_SUSPEND : SLUICE_OK;
+}
+
 sluice_rc turn_mistake(struct turn *t, sluice_rc rc, const char *what, const char *detail)
 {
     if (t->fault == SLUICE_OK) {

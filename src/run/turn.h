@@ -51,6 +51,10 @@ const char *turn_end(struct turn *t);
 struct turn *turn_of(sluice_turn *t, const char *call);
 /* The same, and remember where the handler is, for watchdog and crash report. */
 struct turn *turn_enter(sluice_turn *t, const char *step);
+/* The same for what does nothing in a turn that is suspended already: SUSPEND then, ERR_UNSUPPORTED
+ * where there is no turn. */
+SLUICE_MUST_CHECK
+sluice_rc turn_enter_going(sluice_turn *t, const char *step, struct turn **out);
 
 /* A handler's mistake fails the message, never the process; the first one stands. Returns rc. */
 sluice_rc turn_mistake(struct turn *t, sluice_rc rc, const char *what, const char *detail);
