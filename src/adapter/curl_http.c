@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/curl_http.h"
 
+#include "adapter/call_verdict.h"
 #include "adapter/curl_request.h"
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 enum {
     TIMEOUT_MS = 30000, /* where a call gives none (SVC-3) */
     CONNECTIONS_MAX = 100,
-    LINES_SIZE_MAX = 64 * 1024,
-    TEXT_SIZE = 512
+    LINES_SIZE_MAX = 64 * 1024
 };
 
 #define ANSWER_SIZE_MAX ((size_t)16 * 1024 * 1024)
@@ -132,25 +131,7 @@ static int on_body(struct sluice_curl_call *base, int32_t http_status, const cha
 
 /* ---- Ending */
 
-struct verdict {
-    enum sluice_fate fate;
-    sluice_rc rc;
-    char text[TEXT_SIZE];
-};
-
-SLUICE_PRINTF(4, 5)
-static void rule(struct verdict *verdict, enum sluice_fate fate, sluice_rc rc, const char *format,
-                 ...)
-{
-    va_list arguments;
-    verdict->fate = fate;
-    verdict->rc = rc;
-    va_start(arguments, format);
-    (void)vsnprintf(verdict->text, sizeof verdict->text, format, arguments);
-    va_end(arguments);
-}
-
-static void judge_status(int32_t status, struct verdict *verdict)
+static void judge_status(int32_t status, struct sluice_call_verdict *verdict)
 {
     enum sluice_fate fate = SLUICE_FATE_PERMANENT;
     sluice_rc rc = SLUICE_ERR_CLIENT;
@@ -171,43 +152,47 @@ static void judge_status(int32_t status, struct verdict *verdict)
     } else if (status >= 500) {
         fate = SLUICE_FATE_RETRY;
     }
-    rule(verdict, fate, rc, "service request failed: HTTP %d", (int)status);
+    sluice_call_rule(verdict, fate, rc, "service request failed: HTTP %d", (int)status);
 }
 
 static void judge_end(const struct call *call, const struct sluice_curl_result *result,
-                      struct verdict *verdict)
+                      struct sluice_call_verdict *verdict)
 {
     size_t max = call->base.answer_size_max;
     enum sluice_fate lost = result->is_sent ? SLUICE_FATE_RETRY : SLUICE_FATE_UNREACHABLE;
     switch (result->end) {
     case SLUICE_CURL_ANSWERED:
-        rule(verdict, SLUICE_FATE_OK, SLUICE_OK, "%s", "");
+        sluice_call_rule(verdict, SLUICE_FATE_OK, SLUICE_OK, "%s", "");
         break;
     case SLUICE_CURL_REFUSED:
-        rule(verdict,
-             call->refused_rc == SLUICE_ERR_NOMEM ? SLUICE_FATE_RETRY : SLUICE_FATE_PERMANENT,
-             call->refused_rc, "%s",
-             call->lines.data == NULL ? "http request: out of memory" : call->lines.data);
+        sluice_call_rule(
+            verdict,
+            call->refused_rc == SLUICE_ERR_NOMEM ? SLUICE_FATE_RETRY : SLUICE_FATE_PERMANENT,
+            call->refused_rc, "%s",
+            call->lines.data == NULL ? "http request: out of memory" : call->lines.data);
         break;
     case SLUICE_CURL_CANCELLED:
-        rule(verdict, SLUICE_FATE_CANCELLED, SLUICE_ERR_CANCELLED, "service request cancelled");
+        sluice_call_rule(verdict, SLUICE_FATE_CANCELLED, SLUICE_ERR_CANCELLED,
+                         "service request cancelled");
         break;
     case SLUICE_CURL_TIMEOUT:
     case SLUICE_CURL_STALLED:
-        rule(verdict, lost, SLUICE_ERR_TIMEOUT, "service request failed: timeout: %s",
-             result->text);
+        sluice_call_rule(verdict, lost, SLUICE_ERR_TIMEOUT, "service request failed: timeout: %s",
+                         result->text);
         break;
     case SLUICE_CURL_TOO_LARGE:
-        rule(verdict, SLUICE_FATE_PERMANENT, SLUICE_ERR_TOO_LARGE,
-             "service request failed: the answer is over %zu bytes", max);
+        sluice_call_rule(verdict, SLUICE_FATE_PERMANENT, SLUICE_ERR_TOO_LARGE,
+                         "service request failed: the answer is over %zu bytes", max);
         break;
     case SLUICE_CURL_STOPPED: /* on_body refuses for want of memory only */
     case SLUICE_CURL_NOMEM:
-        rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM, "service request failed: out of memory");
+        sluice_call_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM,
+                         "service request failed: out of memory");
         break;
     case SLUICE_CURL_CUT:
     case SLUICE_CURL_UNREACHED:
-        rule(verdict, lost, SLUICE_ERR_UNAVAILABLE, "service request failed: %s", result->text);
+        sluice_call_rule(verdict, lost, SLUICE_ERR_UNAVAILABLE, "service request failed: %s",
+                         result->text);
         break;
     }
 }
@@ -225,7 +210,7 @@ static void call_free(struct call *call)
 static void on_end(struct sluice_curl_call *base, const struct sluice_curl_result *result)
 {
     struct call *call = (struct call *)base;
-    struct verdict verdict;
+    struct sluice_call_verdict verdict;
     int32_t status = result->http_status;
     if (status != 0 && (status < 200 || status > 299) && result->end != SLUICE_CURL_CANCELLED) {
         judge_status(status, &verdict);

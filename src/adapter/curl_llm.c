@@ -189,8 +189,7 @@ static int on_body(struct sluice_curl_call *base, int32_t http_status, const cha
 
 /* The answer had status 200. */
 static void judge_success(struct call *call, const struct sluice_curl_result *result,
-                          struct sluice_openai_answer *answer,
-                          struct sluice_openai_verdict *verdict)
+                          struct sluice_openai_answer *answer, struct sluice_call_verdict *verdict)
 {
     /* not cut: it came to its end, or we stopped reading because it was of no use */
     int is_cut = result->end != SLUICE_CURL_ANSWERED && result->end != SLUICE_CURL_STOPPED;
@@ -206,7 +205,7 @@ static void judge_success(struct call *call, const struct sluice_curl_result *re
 
 /* The call ended without a usable status, or with 200. */
 static void judge_end(struct call *call, const struct sluice_curl_result *result,
-                      struct sluice_openai_answer *answer, struct sluice_openai_verdict *verdict)
+                      struct sluice_openai_answer *answer, struct sluice_call_verdict *verdict)
 {
     const char *what = call->is_ping ? "models" : "chat completion";
     enum sluice_fate lost = result->is_sent ? SLUICE_FATE_RETRY : SLUICE_FATE_UNREACHABLE;
@@ -214,28 +213,28 @@ static void judge_end(struct call *call, const struct sluice_curl_result *result
     size_t max = call->base.answer_size_max;
     switch (result->end) {
     case SLUICE_CURL_REFUSED:
-        sluice_openai_rule(
+        sluice_call_rule(
             verdict,
             call->refused_rc == SLUICE_ERR_NOMEM ? SLUICE_FATE_RETRY : SLUICE_FATE_PERMANENT,
             call->refused_rc, "%s",
             call->request.data == NULL ? "llm request: out of memory" : call->request.data);
         break;
     case SLUICE_CURL_CANCELLED:
-        sluice_openai_rule(verdict, SLUICE_FATE_CANCELLED, SLUICE_ERR_CANCELLED, "%s: cancelled",
-                           what);
+        sluice_call_rule(verdict, SLUICE_FATE_CANCELLED, SLUICE_ERR_CANCELLED, "%s: cancelled",
+                         what);
         break;
     case SLUICE_CURL_NOMEM:
-        sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM, "%s: out of memory", what);
+        sluice_call_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM, "%s: out of memory", what);
         break;
     case SLUICE_CURL_UNREACHED:
-        sluice_openai_rule(verdict, lost, SLUICE_ERR_UNAVAILABLE, "%s: no answer: %s", what,
-                           result->text);
+        sluice_call_rule(verdict, lost, SLUICE_ERR_UNAVAILABLE, "%s: no answer: %s", what,
+                         result->text);
         break;
     case SLUICE_CURL_TIMEOUT:
     case SLUICE_CURL_STALLED:
         if (!is_done) {
-            sluice_openai_rule(verdict, lost, SLUICE_ERR_TIMEOUT, "%s: timeout: %s", what,
-                               result->text);
+            sluice_call_rule(verdict, lost, SLUICE_ERR_TIMEOUT, "%s: timeout: %s", what,
+                             result->text);
             break;
         }
         judge_success(call, result, answer, verdict);
@@ -243,12 +242,12 @@ static void judge_end(struct call *call, const struct sluice_curl_result *result
     default:
         if (result->end == SLUICE_CURL_TOO_LARGE ||
             (call->stream != NULL && call->stream->sse.rc == SLUICE_ERR_TOO_LARGE)) {
-            sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-                               "%s: the answer is over %zu bytes", what, max);
+            sluice_call_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                             "%s: the answer is over %zu bytes", what, max);
         } else if (call->body.rc == SLUICE_ERR_NOMEM ||
                    (call->stream != NULL && call->stream->sse.rc == SLUICE_ERR_NOMEM)) {
-            sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM, "%s: out of memory",
-                               what);
+            sluice_call_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM, "%s: out of memory",
+                             what);
         } else {
             judge_success(call, result, answer, verdict);
         }
@@ -256,16 +255,15 @@ static void judge_end(struct call *call, const struct sluice_curl_result *result
 }
 
 /* Any answer below 500 shows that the endpoint is there. */
-static void judge_ping(int32_t status, struct sluice_openai_verdict *verdict)
+static void judge_ping(int32_t status, struct sluice_call_verdict *verdict)
 {
     if (status >= 500) {
-        sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE, "models: HTTP %d",
-                           (int)status);
+        sluice_call_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE, "models: HTTP %d",
+                         (int)status);
     } else if (status == 401 || status == 403) {
-        sluice_openai_rule(verdict, SLUICE_FATE_OK, SLUICE_ERR_AUTH, "models: HTTP %d",
-                           (int)status);
+        sluice_call_rule(verdict, SLUICE_FATE_OK, SLUICE_ERR_AUTH, "models: HTTP %d", (int)status);
     } else {
-        sluice_openai_rule(verdict, SLUICE_FATE_OK, SLUICE_OK, "%s", "");
+        sluice_call_rule(verdict, SLUICE_FATE_OK, SLUICE_OK, "%s", "");
     }
 }
 
@@ -287,7 +285,7 @@ static void on_end(struct sluice_curl_call *base, const struct sluice_curl_resul
 {
     struct call *call = (struct call *)base;
     struct llm *llm = call->llm;
-    struct sluice_openai_verdict verdict;
+    struct sluice_call_verdict verdict;
     struct sluice_openai_answer complete;
     struct sluice_openai_answer *answer = call->stream != NULL ? &call->stream->answer : &complete;
     sluice_openai_answer_init(&complete, llm->options.allocator, llm->options.answer_size_max,

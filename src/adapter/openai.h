@@ -4,6 +4,7 @@
 #ifndef SLUICE_ADAPTER_OPENAI_H
 #define SLUICE_ADAPTER_OPENAI_H
 
+#include "adapter/call_verdict.h"
 #include "adapter/growbuf.h"
 #include "core/err.h"
 #include "port/llm.h"
@@ -12,7 +13,6 @@
 #define SLUICE_OPENAI_WORD_SIZE    64u  /* finish reasons, error codes; longer ones are cut */
 #define SLUICE_OPENAI_NAME_SIZE    128u /* models; longer ones are cut */
 #define SLUICE_OPENAI_MESSAGE_SIZE 200u /* why a request was refused; longer ones are cut */
-#define SLUICE_OPENAI_TEXT_SIZE    512u /* what people read */
 
 /* What a server wants to be asked differently. */
 struct sluice_openai_quirks {
@@ -65,26 +65,16 @@ sluice_rc sluice_openai_answer_chunk(struct sluice_openai_answer *a, sluice_byte
 void sluice_openai_message(sluice_bytes body, const char *secrets,
                            char out[SLUICE_OPENAI_MESSAGE_SIZE]);
 
-/* How a call ended. */
-struct sluice_openai_verdict {
-    enum sluice_fate fate;
-    sluice_rc rc;
-    char text[SLUICE_OPENAI_TEXT_SIZE]; /* "" when OK; of a body only words, and why it refused */
-};
-
-SLUICE_PRINTF(4, 5)
-void sluice_openai_rule(struct sluice_openai_verdict *verdict, enum sluice_fate fate, sluice_rc rc,
-                        const char *format, ...);
 /* The answer had status 200 and ended. `is_cut`: it came as a stream, or with a length, whose end
  * was not seen. */
 void sluice_openai_judge_answer(const struct sluice_openai_answer *a, int is_cut,
-                                struct sluice_openai_verdict *verdict);
+                                struct sluice_call_verdict *verdict);
 /* Any other status. `body` (a NUL behind it) may be JSON, plain text, HTML or nothing:
  *   429 RATE_LIMITED, but without money left (insufficient_quota, 402) RETRY
  *   502…504, 529 UNAVAILABLE with ERR_UNAVAILABLE; 401, 403 RETRY with ERR_AUTH; 408, 409, 425,
  *   other 5xx and 1xx…3xx RETRY; 400 whose code is content_filter BAD_ANSWER; other 4xx PERMANENT.
  * The text of a 4xx says why, but for 401 and 403, whose message is about the key. */
 void sluice_openai_judge_status(int32_t http_status, sluice_bytes body, const char *secrets,
-                                struct sluice_openai_verdict *verdict);
+                                struct sluice_call_verdict *verdict);
 
 #endif

@@ -2,20 +2,7 @@
 /* What an answer of openai.h means for the message that asked. */
 #include "adapter/openai.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
-
-void sluice_openai_rule(struct sluice_openai_verdict *verdict, enum sluice_fate fate, sluice_rc rc,
-                        const char *format, ...)
-{
-    va_list arguments;
-    verdict->fate = fate;
-    verdict->rc = rc;
-    va_start(arguments, format);
-    (void)vsnprintf(verdict->text, sizeof verdict->text, format, arguments);
-    va_end(arguments);
-}
 
 static int names(const struct sluice_openai_error *e, const char *word)
 {
@@ -69,17 +56,17 @@ static const char *word_of(const struct sluice_openai_error *e)
 }
 
 static void judge(int32_t status, const struct sluice_openai_error *e, const char *message,
-                  struct sluice_openai_verdict *verdict)
+                  struct sluice_call_verdict *verdict)
 {
     enum sluice_fate fate = status_fate(status, e);
     const char *word = word_of(e);
-    sluice_openai_rule(verdict, fate, status_rc(status, fate), "chat completion: HTTP %d%s%s%s%s%s",
-                       (int)status, word[0] == '\0' ? "" : " (", word, word[0] == '\0' ? "" : ")",
-                       message[0] == '\0' ? "" : ": ", message);
+    sluice_call_rule(verdict, fate, status_rc(status, fate), "chat completion: HTTP %d%s%s%s%s%s",
+                     (int)status, word[0] == '\0' ? "" : " (", word, word[0] == '\0' ? "" : ")",
+                     message[0] == '\0' ? "" : ": ", message);
 }
 
 void sluice_openai_judge_status(int32_t http_status, sluice_bytes body, const char *secrets,
-                                struct sluice_openai_verdict *verdict)
+                                struct sluice_call_verdict *verdict)
 {
     struct sluice_openai_answer a;
     /* nothing is kept but words, so no memory is needed; a body that is no JSON tells nothing */
@@ -96,7 +83,7 @@ void sluice_openai_judge_status(int32_t http_status, sluice_bytes body, const ch
 }
 
 /* An error inside an answer whose status was 200. */
-static void judge_error(const struct sluice_openai_error *e, struct sluice_openai_verdict *verdict)
+static void judge_error(const struct sluice_openai_error *e, struct sluice_call_verdict *verdict)
 {
     int32_t status = e->http_status;
     if (status < 400) {
@@ -114,45 +101,45 @@ static void judge_error(const struct sluice_openai_error *e, struct sluice_opena
         fate = SLUICE_FATE_RETRY; /* the answer had begun: it may have to be paid */
     }
     const char *word = word_of(e);
-    sluice_openai_rule(verdict, fate, status_rc(status, fate),
-                       "chat completion: error in the answer: %s",
-                       word[0] == '\0' ? "without a code" : word);
+    sluice_call_rule(verdict, fate, status_rc(status, fate),
+                     "chat completion: error in the answer: %s",
+                     word[0] == '\0' ? "without a code" : word);
 }
 
 void sluice_openai_judge_answer(const struct sluice_openai_answer *a, int is_cut,
-                                struct sluice_openai_verdict *verdict)
+                                struct sluice_call_verdict *verdict)
 {
     const char *reason = a->finish_reason;
     if (a->has_error) {
         judge_error(&a->error, verdict);
     } else if (a->content.rc == SLUICE_ERR_NOMEM) {
-        sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM,
-                           "chat completion: out of memory");
+        sluice_call_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_NOMEM,
+                         "chat completion: out of memory");
     } else if (a->content.rc != SLUICE_OK) {
-        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-                           "chat completion: the answer is over %zu bytes", a->content.size_max);
+        sluice_call_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                         "chat completion: the answer is over %zu bytes", a->content.size_max);
     } else if (a->is_malformed && !is_cut) {
-        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-                           "chat completion: malformed answer: %s", a->malformed_why);
+        sluice_call_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                         "chat completion: malformed answer: %s", a->malformed_why);
     } else if (is_cut && !a->is_done) {
-        sluice_openai_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE,
-                           "chat completion: the answer was cut before its end");
+        sluice_call_rule(verdict, SLUICE_FATE_RETRY, SLUICE_ERR_UNAVAILABLE,
+                         "chat completion: the answer was cut before its end");
     } else if (a->is_refused) {
-        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-                           "chat completion: the model refused");
+        sluice_call_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                         "chat completion: the model refused");
     } else if (!a->has_choice) {
-        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-                           "chat completion: malformed answer: no choices");
+        sluice_call_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                         "chat completion: malformed answer: no choices");
     } else if (reason[0] == '\0') {
-        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-                           "chat completion: no finish reason");
+        sluice_call_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                         "chat completion: no finish reason");
     } else if (strcmp(reason, "stop") != 0) {
-        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-                           "chat completion: finish reason %s instead of stop", reason);
+        sluice_call_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                         "chat completion: finish reason %s instead of stop", reason);
     } else if (a->content.len == 0) {
-        sluice_openai_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
-                           "chat completion: empty answer");
+        sluice_call_rule(verdict, SLUICE_FATE_BAD_ANSWER, SLUICE_ERR_LLM,
+                         "chat completion: empty answer");
     } else {
-        sluice_openai_rule(verdict, SLUICE_FATE_OK, SLUICE_OK, "%s", "");
+        sluice_call_rule(verdict, SLUICE_FATE_OK, SLUICE_OK, "%s", "");
     }
 }

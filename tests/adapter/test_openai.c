@@ -145,7 +145,7 @@ static void reads_a_complete_answer(void **state)
 {
     (void)state;
     struct sluice_openai_answer a;
-    struct sluice_openai_verdict v;
+    struct sluice_call_verdict v;
     read_answer(&a, "{\"id\":\"x\",\"object\":\"chat.completion\",\"model\":\"gpt-x\",\"choices\":"
                     "[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hi "
                     "\\u00e9\\ud83d\\ude00\",\"refusal\":null},\"finish_reason\":\"stop\"}],"
@@ -253,7 +253,7 @@ static void judges_complete_answers(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct sluice_openai_answer a;
-        struct sluice_openai_verdict v;
+        struct sluice_call_verdict v;
         print_message("# %s\n", cases[i].json);
         read_answer(&a, cases[i].json);
         sluice_openai_judge_answer(&a, 0, &v);
@@ -288,7 +288,7 @@ static void an_answer_over_its_bound_or_without_memory_fails(void **state)
     (void)state;
     const char *json = CHOICE("\"message\":{\"content\":\"12345\"},\"finish_reason\":\"stop\"");
     struct sluice_openai_answer a;
-    struct sluice_openai_verdict v;
+    struct sluice_call_verdict v;
     sluice_openai_answer_init(&a, &heap.allocator, 4, "sk-canary");
     assert_int_equal(sluice_openai_answer_read(&a, (sluice_bytes){json, strlen(json)}),
                      SLUICE_ERR_TOO_LARGE);
@@ -310,7 +310,7 @@ static void an_answer_that_was_cut_is_never_ok(void **state)
 {
     (void)state;
     struct sluice_openai_answer a;
-    struct sluice_openai_verdict v;
+    struct sluice_call_verdict v;
     read_answer(&a, CHOICE("\"message\":{\"content\":\"x\"},\"finish_reason\":\"stop\""));
     sluice_openai_judge_answer(&a, 1, &v);
     assert_int_equal(v.fate, SLUICE_FATE_RETRY);
@@ -350,7 +350,7 @@ static void assembles_a_stream(void **state)
     };
     (void)state;
     struct sluice_openai_answer a;
-    struct sluice_openai_verdict v;
+    struct sluice_call_verdict v;
     feed(&a, chunks);
     sluice_openai_judge_answer(&a, 0, &v);
     assert_int_equal(v.fate, SLUICE_FATE_OK);
@@ -410,7 +410,7 @@ static void judges_streams(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct sluice_openai_answer a;
-        struct sluice_openai_verdict v;
+        struct sluice_call_verdict v;
         feed(&a, cases[i].chunks);
         sluice_openai_judge_answer(&a, cases[i].is_cut, &v);
         assert_string_equal(v.text, cases[i].text);
@@ -484,7 +484,7 @@ static void judges_statuses(void **state)
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct sluice_openai_verdict v;
+        struct sluice_call_verdict v;
         sluice_bytes body = {cases[i].body, strlen(cases[i].body)};
         sluice_openai_judge_status(cases[i].status, body, "sk-canary", &v);
         assert_string_equal(v.text, cases[i].text);

@@ -13,7 +13,7 @@ static const int32_t statuses[] = {200, 400, 401, 402, 403, 404, 408, 409, 413, 
                                    425, 429, 500, 502, 503, 504, 529, 302, 100, 0};
 #define STATUSES_COUNT (sizeof statuses / sizeof statuses[0])
 
-static void check_verdict(const struct sluice_openai_verdict *verdict)
+static void check_verdict(const struct sluice_call_verdict *verdict)
 {
     FUZZ_CHECK((unsigned)verdict->fate < SLUICE_FATE_COUNT);
     FUZZ_CHECK((verdict->fate == SLUICE_FATE_OK) == (verdict->rc == SLUICE_OK));
@@ -28,7 +28,7 @@ static void check_verdict(const struct sluice_openai_verdict *verdict)
 static void read_answer(sluice_bytes body, struct fuzz_memory *m)
 {
     struct sluice_openai_answer a;
-    struct sluice_openai_verdict verdict = {0};
+    struct sluice_call_verdict verdict = {0};
     sluice_openai_answer_init(&a, &m->allocator, 4096, SECRET);
     sluice_rc rc = sluice_openai_answer_read(&a, body);
     FUZZ_CHECK(rc == SLUICE_OK || (rc == SLUICE_ERR_TOO_LARGE && body.len > 4096));
@@ -47,7 +47,7 @@ static void read_answer(sluice_bytes body, struct fuzz_memory *m)
 
 static void judge(int32_t status, sluice_bytes body, struct fuzz_memory *m)
 {
-    struct sluice_openai_verdict verdict = {0};
+    struct sluice_call_verdict verdict = {0};
     if (status == 200) {
         read_answer(body, m);
         return;

@@ -13,7 +13,7 @@ struct stream {
     struct fuzz_memory *memory;
     struct sluice_sse sse;
     struct sluice_openai_answer answer;
-    struct sluice_openai_verdict verdict;
+    struct sluice_call_verdict verdict;
     sluice_rc rc;
 };
 

@@ -144,7 +144,7 @@ static int answering(void *ctx)
         "{\"model\":\"m\",\"choices\":[{\"index\":0,\"message\":{\"content\":\"text\"},"
         "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}";
     struct sluice_openai_answer a;
-    struct sluice_openai_verdict verdict;
+    struct sluice_call_verdict verdict;
     (void)ctx;
     sluice_openai_answer_init(&a, &failing_allocator, 1 << 20, NULL);
     sluice_rc rc = sluice_openai_answer_read(&a, (sluice_bytes){json, sizeof json - 1});
@@ -174,7 +174,7 @@ static int streaming(void *ctx)
     const struct sluice_sse_limits limits = {4096, 4096, 65536};
     struct sluice_sse sse;
     struct sluice_openai_answer a;
-    struct sluice_openai_verdict verdict;
+    struct sluice_call_verdict verdict;
     (void)ctx;
     sluice_openai_answer_init(&a, &failing_allocator, 1 << 20, NULL);
     sluice_sse_init(&sse, &failing_allocator, &limits, on_event, &a);
