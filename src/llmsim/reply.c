@@ -52,13 +52,20 @@ static cJSON *envelope(const struct call *c, const char *object, const char *mod
     return json;
 }
 
+/* The answer's one choice. */
+static cJSON *choice_add(cJSON *json)
+{
+    cJSON *choice = cJSON_CreateObject();
+    cJSON_AddItemToArray(cJSON_AddArrayToObject(json, "choices"), choice);
+    cJSON_AddNumberToObject(choice, "index", 0);
+    return choice;
+}
+
 void llmsim_reply_complete(struct call *c, const char *model, const char *prompt,
                            const char *content, const char *finish)
 {
     cJSON *json = envelope(c, "chat.completion", model);
-    cJSON *choice = cJSON_CreateObject();
-    cJSON_AddItemToArray(cJSON_AddArrayToObject(json, "choices"), choice);
-    cJSON_AddNumberToObject(choice, "index", 0);
+    cJSON *choice = choice_add(json);
     cJSON *message = cJSON_AddObjectToObject(choice, "message");
     cJSON_AddStringToObject(message, "role", "assistant");
     if (c->fault == LLMSIM_refuse) {
@@ -110,9 +117,7 @@ static cJSON *chunk_make(const struct call *c, const char *model, const char *fi
                          const char *value, const char *finish)
 {
     cJSON *json = envelope(c, "chat.completion.chunk", model);
-    cJSON *choice = cJSON_CreateObject();
-    cJSON_AddItemToArray(cJSON_AddArrayToObject(json, "choices"), choice);
-    cJSON_AddNumberToObject(choice, "index", 0);
+    cJSON *choice = choice_add(json);
     cJSON *delta = cJSON_AddObjectToObject(choice, "delta");
     if (field != NULL) {
         cJSON_AddStringToObject(delta, field, value);
