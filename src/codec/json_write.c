@@ -83,15 +83,12 @@ static sluice_rc write_bytes(struct writer *w, const void *member, const struct 
 static void write_real(struct writer *w, double value, int is_float)
 {
     char text[SLUICE_NUMBER_SIZE];
-    if (isnan(value)) {
-        sluice_buffer_text(w->out, "\"NaN\"");
-    } else if (isinf(value)) {
-        sluice_buffer_text(w->out, value > 0 ? "\"Infinity\"" : "\"-Infinity\"");
-    } else {
-        size_t len = is_float ? sluice_number_write_float((float)value, text)
-                              : sluice_number_write_double(value, text);
-        sluice_buffer_add(w->out, text, len);
-    }
+    size_t len = is_float ? sluice_number_write_float((float)value, text)
+                          : sluice_number_write_double(value, text);
+    const char *quote = isfinite(value) ? "" : "\"";
+    sluice_buffer_text(w->out, quote);
+    sluice_buffer_add(w->out, text, len);
+    sluice_buffer_text(w->out, quote);
 }
 
 static void write_wide(struct writer *w, uint64_t bits, int is_signed)

@@ -278,6 +278,10 @@ static size_t fix_point(char *text, size_t len)
 
 static size_t write_real(double value, int is_float, char text[SLUICE_NUMBER_SIZE])
 {
+    if (!isfinite(value)) {
+        const char *name = isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+        return (size_t)snprintf(text, SLUICE_NUMBER_SIZE, "%s", name);
+    }
     double size = fabs(value);
     int is_negative = signbit(value) != 0;
     /* Most scores and prices have few decimals, and the search below would cost a printf and a

@@ -33,8 +33,9 @@ int sluice_number_to_uint64(const struct sluice_number *number, uint64_t *value)
 int sluice_number_to_int32(const struct sluice_number *number, int32_t *value);
 int sluice_number_to_uint32(const struct sluice_number *number, uint32_t *value);
 
-/* Write in decimal, with a NUL; the length without it. Finite values only; a float gets the digits
- * that a float needs. What is written reads back as the same value. */
+/* Write in decimal, with a NUL; the length without it. A float gets the digits that a float needs.
+ * What is written reads back as the same value. What is not finite gets the name that protobuf's
+ * JSON has for it, without its quotes: NaN, Infinity, -Infinity. */
 size_t sluice_number_write_uint64(uint64_t value, char text[SLUICE_NUMBER_SIZE]);
 size_t sluice_number_write_int64(int64_t value, char text[SLUICE_NUMBER_SIZE]);
 size_t sluice_number_write_double(double value, char text[SLUICE_NUMBER_SIZE]);

@@ -7,7 +7,6 @@
 #include "codec/number.h"
 #include "codec/proto_json.h"
 #include "codec/utf8.h"
-#include <math.h>
 
 #define SCRATCH_SIZE 4096u
 #define STEPS_MAX    2000000u /* nodes and elements visited: lists inside lists multiply */
@@ -39,20 +38,6 @@ static sluice_rc put_text(struct renderer *r, const struct prompt_node *node, co
     }
     sluice_buffer_add(r->out, text, len);
     return SLUICE_OK;
-}
-
-static void put_real(struct renderer *r, double value, int is_float)
-{
-    char text[SLUICE_NUMBER_SIZE];
-    if (isnan(value)) {
-        sluice_buffer_text(r->out, "NaN");
-    } else if (isinf(value)) {
-        sluice_buffer_text(r->out, value > 0 ? "Infinity" : "-Infinity");
-    } else {
-        size_t len = is_float ? sluice_number_write_float((float)value, text)
-                              : sluice_number_write_double(value, text);
-        sluice_buffer_add(r->out, text, len);
-    }
 }
 
 static void put_enum(struct renderer *r, const ProtobufCFieldDescriptor *field, int32_t number)
@@ -103,16 +88,17 @@ static sluice_rc put_value(struct renderer *r, const struct prompt_node *node,
     double real;
     float small;
     uint32_t narrow;
+    char text[SLUICE_NUMBER_SIZE];
     switch (field->type) {
     case PROTOBUF_C_TYPE_STRING:
         return put_text(r, node, member);
     case PROTOBUF_C_TYPE_DOUBLE:
         memcpy(&real, member, sizeof real);
-        put_real(r, real, 0);
+        sluice_buffer_add(r->out, text, sluice_number_write_double(real, text));
         break;
     case PROTOBUF_C_TYPE_FLOAT:
         memcpy(&small, member, sizeof small);
-        put_real(r, (double)small, 1);
+        sluice_buffer_add(r->out, text, sluice_number_write_float(small, text));
         break;
     case PROTOBUF_C_TYPE_BOOL:
         memcpy(&narrow, member, sizeof narrow);

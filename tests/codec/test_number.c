@@ -159,6 +159,23 @@ static void writes_what_reads_back(void **state)
     }
 }
 
+static void names_what_is_not_finite(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *name;
+    } cases[] = {{NAN, "NaN"}, {-NAN, "NaN"}, {INFINITY, "Infinity"}, {-INFINITY, "-Infinity"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[SLUICE_NUMBER_SIZE];
+        assert_int_equal(sluice_number_write_double(cases[i].value, text), strlen(cases[i].name));
+        assert_string_equal(text, cases[i].name);
+        assert_int_equal(sluice_number_write_float((float)cases[i].value, text),
+                         strlen(cases[i].name));
+        assert_string_equal(text, cases[i].name);
+    }
+}
+
 static void writes_whole_numbers(void **state)
 {
     (void)state;
@@ -196,6 +213,7 @@ int main(void)
         cmocka_unit_test(reads_the_grammar_of_json_and_nothing_else),
         cmocka_unit_test(keeps_whole_numbers_exact),
         cmocka_unit_test(writes_what_reads_back),
+        cmocka_unit_test(names_what_is_not_finite),
         cmocka_unit_test(writes_whole_numbers),
         cmocka_unit_test(does_not_care_for_the_locale),
     };
