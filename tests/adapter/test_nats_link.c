@@ -120,6 +120,14 @@ static int is_up_once(void *ctx)
     return ((struct world *)ctx)->ups == 1;
 }
 
+/* A server, and a link that is up. */
+static void open_up(struct world *w, const char *extra)
+{
+    open_world(w, extra);
+    open_link(w, (struct sluice_nats_options){0});
+    test_loop_until(&w->loop, is_up_once, w, "the first connect");
+}
+
 static int is_up_twice(void *ctx)
 {
     return ((struct world *)ctx)->ups == 2;
@@ -188,9 +196,7 @@ static void refuses_what_would_break_the_protocol(void **state)
 {
     (void)state;
     struct world w;
-    open_world(&w, "max_payload: 1000");
-    open_link(&w, (struct sluice_nats_options){0});
-    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    open_up(&w, "max_payload: 1000");
     const sluice_header split = {"A", "b\r\nNats-Rollup: all"};
     const sluice_header name = {"A: b\r\nC", "d"};
     char large[1001] = {0};
@@ -216,9 +222,7 @@ static void comes_back_after_the_server_was_killed(void **state)
 {
     (void)state;
     struct world w;
-    open_world(&w, NULL);
-    open_link(&w, (struct sluice_nats_options){0});
-    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    open_up(&w, NULL);
     char inbox[128];
     (void)snprintf(inbox, sizeof inbox, "%s", sluice_nats_link_inbox(w.link));
     assert_non_null(sluice_nats_link_subscribe(w.link, "a.*", on_message, on_released, &w));
@@ -258,9 +262,7 @@ static void a_reset_makes_a_new_connection(void **state)
 {
     (void)state;
     struct world w;
-    open_world(&w, NULL);
-    open_link(&w, (struct sluice_nats_options){0});
-    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    open_up(&w, NULL);
     sluice_nats_link_reset(w.link, "for the test");
     test_loop_until(&w.loop, is_up_twice, &w, "the second connect");
     assert_int_equal(w.downs, 1);
@@ -272,9 +274,7 @@ static void draining_hands_over_what_was_sent(void **state)
 {
     (void)state;
     struct world w;
-    open_world(&w, NULL);
-    open_link(&w, (struct sluice_nats_options){0});
-    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    open_up(&w, NULL);
     struct sluice_nats_tap *tap =
         sluice_nats_link_subscribe(w.link, "a.*", on_message, on_released, &w);
     assert_non_null(tap);
@@ -293,9 +293,7 @@ static void leaves_a_server_that_stands_still(void **state)
 {
     (void)state;
     struct world w;
-    open_world(&w, NULL);
-    open_link(&w, (struct sluice_nats_options){0});
-    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    open_up(&w, NULL);
     nats_server_signal(&w.server, SIGSTOP);
     test_loop_until(&w.loop, is_down, &w, "the silence");
     nats_server_signal(&w.server, SIGCONT);
@@ -379,9 +377,7 @@ static void what_the_socket_does_not_take_leaves_later(void **state)
     if (!is_read_by_loop) {
         return; /* there the call waits for the server */
     }
-    open_world(&w, NULL);
-    open_link(&w, (struct sluice_nats_options){0});
-    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    open_up(&w, NULL);
     assert_non_null(sluice_nats_link_subscribe(w.link, "a.*", on_message, on_released, &w));
     nats_server_signal(&w.server, SIGSTOP);
     for (int i = 0; i < LARGE_COUNT; i++) {
@@ -437,9 +433,7 @@ static void stopping_while_the_server_is_gone_ends_the_thread(void **state)
 {
     (void)state;
     struct world w;
-    open_world(&w, NULL);
-    open_link(&w, (struct sluice_nats_options){0});
-    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    open_up(&w, NULL);
     nats_server_kill(&w.server);
     test_loop_until(&w.loop, is_down, &w, "the loss");
     await_attempt(&w);

@@ -184,12 +184,18 @@ def a_deleted_output_stream_is_told_before_the_publish_timeout(s):
     check(not any(e["event"] == "message.failed" for e in s.events()), "a message was given back")
 
 
-def an_exceeded_grace_ends_with_exit_4_and_gives_back(s):
+def calling(s, count, **env):
+    """A worker with so many LLM calls that do not end."""
     s.llm_http("/control", {"latency-ms": 60000})
-    w = s.start_worker(SLUICE_SHUTDOWN_GRACE=1)
+    w = s.start_worker(**env)
     s.ready()
-    s.send(3)
-    wait_for("calls run", lambda: s.llm_http("/ledger")["calls"] == 3)
+    s.send(count)
+    wait_for("all calls run at once", lambda: s.llm_http("/ledger")["calls"] == count, 60)
+    return w
+
+
+def an_exceeded_grace_ends_with_exit_4_and_gives_back(s):
+    w = calling(s, 3, SLUICE_SHUTDOWN_GRACE=1)
     w.p.send_signal(signal.SIGTERM)
     check(w.p.wait(30) == 4, f"exit {w.p.returncode}, expected 4")
     s.llm_http("/control", {"latency-ms": 0})
@@ -200,13 +206,9 @@ def an_exceeded_grace_ends_with_exit_4_and_gives_back(s):
 
 
 def calls_beyond_those_of_the_loop_are_carried_by_threads(s):
-    s.llm_http("/control", {"latency-ms": 60000})
     many = {"SLUICE_MAX_IN_FLIGHT": 1200, "SLUICE_LLM_THREADS": 2, "SLUICE_ACK_WAIT": 30}
-    w = s.start_worker(SLUICE_SHUTDOWN_GRACE=1, **many)
-    s.ready()
+    w = calling(s, 1200, SLUICE_SHUTDOWN_GRACE=1, **many)
     check([e["threads"] for e in s.events() if e["event"] == "llm.threads"] == [2], "the log does not name two threads")
-    s.send(1200)
-    wait_for("all calls run at once", lambda: s.llm_http("/ledger")["calls"] == 1200, 60)
     w.p.send_signal(signal.SIGTERM)
     check(w.p.wait(30) == 4, f"exit {w.p.returncode}, expected 4")
     s.llm_http("/control", {"latency-ms": 500})
@@ -258,11 +260,7 @@ def a_handler_without_stack_is_told(s):
 
 
 def a_second_signal_ends_at_once(s):
-    s.llm_http("/control", {"latency-ms": 60000})
-    w = s.start_worker(SLUICE_SHUTDOWN_GRACE=3600)
-    s.ready()
-    s.send(1)
-    wait_for("a call runs", lambda: s.llm_http("/ledger")["calls"] == 1)
+    w = calling(s, 1, SLUICE_SHUTDOWN_GRACE=3600)
     w.p.send_signal(signal.SIGTERM)
     wait_for("draining", lambda: s.probe("/readyz")[0] == 503)
     w.p.send_signal(signal.SIGINT)
@@ -271,11 +269,7 @@ def a_second_signal_ends_at_once(s):
 
 def a_signal_that_is_sent_twice_is_one(s):
     """As GNU timeout sends it, to the process and to its group."""
-    s.llm_http("/control", {"latency-ms": 60000})
-    w = s.start_worker(SLUICE_SHUTDOWN_GRACE=3600)
-    s.ready()
-    s.send(1)
-    wait_for("a call runs", lambda: s.llm_http("/ledger")["calls"] == 1)
+    w = calling(s, 1, SLUICE_SHUTDOWN_GRACE=3600)
     w.freeze()
     # Both are there when it goes on: one is kept for the main thread, the other one for all of them.
     check(ctypes.CDLL(None).tgkill(w.p.pid, w.p.pid, signal.SIGTERM) == 0, "no main thread")
