@@ -94,16 +94,6 @@ static void *loop_run(void *arg)
 
 /* ---- Supervising ---- */
 
-static int signal_wait(int64_t ms)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    struct timespec limit = {ms / 1000, ms % 1000 * 1000000};
-    return sigtimedwait(&set, NULL, &limit);
-}
-
 static int has_failed(const struct boot *b)
 {
     return runtime_end(b->runtime) == RUNTIME_FAILED || atomic_load(&b->is_publisher_lost);
@@ -149,7 +139,7 @@ static int keep_alive(struct boot *b, int *number)
 {
     int64_t next_tick = sluice_mono_ms() + b->settings->keepalive_ms;
     for (;;) {
-        if ((*number = signal_wait(TICK_MS)) > 0) {
+        if ((*number = sluice_signals_wait(TICK_MS)) > 0) {
             return SLUICE_EXIT_OK;
         }
         if (has_failed(b)) {

@@ -2,6 +2,7 @@
 #include "run/watch.h"
 
 #include "port/clock.h"
+#include "port/signals.h"
 #include "run/log.h"
 #include <poll.h>
 #include <signal.h>
@@ -192,16 +193,6 @@ static void on_signal(const struct sluice_watch *w, int number, int64_t since_ms
     _exit(code);
 }
 
-static int signal_wait(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    struct timespec limit = {0, LOOK_MS * 1000000};
-    return sigtimedwait(&set, NULL, &limit);
-}
-
 static void *watch_thread(void *arg)
 {
     struct sluice_watch *w = arg;
@@ -211,7 +202,7 @@ static void *watch_thread(void *arg)
             struct timespec pause = {0, LOOK_MS * 1000000};
             (void)nanosleep(&pause, NULL);
         } else {
-            number = signal_wait();
+            number = sluice_signals_wait(LOOK_MS);
         }
         (void)pthread_mutex_lock(&w->lock);
         int64_t now = sluice_mono_ms();
