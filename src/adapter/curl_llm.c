@@ -25,6 +25,7 @@ enum {
 #define ANSWER_SIZE_MAX  ((size_t)4 * 1024 * 1024)
 #define REQUEST_SIZE_MAX ((size_t)16 * 1024 * 1024)
 #define EXPECTED_MAX     ((size_t)16 * 1024)
+#define WRITING_MAX      ((size_t)64 * 1024) /* is kept for the next request */
 
 struct llm {
     struct sluice_llm port; /* first */
@@ -35,7 +36,8 @@ struct llm {
     struct sluice_curl_llm_headers headers;
     char *ca_file, *max_tokens_field; /* copies; NULL: none */
     struct sluice_curl_spares spares;
-    size_t request_len, answer_len; /* of the last ones: the next will be about as long */
+    struct sluice_growbuf writing;  /* the request that was written last */
+    size_t headers_len, answer_len; /* of the last ones: the next will be about as long */
 };
 
 /* A streamed answer being read. */
@@ -50,9 +52,8 @@ struct call {
     struct sluice_llm_ask ask; /* its texts are borrowed */
     sluice_llm_done_fn *done;
     void *ctx;
-    struct sluice_growbuf lines;   /* headers of this call */
-    struct sluice_growbuf request; /* or why it was refused */
-    struct sluice_growbuf body;    /* of an answer that is no stream */
+    struct sluice_growbuf lines; /* headers of this call; or why it was refused */
+    struct sluice_growbuf body;  /* of an answer that is no stream */
     struct curl_slist nodes[CALL_HEADERS];
     struct stream *stream; /* NULL unless the answer is one */
     sluice_rc refused_rc;
@@ -64,8 +65,8 @@ struct call {
 static void refuse(struct call *call, sluice_rc rc, const char *text)
 {
     call->refused_rc = rc;
-    sluice_growbuf_clear(&call->request);
-    sluice_growbuf_text(&call->request, text);
+    sluice_growbuf_clear(&call->lines);
+    sluice_growbuf_text(&call->lines, text);
 }
 
 /* Headers of this call. -1 and refused when one is not acceptable. */
@@ -95,6 +96,7 @@ static int write_headers(struct call *call)
         }
         count++;
     }
+    call->llm->headers_len = call->lines.len;
     struct curl_slist *common = call->llm->headers.nodes;
     (void)sluice_curl_headers_link(&call->lines, call->nodes, count, common);
     return (int)count;
@@ -112,17 +114,9 @@ static int prepare(struct sluice_curl_call *base, CURL *easy)
     if (call->is_ping) {
         return curl_easy_setopt(easy, CURLOPT_CURLU, llm->models_url) != CURLE_OK;
     }
-    struct sluice_err err = {0};
-    sluice_rc rc = sluice_openai_request(&call->request, &call->ask, &llm->quirks, &err);
-    if (rc != SLUICE_OK) {
-        refuse(call, rc, err.text);
-        return -1;
-    }
-    llm->request_len = call->request.len;
-    sluice_growbuf_shrink(&call->request); /* it waits as long as the answer does */
     (void)curl_easy_setopt(easy, CURLOPT_CURLU, llm->chat_url);
-    (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->request.len);
-    (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->request.data);
+    (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->ask.request.len);
+    (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->ask.request.data);
     return 0;
 }
 
@@ -217,7 +211,7 @@ static void judge_end(struct call *call, const struct sluice_curl_result *result
             verdict,
             call->refused_rc == SLUICE_ERR_NOMEM ? SLUICE_FATE_RETRY : SLUICE_FATE_PERMANENT,
             call->refused_rc, "%s",
-            call->request.data == NULL ? "llm request: out of memory" : call->request.data);
+            call->lines.len == 0 ? "llm request: out of memory" : call->lines.data);
         break;
     case SLUICE_CURL_CANCELLED:
         sluice_call_rule(verdict, SLUICE_FATE_CANCELLED, SLUICE_ERR_CANCELLED, "%s: cancelled",
@@ -271,7 +265,6 @@ static void call_free(struct call *call)
 {
     struct llm *llm = call->llm;
     sluice_growbuf_fini(&call->lines);
-    sluice_growbuf_fini(&call->request);
     sluice_growbuf_fini(&call->body);
     if (call->stream != NULL) {
         sluice_sse_fini(&call->stream->sse);
@@ -343,9 +336,8 @@ static struct call *call_create(struct llm *llm, sluice_llm_done_fn *done, void 
     call->done = done;
     call->ctx = ctx;
     sluice_growbuf_init(&call->lines, a, LINES_SIZE_MAX);
-    sluice_growbuf_init(&call->request, a, llm->options.request_size_max);
     sluice_growbuf_init(&call->body, a, llm->options.answer_size_max);
-    call->request.expected = expected_size(llm->request_len);
+    call->lines.expected = expected_size(llm->headers_len);
     call->body.expected = expected_size(llm->answer_len);
     return call;
 }
@@ -357,6 +349,21 @@ static uint64_t call_start(struct call *call)
         call_free(call);
     }
     return number;
+}
+
+static sluice_rc llm_write(struct sluice_llm *port, const struct sluice_llm_question *question,
+                           sluice_bytes *request, struct sluice_err *err)
+{
+    struct llm *llm = (struct llm *)port;
+    if (llm->writing.size > WRITING_MAX) {
+        sluice_growbuf_fini(&llm->writing);
+    }
+    sluice_growbuf_clear(&llm->writing);
+    sluice_rc rc = sluice_openai_request(&llm->writing, question, &llm->quirks, err);
+    if (rc == SLUICE_OK) {
+        *request = (sluice_bytes){llm->writing.data, llm->writing.len};
+    }
+    return rc;
 }
 
 static uint64_t llm_ask(struct sluice_llm *port, const struct sluice_llm_ask *ask,
@@ -402,13 +409,14 @@ static void llm_destroy(struct sluice_llm *port)
     curl_url_cleanup(llm->chat_url);
     curl_url_cleanup(llm->models_url);
     sluice_curl_spares_fini(&llm->spares);
+    sluice_growbuf_fini(&llm->writing);
     sluice_curl_llm_headers_fini(&llm->headers, a);
     sluice_mem_free(a, llm->ca_file);
     sluice_mem_free(a, llm->max_tokens_field);
     sluice_mem_free(a, llm);
 }
 
-static const struct sluice_llm_ops llm_ops = {llm_ask, llm_cancel, llm_ping, llm_destroy};
+static const struct sluice_llm_ops llm_ops = {llm_write, llm_ask, llm_cancel, llm_ping, llm_destroy};
 
 struct sluice_curl_stats sluice_curl_llm_stats(const struct sluice_llm *port)
 {
@@ -457,6 +465,7 @@ sluice_rc sluice_curl_llm_create(const struct sluice_curl_llm_options *options,
     set_defaults(llm, options);
     sluice_rc rc;
     sluice_curl_spares_init(&llm->spares, a, sizeof(struct call));
+    sluice_growbuf_init(&llm->writing, a, llm->options.request_size_max);
     if (sluice_curl_text_copy(a, options->ca_file, &llm->ca_file) != 0 ||
         sluice_curl_text_copy(a, options->max_tokens_field, &llm->max_tokens_field) != 0) {
         rc = sluice_err_set(err, SLUICE_ERR_NOMEM, "llm: out of memory");

@@ -44,7 +44,7 @@ static int growbuf_reserve(struct sluice_growbuf *b, size_t len)
     if (needed <= b->size) {
         return 1;
     }
-    size_t first = b->expected > FIRST_SIZE ? b->expected + 1 : FIRST_SIZE;
+    size_t first = b->expected != 0 ? b->expected + 1 : FIRST_SIZE;
     size_t size = b->size == 0 ? first : b->size * 2; /* sizes are far below SIZE_MAX / 2 */
     if (size > b->size_max + 1) {
         size = b->size_max + 1;

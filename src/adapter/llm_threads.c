@@ -113,6 +113,13 @@ static struct lane *lane_choose(struct llm *llm)
     return best;
 }
 
+static sluice_rc llm_write(struct sluice_llm *port, const struct sluice_llm_question *question,
+                           sluice_bytes *request, struct sluice_err *err)
+{
+    struct llm *llm = (struct llm *)port;
+    return llm->home->ops->write(llm->home, question, request, err);
+}
+
 static uint64_t llm_ask(struct sluice_llm *port, const struct sluice_llm_ask *ask,
                         sluice_llm_done_fn *done, void *ctx)
 {
@@ -205,7 +212,7 @@ static void llm_destroy(struct sluice_llm *port)
     uv_close((uv_handle_t *)&llm->turn, on_closed);
 }
 
-static const struct sluice_llm_ops llm_ops = {llm_ask, llm_cancel, llm_ping, llm_destroy};
+static const struct sluice_llm_ops llm_ops = {llm_write, llm_ask, llm_cancel, llm_ping, llm_destroy};
 
 struct sluice_curl_stats sluice_llm_threads_stats(const struct sluice_llm *port)
 {

@@ -30,33 +30,33 @@ static int is_schema_name(const char *name)
     return len >= 1 && len <= 64 && name[len] == '\0';
 }
 
-static sluice_rc check_ask(const struct sluice_llm_ask *ask, struct sluice_err *err)
+static sluice_rc check_question(const struct sluice_llm_question *q, struct sluice_err *err)
 {
-    if (ask->model == NULL || ask->model[0] == '\0') {
+    if (q->model == NULL || q->model[0] == '\0') {
         return sluice_err_set(err, SLUICE_ERR_VALIDATION, "llm request: no model");
     }
-    if (ask->user == NULL) {
+    if (q->user == NULL) {
         return sluice_err_set(err, SLUICE_ERR_VALIDATION, "llm request: no user message");
     }
-    if (ask->schema != NULL && (ask->schema_name == NULL || !is_schema_name(ask->schema_name))) {
+    if (q->schema != NULL && (q->schema_name == NULL || !is_schema_name(q->schema_name))) {
         return sluice_err_set(err, SLUICE_ERR_VALIDATION,
                               "llm request: schema name is not [A-Za-z0-9_-]{1,64}");
     }
-    if (ask->temperature > 1000.0 || isnan(ask->temperature)) {
+    if (q->temperature > 1000.0 || isnan(q->temperature)) {
         return sluice_err_set(err, SLUICE_ERR_VALIDATION,
                               "llm request: temperature is no number up to 1000");
     }
     return SLUICE_OK;
 }
 
-static void add_schema(struct sluice_growbuf *out, const struct sluice_llm_ask *ask,
+static void add_schema(struct sluice_growbuf *out, const struct sluice_llm_question *q,
                        const struct sluice_openai_quirks *quirks)
 {
     add_member(out, ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":",
-               ask->schema_name);
+               q->schema_name);
     sluice_growbuf_text(out,
                         quirks->is_schema_plain ? ",\"schema\":" : ",\"strict\":true,\"schema\":");
-    sluice_growbuf_text(out, ask->schema);
+    sluice_growbuf_text(out, q->schema);
     sluice_growbuf_text(out, "}}");
 }
 
@@ -71,30 +71,30 @@ static void add_max_tokens(struct sluice_growbuf *out, uint32_t max_tokens,
     sluice_growbuf_text(out, number);
 }
 
-sluice_rc sluice_openai_request(struct sluice_growbuf *out, const struct sluice_llm_ask *ask,
+sluice_rc sluice_openai_request(struct sluice_growbuf *out, const struct sluice_llm_question *q,
                                 const struct sluice_openai_quirks *quirks, struct sluice_err *err)
 {
-    sluice_rc rc = check_ask(ask, err);
+    sluice_rc rc = check_question(q, err);
     if (rc != SLUICE_OK) {
         return rc;
     }
-    add_member(out, "{\"model\":", ask->model);
+    add_member(out, "{\"model\":", q->model);
     sluice_growbuf_text(out, ",\"messages\":[");
-    if (ask->system != NULL) {
-        add_member(out, "{\"role\":\"system\",\"content\":", ask->system);
+    if (q->system != NULL) {
+        add_member(out, "{\"role\":\"system\",\"content\":", q->system);
         sluice_growbuf_text(out, "},");
     }
-    add_member(out, "{\"role\":\"user\",\"content\":", ask->user);
+    add_member(out, "{\"role\":\"user\",\"content\":", q->user);
     sluice_growbuf_text(out, "}]");
-    if (ask->schema != NULL) {
-        add_schema(out, ask, quirks);
+    if (q->schema != NULL) {
+        add_schema(out, q, quirks);
     }
-    if (ask->temperature >= 0) {
+    if (q->temperature >= 0) {
         sluice_growbuf_text(out, ",\"temperature\":");
-        add_millionths(out, ask->temperature);
+        add_millionths(out, q->temperature);
     }
-    if (ask->max_tokens != 0) {
-        add_max_tokens(out, ask->max_tokens, quirks);
+    if (q->max_tokens != 0) {
+        add_max_tokens(out, q->max_tokens, quirks);
     }
     if (quirks->is_streamed) {
         sluice_growbuf_text(out, ",\"stream\":true,\"stream_options\":{\"include_usage\":true}");

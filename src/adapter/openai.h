@@ -25,7 +25,7 @@ struct sluice_openai_quirks {
 /* Append the request's body. The schema is embedded as it is. ERR_VALIDATION names the member that
  * is missing, no valid UTF-8 or out of range; ERR_TOO_LARGE, ERR_NOMEM from the buffer. */
 SLUICE_MUST_CHECK
-sluice_rc sluice_openai_request(struct sluice_growbuf *out, const struct sluice_llm_ask *ask,
+sluice_rc sluice_openai_request(struct sluice_growbuf *out, const struct sluice_llm_question *q,
                                 const struct sluice_openai_quirks *quirks, struct sluice_err *err);
 
 /* {"error": …} of an answer or inside a stream. Words hold [A-Za-z0-9_.-] only, "" when unknown. */

@@ -6,15 +6,20 @@
 #include "core/engine.h"
 #include "core/err.h"
 
-/* One attempt. Everything is borrowed until the callback. */
-struct sluice_llm_ask {
+/* What is asked. */
+struct sluice_llm_question {
     const char *model;
     const char *system; /* NULL: none */
     const char *user;
-    const char *schema_name;     /* [A-Za-z0-9_-]{1,64} */
-    const char *schema;          /* JSON Schema of the answer as text; NULL: free text */
-    double temperature;          /* negative: not sent */
-    uint32_t max_tokens;         /* 0: not sent */
+    const char *schema_name; /* [A-Za-z0-9_-]{1,64} */
+    const char *schema;      /* JSON Schema of the answer as text; NULL: free text */
+    double temperature;      /* negative: not sent */
+    uint32_t max_tokens;     /* 0: not sent */
+};
+
+/* One attempt. Everything is borrowed until the callback. */
+struct sluice_llm_ask {
+    sluice_bytes request;        /* as write() made it */
     uint32_t timeout_ms;         /* total */
     const char *correlation_id;  /* X-Correlation-ID */
     const char *traceparent;     /* NULL: none */
@@ -42,6 +47,11 @@ typedef void sluice_llm_done_fn(void *ctx, const struct sluice_llm_done *done);
 struct sluice_llm;
 
 struct sluice_llm_ops {
+    /* A question as the LLM takes it: equal requests ask the same. The bytes are the LLM's and stay
+     * until the next are written. Loop thread. ERR_VALIDATION names the member that is missing, no
+     * valid UTF-8 or out of range; ERR_TOO_LARGE; ERR_NOMEM. */
+    sluice_rc (*write)(struct sluice_llm *llm, const struct sluice_llm_question *question,
+                       sluice_bytes *request, struct sluice_err *err);
     /* Loop thread, never blocks. Exactly one callback on the loop thread, never from inside.
      * Returns a number for cancel, unique among open calls; 0 without memory: no callback then. */
     uint64_t (*ask)(struct sluice_llm *llm, const struct sluice_llm_ask *ask,

@@ -5,6 +5,7 @@
 #define SLUICE_RUN_HOST_H
 
 #include "codec/prompt.h"
+#include "port/llm.h"
 #include "run/inflight.h"
 #include "run/loader.h"
 #include <pthread.h>
@@ -50,6 +51,7 @@ struct worker_host {
     struct host_service services[HOST_SERVICES_MAX];
     uint32_t services_count;
     enum sluice_doc_format doc_format;
+    struct sluice_llm *llm; /* writes the requests */
     const char *model;
     double temperature; /* negative: not sent */
     uint32_t max_tokens, llm_timeout_ms;

@@ -139,20 +139,18 @@ static const struct host_prompt *prompt_find(const struct worker_host *host, con
     return NULL;
 }
 
-/* Fill the texts of the question. The rendered prompt is scratch; step_new's caller keeps a copy.
- */
-static sluice_rc llm_texts(struct turn *t, const sluice_llm_request *r, struct host_step *step)
+/* Fill the texts of the question. A rendered prompt is scratch. */
+static sluice_rc llm_texts(struct turn *t, const sluice_llm_request *r,
+                           struct sluice_llm_question *q)
 {
     struct worker_host *host = t->host;
-    step->model = r->model != NULL ? r->model : host->model;
-    step->temperature = r->temperature == 0.0 ? host->temperature
-                        : r->temperature < 0  ? 0.0
-                                              : r->temperature;
-    step->max_tokens = r->max_tokens != 0 ? r->max_tokens : host->max_tokens;
-    step->timeout_ms = r->timeout_ms != 0 ? r->timeout_ms : host->llm_timeout_ms;
-    step->answer_type = r->answer;
-    step->system = r->system;
-    step->user = r->user;
+    q->model = r->model != NULL ? r->model : host->model;
+    q->temperature = r->temperature == 0.0 ? host->temperature
+                     : r->temperature < 0  ? 0.0
+                                           : r->temperature;
+    q->max_tokens = r->max_tokens != 0 ? r->max_tokens : host->max_tokens;
+    q->system = r->system;
+    q->user = r->user;
     if (r->prompt != NULL) {
         const struct host_prompt *prompt = prompt_find(host, r->prompt);
         if (prompt == NULL) {
@@ -166,13 +164,13 @@ static sluice_rc llm_texts(struct turn *t, const sluice_llm_request *r, struct h
             return rc == SLUICE_ERR_NOMEM ? turn_out_of_memory(t)
                                           : turn_mistake(t, rc, r->prompt, err.text);
         }
-        step->system = text.system;
-        step->user = text.user;
+        q->system = text.system;
+        q->user = text.user;
     }
-    if (step->user == NULL) {
+    if (q->user == NULL) {
         return turn_mistake(t, SLUICE_ERR_VALIDATION, "llm", "neither a prompt nor a user text");
     }
-    if (step->model == NULL || step->model[0] == '\0') {
+    if (q->model == NULL || q->model[0] == '\0') {
         return turn_mistake(t, SLUICE_ERR_CONFIG, "llm", "no model: set LLM_MODEL");
     }
     return SLUICE_OK;
@@ -218,39 +216,50 @@ static const char *schema_of(struct turn *t, const struct ProtobufCMessageDescri
     return text;
 }
 
-static int is_same(const char *a, const char *b)
+/* The request, which is all of the question that is kept: the message waits with it, and a later
+ * run is compared with it. One that cannot be written is the step's failure, not yet the message's:
+ * the handler may ask for less. */
+static sluice_rc llm_write(struct turn *t, const struct sluice_llm_question *q,
+                           sluice_bytes *request)
 {
-    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+    struct sluice_err err = {.rc = SLUICE_OK};
+    struct sluice_llm *llm = t->host->llm;
+    sluice_rc rc = llm->ops->write(llm, q, request, &err);
+    if (rc == SLUICE_ERR_NOMEM) {
+        return turn_out_of_memory(t);
+    }
+    if (rc != SLUICE_OK) {
+        inflight_blame(t->m, "llm", "%s: %s", sluice_status_name(rc), err.text);
+    }
+    return rc;
 }
 
 /* Is it what the run before asked at this place? Cheaper than a hash, and the usual case. */
-static int is_known_llm(const struct turn *t, const struct host_step *asked)
+static int is_known_llm(const struct turn *t, sluice_bytes request)
 {
     if (t->steps_seen >= t->m->steps_count) {
         return 0;
     }
     const struct host_step *known = t->m->steps[t->steps_seen];
-    return known->kind == STEP_LLM && known->max_tokens == asked->max_tokens &&
-           memcmp(&known->temperature, &asked->temperature, sizeof known->temperature) == 0 &&
-           is_same(known->model, asked->model) && is_same(known->system, asked->system) &&
-           is_same(known->user, asked->user) && is_same(known->schema, asked->schema);
+    return known->kind == STEP_LLM && known->body.len == request.len &&
+           memcmp(known->body.data, request.data, request.len) == 0;
 }
 
-static void llm_hash(const struct host_step *step, struct sluice_hash *hash)
+static void llm_hash(const struct sluice_llm_question *q, struct sluice_hash *hash)
 {
     struct sluice_hasher h;
     sluice_hash_begin(&h);
     char numbers[96];
     struct sluice_fixed text = sluice_fixed_in(numbers, sizeof numbers);
     sluice_fixed_text(&text, "llm ");
-    sluice_fixed_uint64(&text, step->max_tokens);
+    sluice_fixed_uint64(&text, q->max_tokens);
     sluice_fixed_text(&text, " ");
-    sluice_fixed_millionths(&text, step->temperature);
+    sluice_fixed_millionths(&text, q->temperature);
     sluice_hash_text(&h, numbers);
-    sluice_hash_text(&h, step->model);
-    sluice_hash_text(&h, step->system == NULL ? "" : step->system);
-    sluice_hash_text(&h, step->user);
-    sluice_hash_text(&h, step->schema == NULL ? "" : step->schema);
+    sluice_hash_text(&h, q->model);
+    sluice_hash_text(&h, q->system == NULL ? "" : q->system);
+    sluice_hash_text(&h, q->user);
+    sluice_hash_text(&h, q->schema == NULL ? "" : q->schema);
     sluice_hash_end(&h, hash);
 }
 
@@ -273,33 +282,38 @@ sluice_step turn_llm_start(sluice_turn *base, const sluice_llm_request *given, s
         return (sluice_step){
             turn_mistake(t, SLUICE_ERR_VALIDATION, "llm", "more_vars is NULL with a count")};
     }
-    struct host_step step = {.kind = STEP_LLM, .dependency = SLUICE_DEP_LLM, .is_paid = 1};
-    sluice_rc rc = llm_texts(t, &r, &step);
+    struct sluice_llm_question question = {.schema_name = "answer"};
+    sluice_bytes request = {NULL, 0};
+    sluice_rc rc = llm_texts(t, &r, &question);
     if (rc != SLUICE_OK) {
         return (sluice_step){rc};
     }
-    step.schema = schema_of(t, r.answer);
+    question.schema = schema_of(t, r.answer);
     if (t->fault != SLUICE_OK) {
         return (sluice_step){t->fault};
     }
-    if (is_known_llm(t, &step)) {
+    if ((rc = llm_write(t, &question, &request)) != SLUICE_OK) {
+        return (sluice_step){rc};
+    }
+    if (is_known_llm(t, request)) {
         return (sluice_step){(int32_t)t->steps_seen++};
     }
-    llm_hash(&step, &step.hash);
+    struct host_step step = {.kind = STEP_LLM,
+                             .dependency = SLUICE_DEP_LLM,
+                             .is_paid = 1,
+                             .answer_type = r.answer,
+                             .timeout_ms =
+                                 r.timeout_ms != 0 ? r.timeout_ms : t->host->llm_timeout_ms};
+    llm_hash(&question, &step.hash);
     if (step_known(t, &step.hash, &rc) != NULL) {
         return (sluice_step){(int32_t)t->steps_seen++};
     }
     if (rc != SLUICE_OK) {
         return (sluice_step){rc};
     }
-    struct inflight *m = t->m;
-    step.model = turn_text(m, step.model);
-    step.system = turn_text(m, step.system);
-    step.user = turn_text(m, step.user);
-    if (t->host->schemas_count == HOST_SCHEMAS_MAX) { /* it may be one of the run's */
-        step.schema = turn_text(m, step.schema);
-    }
-    if (m->arena.is_exhausted) {
+    step.body =
+        (sluice_bytes){sluice_arena_copy(&t->m->arena, request.data, request.len), request.len};
+    if (step.body.data == NULL) {
         return (sluice_step){turn_out_of_memory(t)};
     }
     return (sluice_step){step_new(t, &step)};

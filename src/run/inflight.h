@@ -3,6 +3,7 @@
 #ifndef SLUICE_RUN_INFLIGHT_H
 #define SLUICE_RUN_INFLIGHT_H
 
+#include "codec/hash.h"
 #include "core/arena.h"
 #include "core/engine.h"
 #include "port/journal.h"
@@ -16,32 +17,39 @@ enum step_kind { STEP_LLM, STEP_HTTP, STEP_FIND, STEP_OFFLOAD };
 /* A step as the handler asked for it, and its answer. Everything lives in the message's arena. */
 struct host_step {
     enum step_kind kind;
+    sluice_rc rc; /* SLUICE_OK or why it failed */
     struct sluice_hash hash;
-    sluice_rc rc;     /* SLUICE_OK or why it failed */
-    const char *text; /* reason of a failure */
+    const char *text;    /* reason of a failure */
+    const char *service; /* HTTP; else NULL */
+    uint64_t call;       /* number of the running call, for cancel */
     uint8_t dependency, is_paid;
-    uint64_t call; /* number of the running call, for cancel */
-    char idempotency_key[80];
+    uint8_t owed;     /* bit set of enum owed_step */
+    uint8_t replayed; /* enum sluice_fate of the replay that is owed */
+    uint32_t timeout_ms;
+    char idempotency_key[SLUICE_HASH_TEXT_SIZE];
     /* What was asked. */
     const struct ProtobufCMessageDescriptor *answer_type; /* LLM, FIND */
-    const char *model, *system, *user, *schema;
-    double temperature;
-    uint32_t max_tokens, timeout_ms;
-    const char *collection, *id;        /* FIND */
-    const char *method, *url, *service; /* HTTP */
-    const sluice_header *headers;
-    uint32_t headers_count;
-    sluice_bytes body; /* HTTP, OFFLOAD */
-    size_t answer_size_max;
-    sluice_offload_fn *offload;
+    sluice_bytes body;                                    /* LLM: the request; HTTP, OFFLOAD */
+    union {
+        struct { /* HTTP */
+            const char *method, *url;
+            const sluice_header *headers;
+            size_t answer_size_max;
+            uint32_t headers_count;
+        };
+        struct { /* FIND */
+            const char *collection, *id;
+        };
+        sluice_offload_fn *offload;
+    };
     /* What came back. */
-    sluice_llm_reply reply;
-    sluice_http_reply http_reply;
-    const void *found;
-    sluice_bytes offloaded;
+    union {
+        sluice_llm_reply reply;
+        sluice_http_reply http_reply;
+        const void *found;
+        sluice_bytes offloaded;
+    };
     sluice_bytes journal_bytes; /* what KEEP writes; empty: there was no memory for it */
-    uint8_t owed;               /* bit set of enum owed_step */
-    uint8_t replayed;           /* enum sluice_fate of the replay that is owed */
 };
 
 enum owed_step { OWED_REPLAY = 1, OWED_START = 2, OWED_KEEP = 4 };

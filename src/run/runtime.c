@@ -244,6 +244,7 @@ sluice_rc runtime_create(const struct runtime_config *config, struct runtime **o
         return rc;
     }
     config->host->engine = rt->engine;
+    config->host->llm = config->llm;
     (void)uv_timer_init(config->loop, &rt->timer);
     (void)uv_timer_init(config->loop, &rt->publisher);
     rt->timer.data = rt;

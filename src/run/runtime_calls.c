@@ -227,13 +227,7 @@ static struct sluice_http *http_of(const struct runtime *rt, const struct host_s
 static sluice_rc start_llm(struct runtime *rt, const struct inflight *m, struct host_step *s,
                            struct operation *op)
 {
-    struct sluice_llm_ask ask = {.model = s->model,
-                                 .system = s->system,
-                                 .user = s->user,
-                                 .schema_name = "answer",
-                                 .schema = s->schema,
-                                 .temperature = s->temperature,
-                                 .max_tokens = s->max_tokens,
+    struct sluice_llm_ask ask = {.request = s->body,
                                  .timeout_ms = s->timeout_ms,
                                  .correlation_id = m->correlation_id,
                                  .traceparent = m->traceparent,

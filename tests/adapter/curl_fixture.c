@@ -51,6 +51,7 @@ int fixture_setup(void **state)
 
 sluice_rc llm_create(struct fixture *f, struct sluice_err *err)
 {
+    f->request_len = 0;
     if (f->threads == 0) {
         return sluice_curl_llm_create(&f->options, &f->llm, err);
     }
@@ -97,11 +98,18 @@ int fixture_teardown(void **state)
     return 0;
 }
 
-struct sluice_llm_ask plain_ask(void)
+struct sluice_llm_ask plain_ask(struct fixture *f)
 {
-    return (struct sluice_llm_ask){.model = "m",
-                                   .user = "Hello",
-                                   .temperature = -1,
+    const struct sluice_llm_question question = {.model = "m", .user = "Hello", .temperature = -1};
+    struct sluice_err err = {0};
+    sluice_bytes request;
+    if (f->request_len == 0) { /* else other threads may be reading it */
+        assert_int_equal(f->llm->ops->write(f->llm, &question, &request, &err), SLUICE_OK);
+        assert_in_range(request.len, 1, sizeof f->request);
+        memcpy(f->request, request.data, request.len);
+        f->request_len = request.len;
+    }
+    return (struct sluice_llm_ask){.request = {f->request, f->request_len},
                                    .timeout_ms = WAIT_MS,
                                    .correlation_id = "550e8400-e29b-41d4-a716-446655440000",
                                    .idempotency_key = "stream:1"};
@@ -166,7 +174,7 @@ uint64_t start_ask(struct fixture *f, const struct sluice_llm_ask *ask, struct o
 
 uint64_t start_plain(struct fixture *f, struct outcome *outcome)
 {
-    struct sluice_llm_ask ask = plain_ask();
+    struct sluice_llm_ask ask = plain_ask(f);
     return start_ask(f, &ask, outcome);
 }
 

@@ -37,6 +37,8 @@ struct fixture {
     /* the script, read on the server's threads under its lock */
     tiny_answer_fn *_Atomic answer;
     void *script;
+    char request[512];                     /* of plain_ask() */
+    size_t request_len;
     char last_head[8192], last_body[8192]; /* of the last request */
 };
 
@@ -53,8 +55,8 @@ sluice_rc llm_create(struct fixture *f, struct sluice_err *err); /* what llm_ope
 struct sluice_curl_stats llm_stats(const struct fixture *f);
 void llm_close(struct fixture *f); /* and run the loop until its handles are closed */
 
-/* The plainest request. */
-struct sluice_llm_ask plain_ask(void);
+/* The plainest request, as the LLM that is open writes it. */
+struct sluice_llm_ask plain_ask(struct fixture *f);
 
 /* Start a call whose end is written to `outcome` (zeroed first). */
 uint64_t start_ask(struct fixture *f, const struct sluice_llm_ask *ask, struct outcome *outcome);

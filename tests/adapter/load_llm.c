@@ -51,13 +51,20 @@ static const char text[] =
 
 static void ask_next(void)
 {
-    const struct sluice_llm_ask ask = {.model = "sim-1",
-                                       .user = text,
-                                       .temperature = 0.2,
-                                       .max_tokens = 500,
-                                       .timeout_ms = 60000,
-                                       .correlation_id = "550e8400-e29b-41d4-a716-446655440000",
-                                       .idempotency_key = "requests:12345:1700000000000000000"};
+    const struct sluice_llm_question question = {
+        .model = "sim-1", .user = text, .temperature = 0.2, .max_tokens = 500};
+    struct sluice_llm_ask ask = {.timeout_ms = 60000,
+                                 .correlation_id = "550e8400-e29b-41d4-a716-446655440000",
+                                 .idempotency_key = "requests:12345:1700000000000000000"};
+    struct sluice_err err = {0};
+    static char request[sizeof text + 256]; /* each the same */
+    sluice_bytes bytes;
+    if (load.llm->ops->write(load.llm, &question, &bytes, &err) != SLUICE_OK ||
+        bytes.len > sizeof request) {
+        abort();
+    }
+    memcpy(request, bytes.data, bytes.len);
+    ask.request = (sluice_bytes){request, bytes.len};
     load.started++;
     (void)load.llm->ops->ask(load.llm, &ask, on_done, NULL);
 }

@@ -78,7 +78,7 @@ static void a_request_is_as_the_protocol_wants_it(void **state)
     f->options.headers = more;
     f->options.headers_count = COUNT(more);
     llm_open(f);
-    struct sluice_llm_ask ask = plain_ask();
+    struct sluice_llm_ask ask = plain_ask(f);
     ask.traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     start_ask(f, &ask, &o);
     wait_outcome(f, &o);
@@ -206,6 +206,29 @@ static void headers_that_would_spoil_a_call_are_refused(void **state)
     }
 }
 
+static void requests_are_written_one_after_the_other_within_their_bound(void **state)
+{
+    struct fixture *f = *state;
+    struct sluice_llm_question question = {.model = "m", .user = "x", .temperature = -1};
+    struct sluice_err err = {0};
+    sluice_bytes request = {NULL, 0};
+    static char most[100000 + 1];
+    memset(most, 'x', sizeof most - 1);
+    f->options.request_size_max = 90000;
+    llm_open(f);
+    static const sluice_rc expected[] = {SLUICE_OK, SLUICE_ERR_TOO_LARGE, SLUICE_OK,
+                                         SLUICE_ERR_VALIDATION, SLUICE_OK};
+    const char *const texts[] = {"x", most, most + 20000, "\xff", "x"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        question.user = texts[i];
+        assert_int_equal(f->llm->ops->write(f->llm, &question, &request, &err), expected[i]);
+        if (expected[i] == SLUICE_OK) {
+            assert_non_null(memmem(request.data, request.len, texts[i], strlen(texts[i])));
+            assert_in_range(request.len - strlen(texts[i]), 40, 100);
+        }
+    }
+}
+
 static void optional_headers_and_an_empty_key_are_left_out(void **state)
 {
     struct fixture *f = *state;
@@ -213,7 +236,7 @@ static void optional_headers_and_an_empty_key_are_left_out(void **state)
     f->answer = answer_well;
     f->options.api_key = "";
     llm_open(f);
-    const struct sluice_llm_ask ask = {.model = "m", .user = "x", .temperature = -1};
+    const struct sluice_llm_ask ask = {.request = {"{}", 2}};
     start_ask(f, &ask, &o);
     wait_outcome(f, &o);
     assert_int_equal(o.fate, SLUICE_FATE_OK);
@@ -482,7 +505,7 @@ static void waiting_for_a_connection_counts_against_the_timeout(void **state)
     f->answer = answer_never;
     f->options.connections_max = 1;
     llm_open(f);
-    struct sluice_llm_ask ask = plain_ask();
+    struct sluice_llm_ask ask = plain_ask(f);
     uint64_t number = start_ask(f, &ask, &first);
     ask.timeout_ms = 150;
     start_ask(f, &ask, &second);
@@ -606,6 +629,7 @@ int main(int argc, char **argv)
         CASE(a_further_header_takes_the_place_of_ours),
         CASE(secrets_of_further_headers_do_not_show),
         CASE(headers_that_would_spoil_a_call_are_refused),
+        CASE(requests_are_written_one_after_the_other_within_their_bound),
         CASE(optional_headers_and_an_empty_key_are_left_out),
         CASE(the_base_url_keeps_its_path_and_query),
         CASE(a_stream_is_assembled),

@@ -107,8 +107,8 @@ static void starve_each(struct fixture *f, int once)
         struct outcome starved, next;
         llm_open(f);
         asked = f->llm;
+        struct sluice_llm_ask ask = plain_ask(f);
         starve(n, once);
-        struct sluice_llm_ask ask = plain_ask();
         uint64_t number = start_ask(f, &ask, &starved);
         assert_true(number != 0);
         wait_outcome(f, &starved);

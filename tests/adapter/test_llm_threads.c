@@ -173,8 +173,8 @@ static void callbacks_are_made_on_the_loop(void **state)
 {
     struct fixture *f = *state;
     struct seen seen = {.thread = pthread_self()};
-    const struct sluice_llm_ask ask = plain_ask();
     open_with(f, answer_well, 2, 0);
+    const struct sluice_llm_ask ask = plain_ask(f);
     for (int i = 0; i < 40; i++) {
         (void)f->llm->ops->ask(f->llm, &ask, on_seen, &seen);
     }
@@ -349,9 +349,9 @@ static void to_cancel_what_has_come_back_harms_nobody(void **state)
     struct fixture *f = *state;
     struct crowd c = {.f = f};
     struct outcome o[COUNT(c.numbers)];
-    const struct sluice_llm_ask ask = plain_ask();
     gate_set(0);
     open_with(f, answer_behind_gate, 1, 0);
+    const struct sluice_llm_ask ask = plain_ask(f);
     for (size_t i = 0; i < COUNT(c.numbers); i++) {
         c.numbers[i] = f->llm->ops->ask(f->llm, &ask, on_end_cancel_all, &c);
     }
@@ -425,7 +425,7 @@ struct again {
 static void on_end_ask_again(void *ctx, const struct sluice_llm_done *done)
 {
     struct again *a = ctx;
-    const struct sluice_llm_ask ask = plain_ask();
+    const struct sluice_llm_ask ask = plain_ask(a->f);
     assert_int_equal(done->fate, SLUICE_FATE_CANCELLED);
     a->f->llm->ops->cancel(a->f->llm, a->other);
     if (a->count++ < 4) {
@@ -437,8 +437,8 @@ static void what_a_callback_asks_for_during_destroy_is_cancelled(void **state)
 {
     struct fixture *f = *state;
     struct again again = {.f = f};
-    const struct sluice_llm_ask ask = plain_ask();
     open_with(f, answer_never, 2, 0);
+    const struct sluice_llm_ask ask = plain_ask(f);
     for (int i = 0; i < 2; i++) {
         again.other = f->llm->ops->ask(f->llm, &ask, on_end_ask_again, &again);
     }
@@ -484,7 +484,7 @@ static int has_ended(struct fixture *f, void *arg)
 /* Here and in the thread: the n-th allocation fails, and all that follow. */
 static struct end ask_with(struct fixture *f, long allocations)
 {
-    const struct sluice_llm_ask ask = plain_ask();
+    const struct sluice_llm_ask ask = plain_ask(f);
     struct end e = {.count = 0};
     f->heap.failed = 0;
     f->heap.fail_after = allocations;

@@ -32,16 +32,16 @@ static int teardown(void **state)
 
 /* ---- requests */
 
-static const struct sluice_llm_ask plain = {
-    .model = "m", .user = "Hello \"you\"\n", .temperature = -1, .timeout_ms = 1000};
+static const struct sluice_llm_question plain = {
+    .model = "m", .user = "Hello \"you\"\n", .temperature = -1};
 
-static void expect_request(const struct sluice_llm_ask *ask,
+static void expect_request(const struct sluice_llm_question *question,
                            const struct sluice_openai_quirks *quirks, const char *expected)
 {
     struct sluice_growbuf out;
     struct sluice_err err = {0};
     sluice_growbuf_init(&out, &heap.allocator, 10000);
-    assert_int_equal(sluice_openai_request(&out, ask, quirks, &err), SLUICE_OK);
+    assert_int_equal(sluice_openai_request(&out, question, quirks, &err), SLUICE_OK);
     assert_string_equal(out.data, expected);
     sluice_growbuf_fini(&out);
 }
@@ -57,24 +57,24 @@ static void builds_the_smallest_request(void **state)
 static void builds_a_request_with_everything(void **state)
 {
     (void)state;
-    struct sluice_llm_ask ask = plain;
-    ask.system = "Be brief.";
-    ask.schema_name = "Draft";
-    ask.schema = "{\"type\": \"object\"}";
-    ask.temperature = 0.25;
-    ask.max_tokens = 700;
+    struct sluice_llm_question question = plain;
+    question.system = "Be brief.";
+    question.schema_name = "Draft";
+    question.schema = "{\"type\": \"object\"}";
+    question.temperature = 0.25;
+    question.max_tokens = 700;
     expect_request(
-        &ask, &(struct sluice_openai_quirks){.is_streamed = 1},
+        &question, &(struct sluice_openai_quirks){.is_streamed = 1},
         "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"Be brief.\"},"
         "{\"role\":\"user\",\"content\":\"Hello \\\"you\\\"\\n\"}],"
         "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"Draft\","
         "\"strict\":true,\"schema\":{\"type\": \"object\"}}},\"temperature\":0.25,"
         "\"max_completion_tokens\":700,\"stream\":true,\"stream_options\":{\"include_usage\":true}"
         "}");
-    ask.system = NULL;
-    ask.temperature = 0;
+    question.system = NULL;
+    question.temperature = 0;
     expect_request(
-        &ask,
+        &question,
         &(struct sluice_openai_quirks){.max_tokens_field = "max_tokens", .is_schema_plain = 1},
         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello "
         "\\\"you\\\"\\n\"}],"
@@ -86,7 +86,7 @@ static void builds_a_request_with_everything(void **state)
 static void refuses_what_cannot_be_asked(void **state)
 {
     (void)state;
-    struct sluice_llm_ask cases[] = {plain, plain, plain, plain, plain, plain, plain};
+    struct sluice_llm_question cases[] = {plain, plain, plain, plain, plain, plain, plain};
     static const char *const texts[] = {
         "llm request: no model",
         "llm request: no model",

@@ -46,6 +46,8 @@ int host_fixture_setup(void **state)
                      .stored_unix_ns = 1700000000123456789,
                      .deliveries = 2}};
     sluice_arena_init(&fixture.host.scratch, &sluice_heap, 1024, 0);
+    llm_writer_open(&fixture.llm, &sluice_heap);
+    fixture.host.llm = &fixture.llm.llm;
     message_open();
     return 0;
 }
@@ -55,6 +57,7 @@ int host_fixture_teardown(void **state)
     (void)state;
     message_close();
     host_fini(&fixture.host);
+    llm_writer_close(&fixture.llm);
     return 0;
 }
 

@@ -3,11 +3,13 @@
 #ifndef SLUICE_TESTS_SHELL_HOST_FIXTURE_H
 #define SLUICE_TESTS_SHELL_HOST_FIXTURE_H
 
+#include "llm_writer.h"
 #include "run/host.h"
 
 struct host_fixture {
     struct sluice_plugin plugin; /* requires nothing, has the output `ready` */
     struct worker_host host;
+    struct llm_writer llm;
     struct sluice_delivery delivery;
     struct inflight m;
 };

@@ -176,6 +176,73 @@ static void another_question_than_before_is_a_fault(void **state)
                   "not deterministic: this run asked for another step than the run before");
 }
 
+static sluice_llm_request question;
+
+static sluice_rc asks_the_question(sluice_turn *t, const sluice_msg *in)
+{
+    (void)in;
+    const sluice_llm_reply *reply;
+    return sluice_llm(t, &question, &reply);
+}
+
+static void each_part_of_a_question_counts(void **state)
+{
+    (void)state;
+    const sluice_llm_request first = {.user = "u", .system = "s", .model = "x", .max_tokens = 5};
+    sluice_llm_request others[] = {first, first, first, first, first, first, first};
+    others[0].user = "u2";
+    others[1].system = "s2";
+    others[2].system = NULL;
+    others[3].model = "y";
+    others[4].max_tokens = 6;
+    others[5].temperature = 0.5;
+    others[6].answer = &context__v1__context_draft__descriptor;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        host_fixture_redeliver();
+        question = first;
+        run(asks_the_question);
+        expect_suspended(1, 1);
+        run(asks_the_question);
+        expect_suspended(1, 0);
+        question = others[i];
+        run(asks_the_question);
+        expect_failed(SLUICE_FAILURE_HANDLER, -1, "handler",
+                      "not deterministic: this run asked for another step than the run before");
+    }
+}
+
+static void a_question_that_cannot_be_written_fails_like_a_step(void **state)
+{
+    (void)state;
+    question = (sluice_llm_request){.user = "\xff"};
+    run(asks_the_question);
+    expect_failed(SLUICE_FAILURE_HANDLER, -1, "llm",
+                  "SLUICE_ERR_VALIDATION: llm request: a text is not valid UTF-8");
+    assert_int_equal(m->steps_count, 0);
+}
+
+static sluice_rc asks_for_less(sluice_turn *t, const sluice_msg *in)
+{
+    (void)in;
+    static char most[2000000];
+    memset(most, 'x', sizeof most - 1);
+    const sluice_llm_reply *reply;
+    if (sluice_llm(t, &(sluice_llm_request){.user = most}, &reply) != SLUICE_ERR_TOO_LARGE) {
+        return SLUICE_REJECT;
+    }
+    return sluice_llm(t, &(sluice_llm_request){.user = "less?"}, &reply);
+}
+
+static void a_handler_whose_question_was_too_large_may_ask_for_less(void **state)
+{
+    (void)state;
+    run(asks_for_less);
+    expect_suspended(1, 1);
+    answer(0, "that");
+    run(asks_for_less);
+    expect_done();
+}
+
 static sluice_rc errors[4];
 
 static sluice_rc asks_three_at_once(sluice_turn *t, const sluice_msg *in)
@@ -665,6 +732,9 @@ int main(void)
         TEST(an_error_of_the_handlers_own_is_the_handlers),
         TEST(a_run_cannot_suspend_for_nothing),
         TEST(another_question_than_before_is_a_fault),
+        TEST(each_part_of_a_question_counts),
+        TEST(a_question_that_cannot_be_written_fails_like_a_step),
+        TEST(a_handler_whose_question_was_too_large_may_ask_for_less),
         TEST(steps_run_together_and_fail_alone),
         TEST(there_is_room_for_256_steps),
         TEST(a_step_that_nobody_awaits_is_forgotten),

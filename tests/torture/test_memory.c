@@ -11,6 +11,7 @@
 #include "context.pb-c.h"
 #include "engine_config.h"
 #include "failing.h"
+#include "llm_writer.h"
 #include "run/host.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -123,16 +124,16 @@ static int asking(void *ctx)
 {
     struct sluice_growbuf out;
     struct sluice_err err = {0};
-    const struct sluice_llm_ask ask = {.model = "m",
-                                       .system = "s",
-                                       .user = "u",
-                                       .schema_name = "x",
-                                       .schema = "{\"type\":\"object\"}",
-                                       .max_tokens = 5};
+    const struct sluice_llm_question question = {.model = "m",
+                                                 .system = "s",
+                                                 .user = "u",
+                                                 .schema_name = "x",
+                                                 .schema = "{\"type\":\"object\"}",
+                                                 .max_tokens = 5};
     const struct sluice_openai_quirks quirks = {.is_streamed = 1};
     (void)ctx;
     sluice_growbuf_init(&out, &failing_allocator, 1 << 20);
-    sluice_rc rc = sluice_openai_request(&out, &ask, &quirks, &err);
+    sluice_rc rc = sluice_openai_request(&out, &question, &quirks, &err);
     sluice_growbuf_fini(&out);
     assert_int_equal(failing_open_blocks(), 0);
     return rc == SLUICE_OK ? 1 : is_nomem(rc);
@@ -316,7 +317,9 @@ static int running(const char *query)
                    .input = &context__v1__context_enrich_request__descriptor,
                    .on_message = handle}};
     struct sluice_engine_config config = engine_config(failing_allocator);
+    struct llm_writer llm;
     struct worker_host host = {.plugin = &plugin,
+                               .llm = &llm.llm,
                                .table = host_table(),
                                .allocator = &failing_allocator,
                                .model = "m",
@@ -343,6 +346,7 @@ static int running(const char *query)
         return 0;
     }
     host.engine = engine;
+    llm_writer_open(&llm, &failing_allocator);
     sluice_arena_init(&host.scratch, &failing_allocator, 64, 0);
     sluice_rc rc = sluice_prompt_parse("p", (sluice_bytes){"{{query}}", 9}, &failing_allocator,
                                        &host.prompts[0].prompt, &err);
@@ -354,6 +358,7 @@ static int running(const char *query)
         inflight_close(&m, &source);
     }
     host_fini(&host);
+    llm_writer_close(&llm);
     sluice_engine_destroy(engine);
     assert_int_equal(failing_open_blocks(), 0);
     if (rc != SLUICE_OK) {

@@ -10,6 +10,7 @@
 #include "context.pb-c.h"
 #include "engine_config.h"
 #include "failing.h"
+#include "llm_writer.h"
 #include "port/clock.h"
 #include "run/log.h"
 #include "run/mailbox.h"
@@ -49,7 +50,7 @@ static struct world {
     struct sluice_plugin plugin;
     struct worker_host host;
     struct sluice_source source;
-    struct sluice_llm llm;
+    struct llm_writer llm;
     struct sluice_http http;
     struct sluice_publisher publisher;
     struct sluice_journal journal;
@@ -136,7 +137,7 @@ static uint64_t llm_ask(struct sluice_llm *l, const struct sluice_llm_ask *ask,
                         sluice_llm_done_fn *done, void *ctx)
 {
     (void)l;
-    assert_non_null(ask->user);
+    assert_non_null(ask->request.data);
     w.asked++;
     return owe(ANSWER_LLM, (void *)(uintptr_t)done, ctx) == SLUICE_OK;
 }
@@ -343,7 +344,7 @@ static struct runtime_config config_of(struct sluice_http *const *services)
                                .stream_dead = "DEAD",
                                .subject_dead = "dead",
                                .store = w.store,
-                               .llm = &w.llm,
+                               .llm = &w.llm.llm,
                                .http = services,
                                .publisher = &w.publisher,
                                .journal = &w.journal};
@@ -397,7 +398,8 @@ static void world_open(sluice_handler_fn *handler)
                                                     .abandon = source_abandon,
                                                     .settle = source_settle,
                                                     .delivery_free = delivery_free};
-    static const struct sluice_llm_ops llm = {.ask = llm_ask, .cancel = cancel};
+    static const struct sluice_llm_ops llm = {
+        .write = llm_writer_write, .ask = llm_ask, .cancel = cancel};
     static const struct sluice_http_ops http = {.call = http_call, .cancel = http_cancel};
     static const struct sluice_publisher_ops publisher = {.publish = publish};
     static const struct sluice_journal_ops journal = {
@@ -406,7 +408,8 @@ static void world_open(sluice_handler_fn *handler)
     struct sluice_err err = {0};
     memset(&w, 0, sizeof w);
     w.source.ops = &source;
-    w.llm.ops = &llm;
+    llm_writer_open(&w.llm, &failing_allocator);
+    w.llm.llm.ops = &llm;
     w.http.ops = &http;
     w.publisher.ops = &publisher;
     w.journal.ops = &journal;
@@ -433,6 +436,7 @@ static void world_close(void)
     (void)uv_run(&w.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w.loop), 0);
     host_fini(&w.host);
+    llm_writer_close(&w.llm);
     assert_int_equal(failing_open_blocks(), 0);
 }
 
