@@ -39,6 +39,9 @@ static void set_restraints(CURL *easy, const struct sluice_curl_profile *profile
     (void)curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    /* No proxy is ever used; each transfer and each connection would hold copies of these. */
+    (void)curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, NULL);
+    (void)curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
     if (profile->ca_file != NULL) {
         (void)curl_easy_setopt(easy, CURLOPT_CAINFO, profile->ca_file);
         (void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* the system's would count as well */
