@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SLUICE_NATS_SPENT_MAX 512u /* messages given back at once */
+#define SLUICE_NATS_SPENT_MAX 128u /* messages given back at once: about 100 KB a connection */
 
 /* One thread fills a list. All zero is an empty one. */
 struct sluice_nats_spent {
