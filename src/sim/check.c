@@ -32,7 +32,6 @@ void sim_judge_init(struct sim_world *w)
     struct sim_judge *j = &w->judge;
     j->has_failed = j->rule = j->journal_trouble = 0;
     j->text[0] = '\0';
-    j->nak_delays = j->nak_delays_at_top = 0;
     memset(j->histories, 0, (w->inputs_count + 1u) * sizeof j->histories[0]);
     memset(j->was_acked, 0, (w->inputs_count + 1u) * sizeof j->was_acked[0]);
 }
@@ -123,6 +122,24 @@ void sim_judge_record_in_doubt(struct sim_world *w, uint32_t key)
 
 /* ---- Events */
 
+/* Why the handler failed, as it told. */
+static void see_failed(struct sim_attempt *a, const struct sluice_event *ev)
+{
+    const struct sluice_ev_verdict *v = &ev->verdict;
+    if (v->kind != SLUICE_VERDICT_FAILED) {
+        return;
+    }
+    int is_own = v->failed_step < 0 || v->failed_step >= (int)a->steps_count;
+    a->failed_ms = ev->mono_ms;
+    if (is_own) {
+        a->is_rejected = v->failure == SLUICE_FAILURE_REJECTED;
+        return;
+    }
+    a->failed_step = v->failed_step;
+    a->failed_dependency = a->steps[v->failed_step].dependency;
+    a->is_rejected = a->steps[v->failed_step].fate == SLUICE_FATE_PERMANENT;
+}
+
 static void see_verdict(struct sim_world *w, const struct sim_process *p, struct sim_attempt *a,
                         const struct sluice_event *ev)
 {
@@ -143,6 +160,7 @@ static void see_verdict(struct sim_world *w, const struct sim_process *p, struct
         v->failed_step < (int)a->steps_count) {
         a->blames = a->steps[v->failed_step].blame;
     }
+    see_failed(a, ev);
     a->has_verdict = 1;
     a->verdict_kind = v->kind;
     a->decided_ms = v->kind == SLUICE_VERDICT_SUSPENDED ? 0 : ev->mono_ms;
@@ -174,9 +192,11 @@ static void see_loaded(struct sim_world *w, struct sim_attempt *a, const struct 
     a->load_failed = l->fate != SLUICE_FATE_OK;
     if (a->load_failed) {
         w->judge.histories[a->key].excuses++;
+        a->loads_failed = (uint8_t)(a->loads_failed + (a->loads_failed < UINT8_MAX));
         return;
     }
     a->was_loaded = 1;
+    a->loads_failed = 0;
     a->base_failures = a->recorded_failures = l->record->failures;
     a->slack = 0;
     a->base_epoch = l->record->epoch;
@@ -218,14 +238,20 @@ static void see_kept(const struct sim_world *w, const struct sim_watch *watch,
     a->lost_race |=
         s->is_keep_owed && is_in_time && !s->was_missed && ev->kept.result == SLUICE_KEPT_LOST_RACE;
     s->is_keep_owed = 0;
+    a->may_start_over |= ev->kept.result == SLUICE_KEPT_LOST_RACE;
 }
 
 static void see_committed(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
-                          uint8_t dependency, uint32_t period, uint8_t fate)
+                          uint8_t dependency, uint32_t period, uint8_t fate, int64_t mono_ms)
 {
     enum sim_blame blame = sim_judge_called(w, watch, a, dependency, period, fate);
     if (fate != SLUICE_FATE_OK) {
         a->blames |= (uint8_t)blame;
+        a->failed_dependency = dependency;
+        a->is_rejected |= fate == SLUICE_FATE_PERMANENT;
+    }
+    if (a->failed_dependency == dependency) { /* it fails when all have been answered */
+        a->failed_ms = mono_ms;
     }
 }
 
@@ -252,7 +278,7 @@ static void see_attempt(struct sim_world *w, struct sim_watch *watch, const stru
     case SLUICE_EV_STORED:
         a->store_owed = 0;
         a->was_stored = ev->fate == SLUICE_FATE_OK;
-        see_committed(w, watch, a, SLUICE_DEP_STORE, a->store_period, ev->fate);
+        see_committed(w, watch, a, SLUICE_DEP_STORE, a->store_period, ev->fate, ev->mono_ms);
         break;
     case SLUICE_EV_PUBLISHED:
         a->publish_owed &= ~(1u << ev->published.output);
@@ -260,7 +286,7 @@ static void see_attempt(struct sim_world *w, struct sim_watch *watch, const stru
             a->published |= 1u << ev->published.output;
         }
         see_committed(w, watch, a, SLUICE_DEP_PUBLISH, a->publish_period[ev->published.output],
-                      ev->published.fate);
+                      ev->published.fate, ev->mono_ms);
         break;
     case SLUICE_EV_BURIED:
         a->bury_owed = 0;
@@ -357,6 +383,8 @@ static void judge_admit(struct sim_world *w, struct sim_watch *watch, const stru
     a->deliveries = m->deliveries;
     a->size = m->size;
     a->admitted_ms = a->delivered_ms = ev->mono_ms;
+    a->failed_step = -1;
+    a->failed_dependency = SLUICE_DEP_NONE;
     a->lease_end_ms = m->horizon_ms + w->plan.engine.ack_wait_ms;
     a->needs_load = w->plan.engine.journal &&
                     (m->deliveries != 1 || m->is_replay || m->stored_ms < watch->connected_wall_ms);
@@ -466,6 +494,7 @@ static void judge_effect(struct sim_world *w, struct sim_watch *watch, const str
         sim_judge_abandon(w, watch, fx->pull.pull);
         break;
     case SLUICE_FX_CHECK:
+        watch->has_checked = 1;
         break;
     case SLUICE_FX_STOP:
         if (watch->is_stopped || !watch->is_draining) {
@@ -499,6 +528,7 @@ void sim_judge_step(struct sim_world *w, const struct sim_process *p, const stru
 {
     struct sim_watch *watch = &w->judge.watches[p->index];
     uint32_t received = 0;
+    watch->has_checked = 0;
     for (uint32_t i = 0; i < effects->count && !w->judge.has_failed; i++) {
         judge_effect(w, watch, p, ev, &effects->items[i]);
         received += (uint32_t)is_about_message(effects->items[i].kind);

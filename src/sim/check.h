@@ -57,7 +57,8 @@ struct sim_seen {
     uint8_t was_missed; /* its journaled answer could not be used */
     uint8_t blame;      /* enum sim_blame, of its newest end */
     uint8_t is_keep_owed, was_kept;
-    uint32_t period; /* of the breaker, when it was started */
+    uint8_t must_wait; /* its rate limit ends well inside of the attempt */
+    uint32_t period;   /* of the breaker, when it was started */
     int64_t keep_ms;
 };
 
@@ -95,6 +96,13 @@ struct sim_attempt {
     uint8_t has_recorded, is_mark_asked, is_mark_confirmed;
     uint8_t has_own_error;  /* its handler returned an error that is no step's */
     uint8_t has_lost_error; /* that one, from an answer that had lost its race */
+    uint8_t is_rejected;    /* this run or its commit met what can never work */
+    uint8_t may_start_over; /* an answer of it has lost a race: it may go another way */
+    uint8_t loads_failed;   /* readings of its journal, in a row */
+    uint8_t failed_dependency;
+    int16_t failed_step;   /* whose error its handler passed on; -1: of its own */
+    int64_t failed_ms;     /* when its handler or commit failed; 0: not */
+    int64_t trial_wait_ms; /* from then, or from its NAK, to the trial that it has to wait for */
     uint32_t recorded_epoch;
     uint32_t recorded_outputs; /* bit set of outputs that the newest RECORD lists */
     int64_t nak_delay_ms, nak_ms;
@@ -129,8 +137,11 @@ struct sim_watched_breaker {
 struct sim_watch {
     uint32_t live;
     uint64_t live_bytes;
-    int64_t step_ms;           /* of the step before */
-    int64_t connected_wall_ms; /* INT64_MIN: no connection with journal records before */
+    int64_t step_ms;                 /* of the step before */
+    uint32_t nak_delays;             /* how many are in … */
+    uint32_t nak_delay_parts;        /* … this bit set of parts of their range */
+    uint8_t must_check, has_checked; /* in this step: is the consumer there? */
+    int64_t connected_wall_ms;       /* INT64_MIN: no connection with journal records before */
     uint8_t is_connected, is_draining, is_aborted, is_stopped, has_drained, is_poisoned;
     uint8_t was_hungry; /* allocations have failed: what could not be kept is excused */
     struct sim_watched_pull pulls[SIM_WATCHED_PULLS];
@@ -159,7 +170,6 @@ struct sim_judge {
     uint8_t journal_trouble; /* the journal lost something */
     int64_t failed_ms;
     char text[240];
-    uint32_t nak_delays, nak_delays_at_top; /* counted NAK delays, those without any jitter */
     struct sim_watch watches[SIM_WORKERS_MAX];
     struct sim_history histories[SIM_INPUTS_MAX + 1]; /* by key */
     uint8_t was_acked[SIM_INPUTS_MAX + 1];            /* by sequence: the server took an ACK */
@@ -232,10 +242,15 @@ void sim_judge_pull_event(struct sim_world *w, struct sim_watch *watch,
                           const struct sluice_event *ev);
 void sim_judge_bounds(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
                       const struct sluice_event *ev);
+/* 1 while the breaker is open and its reset time has not passed. */
+int sim_judge_is_shut(const struct sim_world *w, const struct sim_watch *watch,
+                      uint32_t dependency);
 /* What the probes are told (check_probe.c). */
 void sim_judge_probe(struct sim_world *w, const struct sim_watch *watch,
                      const struct sim_process *p, const struct sluice_event *ev);
 /* Failures: delays, counts, burials (check_retry.c). */
+void sim_judge_nak_sent(const struct sim_world *w, const struct sim_watch *watch,
+                        struct sim_attempt *a, const struct sluice_event *ev);
 void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                    const struct sluice_effect *fx);
 void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,

@@ -35,6 +35,29 @@ static int is_open(const struct sim_watched_pull *p, int64_t mono_ms)
     return p->id != 0 && !p->is_closed && p->received < p->batch && mono_ms < p->expires_ms;
 }
 
+/* While a dependency is away nothing new is asked for: nothing until its breaker may try again or
+ * its rate limit has passed, and then no more, with what is in flight, than may be tried. */
+static void judge_pause(struct sim_world *w, const struct sim_watch *watch,
+                        const struct sluice_event *ev, uint32_t credit)
+{
+    const struct sluice_engine_config *c = &w->plan.engine;
+    for (uint32_t i = 0; i < c->dependencies_count; i++) {
+        const struct sim_watched_breaker *b = &watch->breakers[i];
+        if (sim_judge_is_shut(w, watch, i)) {
+            sim_judge_fail(w, SIM_RULE_RETRY, "a pull while the breaker of %s is open",
+                           c->dependencies[i].name);
+        } else if (ev->mono_ms < b->limited_until_ms) {
+            sim_judge_fail(w, SIM_RULE_RETRY, "a pull %lld ms before the Retry-After of %s",
+                           (long long)(b->limited_until_ms - ev->mono_ms), c->dependencies[i].name);
+        } else if (b->state != SLUICE_BREAKER_CLOSED &&
+                   watch->live + credit > c->dependencies[i].half_open_max) {
+            sim_judge_fail(w, SIM_RULE_RETRY,
+                           "%u in flight and %u asked for, while %s takes %u trials", watch->live,
+                           credit, c->dependencies[i].name, c->dependencies[i].half_open_max);
+        }
+    }
+}
+
 void sim_judge_pull(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
                     const struct sluice_fx_pull *fx)
 {
@@ -68,6 +91,7 @@ void sim_judge_pull(struct sim_world *w, struct sim_watch *watch, const struct s
                        (unsigned long long)watch->live_bytes, (unsigned long long)bytes,
                        (unsigned long long)c->max_bytes);
     }
+    judge_pause(w, watch, ev, credit);
     if (watch->pulls_count == SIM_WATCHED_PULLS) {
         sim_judge_fail(w, SIM_RULE_BOUNDS, "%u pulls are kept", watch->pulls_count);
         return;
@@ -89,6 +113,7 @@ void sim_judge_abandon(struct sim_world *w, struct sim_watch *watch, uint32_t pu
         return;
     }
     p->is_abandoned = 1;
+    watch->must_check |= watch->is_connected && !watch->is_draining && !p->is_closed; /* silence */
 }
 
 void sim_judge_pull_event(struct sim_world *w, struct sim_watch *watch,
@@ -108,6 +133,8 @@ void sim_judge_pull_event(struct sim_world *w, struct sim_watch *watch,
     }
     p->heard_ms = ev->mono_ms;
     if (ev->kind == SLUICE_EV_PULL) {
+        watch->must_check = ev->pull.status == SLUICE_PULL_GONE && !p->is_abandoned &&
+                            is_open(p, ev->mono_ms) && !watch->is_draining;
         p->is_closed |= ev->pull.status != SLUICE_PULL_ALIVE;
         return;
     }
@@ -133,11 +160,23 @@ static void judge_silence(struct sim_world *w, const struct sim_watch *watch,
     }
 }
 
+/* A consumer that is gone says so (2.12) or is silent (2.9); nobody would ever find out by asking
+ * for more. So whoever is told, or gives a pull up for its silence, looks whether it is there. */
+static void judge_check(struct sim_world *w, struct sim_watch *watch)
+{
+    if (watch->must_check && !watch->has_checked) {
+        sim_judge_fail(w, SIM_RULE_LIVENESS,
+                       "a pull met no consumer, and nobody looks whether it is there");
+    }
+    watch->must_check = 0;
+}
+
 void sim_judge_bounds(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
                       const struct sluice_event *ev)
 {
     const struct sluice_engine_metrics *m = sluice_engine_metrics(p->engine);
     judge_silence(w, watch, ev);
+    judge_check(w, watch);
     if (watch->live > w->plan.engine.max_in_flight) {
         sim_judge_fail(w, SIM_RULE_BOUNDS, "%u in flight, with %u allowed", watch->live,
                        w->plan.engine.max_in_flight);

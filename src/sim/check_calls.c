@@ -4,6 +4,9 @@
 
 #include "sim/world.h"
 
+/* Those who wait for the same moment do not come back as one burst, but soon after it. */
+#define RATE_LIMIT_SPREAD_MS 1000
+
 static int is_same(const struct sluice_journaled *x, const struct sluice_journaled *y)
 {
     return x->hash.low == y->hash.low && x->hash.high == y->hash.high &&
@@ -42,6 +45,13 @@ void sim_judge_breaker(struct sim_world *w, const struct sim_process *p, uint32_
     b->period++;
     b->running = b->failures = b->completed = b->sources_count = 0;
     b->is_answering = 0;
+}
+
+int sim_judge_is_shut(const struct sim_world *w, const struct sim_watch *watch, uint32_t dependency)
+{
+    const struct sim_watched_breaker *b = &watch->breakers[dependency];
+    return b->state == SLUICE_BREAKER_OPEN &&
+           w->now_ms < b->changed_ms + w->plan.engine.dependencies[dependency].reset_timeout_ms;
 }
 
 static int must_be_open(const struct sim_watched_breaker *b,
@@ -162,6 +172,13 @@ static void judge_payment(struct sim_world *w, struct sim_attempt *a, const stru
 {
     const struct sim_kv_entry *e = &w->kv.entries[a->key];
     if (!w->plan.engine.journal || !s->is_paid) {
+        return;
+    }
+    /* A reading of the journal that failed is tried again inside the lease before paying. */
+    if (a->load_failed && a->loads_failed < 2) {
+        sim_judge_fail(w, SIM_RULE_PAID,
+                       "message %u pays after its journal could not be read at the first try",
+                       a->sequence);
         return;
     }
     if (s->was_missed) {
@@ -305,6 +322,10 @@ void sim_judge_call_ended(struct sim_world *w, struct sim_watch *watch, struct s
             struct sim_watched_breaker *b = &watch->breakers[s->dependency];
             b->limited_until_ms = larger(b->limited_until_ms, until);
             b->limited_most_ms = larger(b->limited_most_ms, after > 0 ? until : ev->mono_ms + own);
+            /* It waits inside its lease, which is renewed until its deadline, if that suffices. */
+            s->must_wait =
+                !a->was_rebound && !watch->is_aborted &&
+                b->limited_most_ms + RATE_LIMIT_SPREAD_MS < a->delivered_ms + c->handler_timeout_ms;
         }
     }
 }
@@ -366,6 +387,7 @@ void sim_judge_journal(struct sim_world *w, struct sim_watch *watch, struct sim_
         }
         a->load_owed = 1;
         a->was_loaded = a->load_failed = a->has_verdict = a->has_gap = a->lost_race = 0;
+        a->is_rejected = a->may_start_over = 0;
         a->steps_count = 0;
         return;
     }

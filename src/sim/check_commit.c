@@ -135,6 +135,7 @@ void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_a
     a->nak_ms = ev->mono_ms;
     a->nak_known = !w->plan.engine.journal || a->was_loaded || !a->needs_load;
     a->nak_base = a->base_failures;
+    sim_judge_nak_sent(w, watch, a, ev);
     judge_keeps(w, watch, a, ev, "NAK");
 }
 

@@ -48,15 +48,132 @@ static void judge_blame(struct sim_world *w, const struct sim_attempt *a, uint8_
     }
 }
 
-/* What is not counted must not come back ever faster than what is. */
-static void judge_uncounted_delay(struct sim_world *w, const struct sim_attempt *a)
+/* ---- Delays */
+
+/* Those who failed together must not come back together: of so many delays of a process, at least
+ * three of eight equal parts of their range are met (by chance they miss that once in 10^8). */
+#define SPREAD_DELAYS 16u
+#define SPREAD_PARTS  8
+#define SPREAD_LEAST  3
+
+static void judge_spread(struct sim_world *w, struct sim_watch *watch, int64_t delay_ms,
+                         int64_t full_ms)
 {
-    int64_t least = full_delay_ms(&w->plan.engine, a->deliveries) / 2;
-    if (!a->was_rebound && a->nak_delay_ms < least) {
+    int64_t low = full_ms / 2;
+    if (full_ms < 64 || delay_ms < low || delay_ms > full_ms) {
+        return;
+    }
+    watch->nak_delay_parts |= 1u << ((delay_ms - low) * SPREAD_PARTS / (full_ms - low + 1));
+    if (++watch->nak_delays < SPREAD_DELAYS) {
+        return;
+    }
+    int parts = 0;
+    for (int i = 0; i < SPREAD_PARTS; i++) {
+        parts += (int)(watch->nak_delay_parts >> i & 1u);
+    }
+    if (parts < SPREAD_LEAST) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "%u NAK delays with no jitter to speak of",
+                       SPREAD_DELAYS);
+    }
+    watch->nak_delays = watch->nak_delay_parts = 0;
+}
+
+/* Which dependencies does the message wait for, or has it failed by? */
+static int is_held_by(const struct sim_attempt *a, uint32_t dependency)
+{
+    if (a->failed_ms != 0) {
+        return a->failed_dependency == dependency;
+    }
+    if (a->has_verdict && a->verdict_kind == SLUICE_VERDICT_DONE) {
+        int is_stored = a->documents_count == 0 || a->was_stored;
+        return dependency == (is_stored ? SLUICE_DEP_PUBLISH : SLUICE_DEP_STORE);
+    }
+    for (uint32_t i = 0; i < a->steps_count; i++) {
+        if (a->steps[i].state == SIM_SEEN_ASKED && a->steps[i].dependency == dependency) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Was it decided in this step, so that nothing that was under way has kept the NAK waiting? */
+static int is_decided_now(const struct sim_attempt *a, const struct sluice_event *ev)
+{
+    int is_free = ev->kind != SLUICE_EV_KEPT && ev->kind != SLUICE_EV_RECORDED &&
+                  ev->kind != SLUICE_EV_STEP && !a->record_owed;
+    for (uint32_t i = 0; i < a->steps_count; i++) {
+        is_free &= !a->steps[i].is_keep_owed && a->steps[i].state != SIM_SEEN_RUNNING;
+    }
+    return is_free;
+}
+
+/* How long it was, when the delay was decided, until the dependencies of the message could be tried
+ * again. Breakers that opened later do not matter. */
+void sim_judge_nak_sent(const struct sim_world *w, const struct sim_watch *watch,
+                        struct sim_attempt *a, const struct sluice_event *ev)
+{
+    const struct sluice_engine_config *c = &w->plan.engine;
+    a->trial_wait_ms = 0;
+    if (a->failed_ms == 0 && !is_decided_now(a, ev)) {
+        return;
+    }
+    int64_t decided_ms = w->now_ms - (a->failed_ms == 0 ? 0 : ev->mono_ms - a->failed_ms);
+    for (uint32_t i = 0; i < c->dependencies_count; i++) {
+        const struct sim_watched_breaker *b = &watch->breakers[i];
+        int64_t wait_ms = b->changed_ms + c->dependencies[i].reset_timeout_ms - decided_ms;
+        if (b->state == SLUICE_BREAKER_OPEN && b->changed_ms < decided_ms && is_held_by(a, i) &&
+            wait_ms > a->trial_wait_ms) {
+            a->trial_wait_ms = wait_ms;
+        }
+    }
+    if (a->trial_wait_ms > c->nak_delay_max_ms) {
+        a->trial_wait_ms = c->nak_delay_max_ms;
+    }
+}
+
+/* What is not counted waits as long as what is, growing with the deliveries: at once it would come
+ * back to the same want. For a dependency that is away, it waits for the next trial at least. Only
+ * a shutdown gives its messages to others without delay. */
+static void judge_uncounted_delay(struct sim_world *w, struct sim_watch *watch,
+                                  const struct sim_attempt *a, uint8_t failure)
+{
+    /* One that was taken over may have failed under an earlier delivery. */
+    int64_t full = full_delay_ms(&w->plan.engine, a->was_rebound ? 1 : a->deliveries);
+    if (failure == SLUICE_FAILURE_DRAIN) {
+        return;
+    }
+    if (a->nak_delay_ms < full / 2) {
+        sim_judge_fail(
+            w, SIM_RULE_RETRY, "NAK of message %u, delivery %u, for %s waits %lld ms, not %lld",
+            a->sequence, a->deliveries, sluice_failure_name((enum sluice_failure)failure),
+            (long long)a->nak_delay_ms, (long long)(full / 2));
+    } else if (failure == SLUICE_FAILURE_DEPENDENCY && a->nak_delay_ms < a->trial_wait_ms) {
         sim_judge_fail(w, SIM_RULE_RETRY,
-                       "NAK of message %u, delivery %u, which nobody is blamed for, waits %lld ms, "
-                       "not %lld",
-                       a->sequence, a->deliveries, (long long)a->nak_delay_ms, (long long)least);
+                       "NAK of message %u waits %lld ms, the next trial is in %lld", a->sequence,
+                       (long long)a->nak_delay_ms, (long long)a->trial_wait_ms);
+    } else if (failure != SLUICE_FAILURE_DEPENDENCY && !a->was_rebound && a->retry_after_ms == 0) {
+        judge_spread(w, watch, a->nak_delay_ms, full);
+    }
+}
+
+/* ---- Reasons */
+
+/* What can never work is told from what may: it is the reason of a NAK exactly when it was met, and
+ * with SLUICE_ON_REJECT=dead-letter it is buried at once. */
+static void judge_reason(struct sim_world *w, const struct sim_attempt *a, uint8_t failure,
+                         int is_buried)
+{
+    const char *name = sluice_failure_name((enum sluice_failure)failure);
+    int may_differ = failure == SLUICE_FAILURE_DRAIN || failure == SLUICE_FAILURE_BURY ||
+                     a->was_rebound || a->may_start_over;
+    if (failure == SLUICE_FAILURE_REJECTED && !a->is_rejected) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "message %u fails as %s, and nothing has rejected it",
+                       a->sequence, name);
+    } else if (a->is_rejected && failure != SLUICE_FAILURE_REJECTED && !may_differ) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "message %u can never work, and fails as %s", a->sequence,
+                       name);
+    } else if (failure == SLUICE_FAILURE_REJECTED && w->plan.engine.bury_rejected && !is_buried) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "message %u is %s and not buried", a->sequence, name);
     }
 }
 
@@ -70,8 +187,8 @@ static uint32_t expected_failures(const struct sim_world *w, const struct sim_at
     return a->nak_base + (counts(failure) ? 1u : 0u);
 }
 
-static void judge_delay(struct sim_world *w, const struct sim_attempt *a, uint32_t failures,
-                        uint8_t failure)
+static void judge_delay(struct sim_world *w, struct sim_watch *watch, const struct sim_attempt *a,
+                        uint32_t failures, uint8_t failure)
 {
     const struct sluice_engine_config *c = &w->plan.engine;
     int64_t full = full_delay_ms(c, failures);
@@ -90,13 +207,15 @@ static void judge_delay(struct sim_world *w, const struct sim_attempt *a, uint32
                        a->sequence, (long long)(limited - a->nak_delay_ms));
         return;
     }
-    if (full >= 64 && a->retry_after_ms == 0 && full == highest) {
-        w->judge.nak_delays++;
-        w->judge.nak_delays_at_top += a->nak_delay_ms == full || a->nak_delay_ms == full / 2;
-        if (w->judge.nak_delays >= 12 && w->judge.nak_delays_at_top == w->judge.nak_delays) {
-            sim_judge_fail(w, SIM_RULE_RETRY, "%u NAK delays, none with any jitter",
-                           w->judge.nak_delays);
-        }
+    if (failure == SLUICE_FAILURE_RATE_LIMITED && a->failed_step >= 0 &&
+        a->steps[a->failed_step].must_wait && !a->was_rebound) {
+        sim_judge_fail(w, SIM_RULE_RETRY,
+                       "NAK of message %u for a rate limit that ends inside of its lease",
+                       a->sequence);
+        return;
+    }
+    if (a->nak_known && a->retry_after_ms == 0 && full == highest) {
+        judge_spread(w, watch, a->nak_delay_ms, full);
     }
 }
 
@@ -120,8 +239,18 @@ static void judge_record(struct sim_world *w, const struct sim_watch *watch,
                        "the handler of message %u failed on an answer that had lost its race, and "
                        "the one that won is spent",
                        a->sequence);
-    } else if (a->verdict_kind == SLUICE_VERDICT_DONE && a->has_verdict &&
-               (a->published & ~a->recorded_outputs) != 0) {
+    }
+}
+
+/* Whatever the reason: the next delivery must not send again what was confirmed. */
+static void judge_outputs(struct sim_world *w, const struct sim_watch *watch,
+                          const struct sim_attempt *a)
+{
+    if (!w->plan.engine.journal || watch->is_aborted || watch->was_hungry) {
+        return;
+    }
+    if (a->verdict_kind == SLUICE_VERDICT_DONE && a->has_verdict &&
+        (a->published & ~a->recorded_outputs) != 0) {
         sim_judge_fail(w, SIM_RULE_ONCE,
                        "message %u is NAKed, its confirmed outputs (%x) are not recorded (%x)",
                        a->sequence, a->published, a->recorded_outputs);
@@ -133,6 +262,11 @@ void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_atte
 {
     const struct sluice_engine_config *c = &w->plan.engine;
     uint32_t expected = expected_failures(w, a, fx->failure);
+    judge_reason(w, a, fx->failure, 0);
+    judge_outputs(w, watch, a);
+    if (!counts(fx->failure)) {
+        judge_uncounted_delay(w, watch, a, fx->failure);
+    }
     if (fx->failure == SLUICE_FAILURE_NO_MEMORY) {
         return; /* what it had read may have found no place */
     }
@@ -158,14 +292,11 @@ void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_atte
     }
     judge_blame(w, a, fx->failure);
     if (!counts(fx->failure)) {
-        if (fx->failure == SLUICE_FAILURE_DEPENDENCY) {
-            judge_uncounted_delay(w, a);
-        }
         return;
     }
     judge_record(w, watch, a, fx);
     uint32_t failures = a->nak_known ? expected : fx->failures;
-    judge_delay(w, a, failures, fx->failure);
+    judge_delay(w, watch, a, failures, fx->failure);
     if (c->max_deliver > 0 && failures >= c->max_deliver && !watch->is_aborted) {
         sim_judge_fail(w, SIM_RULE_RETRY, "message %u is NAKed after %u failures of %u",
                        a->sequence, failures, c->max_deliver);
@@ -217,6 +348,7 @@ void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_att
         judge_killer(w, a);
         return;
     }
+    judge_reason(w, a, fx->failure, 1);
     if (fx->failure == SLUICE_FAILURE_REJECTED && c->bury_rejected) {
         return;
     }
@@ -257,4 +389,8 @@ void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_atte
     a->has_verdict = 0;
     a->was_stored = 0;
     a->published = 0;
+    a->is_rejected = a->may_start_over = 0;
+    a->failed_ms = 0;
+    a->failed_step = -1;
+    a->failed_dependency = SLUICE_DEP_NONE;
 }
