@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults at each step, made outside the worker: by the LLM simulator, by proxies in front of its servers, by signals."""
-import contextlib, inspect, random, re, sqlite3, threading
+import contextlib, inspect, json, random, re, sqlite3, threading
 from lib.proxy import NatsProxy, Proxy, is_publish, is_verdict
 from stage import check, wait_for
 
-READY = "context.enrich.ready"
+READY, REQUEST, DEAD = "context.enrich.ready", "context.enrich.request", "context.enrich.dead"
 IS_JOURNALED = lambda f: f.subject.startswith("$KV.SLUICE_JOURNAL.") and ".a." in f.subject
 SWALLOW = lambda f: None
 
@@ -58,6 +58,31 @@ KILL_POINTS = [(asked, 2), (answered_not_journaled, 2), (journaled_unconfirmed, 
                (acknowledged_unconfirmed, 1)]
 
 
+# ---- the same around a burial: true is how many dead letters have reached the step since
+
+def not_buried(s, proxy):
+    rule = proxy.on_request(is_publish(DEAD), SWALLOW, count=-1)
+    return lambda: rule.seen
+
+
+def buried_unconfirmed(s, proxy):
+    rule = proxy.on_answer(is_publish(DEAD), SWALLOW, count=-1)
+    return lambda: rule.seen
+
+
+def buried_not_terminated(s, proxy):
+    rule = proxy.on_request(is_verdict("+TERM"), SWALLOW, count=-1)
+    return lambda: rule.seen
+
+
+def terminated_unconfirmed(s, proxy):
+    rule = proxy.on_answer(is_verdict("+TERM"), SWALLOW, count=-1)
+    return lambda: rule.seen
+
+
+BURIAL_POINTS = [not_buried, buried_unconfirmed, buried_not_terminated, terminated_unconfirmed]
+
+
 class HeldStore(Proxy):
     """Answers of the store stop as soon as a write has passed."""
 
@@ -97,6 +122,43 @@ def kill_case(point, calls):
     if point is store_unconfirmed:
         case.only, case.why = "mongodb", "SQLite has no connection whose answer could be held"
     case.__name__ = "a6_killed_when_" + point.__name__
+    return case
+
+
+def killed_at_burial(s, point):
+    """One message is rejected, one is out of attempts; both are at the step when the worker dies. It has two others in its
+    hands, too, whose ACKs do not arrive."""
+    buries = {"SLUICE_ON_REJECT": "dead-letter", "SLUICE_MAX_DELIVER": 2}
+    proxy = s.nats_proxy()
+    terms = proxy.on_request(is_verdict("+TERM"), lambda frame: frame, count=-1)
+    acks = proxy.on_request(is_verdict("+ACK"), SWALLOW, count=-1)
+    reached = point(s, proxy)
+    w = s.start_worker(NATS_URL=f"nats://127.0.0.1:{proxy.port}", **buries)
+    s.ready()
+    s.send(1)
+    s.nats.js_publish_surely(REQUEST, json.dumps({"request_id": "rejected"}).encode(), {"Content-Type": "application/json"})
+    s.send(1, first=2, query="[[fault:bad-json]] harbour{i}")
+    s.send(1, first=3)
+    wait_for(f"both messages {point.__name__}, and their neighbours done", lambda: reached() >= 2 and acks.seen >= 2)
+    w.kill()
+    wait_for("all that it sent has passed", lambda: not proxy.links)
+    if point in (not_buried, buried_unconfirmed):
+        check(terms.seen == 0, f"{terms.seen} TERMs before their dead letters were confirmed")
+    s.start_worker(**buries)
+    s.ready()
+    wait_for("no request is left", lambda: s.left() == 0 and s.pending() == 0)
+    letters = sorted((json.loads(one.data)["request_id"], one.headers["Sluice-Dead-Reason"]) for one in s.nats.messages("ENRICH_DEAD"))
+    check(letters == [("r-2", "step"), ("rejected", "rejected")], f"dead letters: {letters}")
+    check(sorted(s.documents()) == ["r-1", "r-3"], f"documents: {sorted(s.documents())}")
+    check(sorted(one.split(":")[1] for one in s.outputs()) == ["r-1", "r-3"], f"outputs: {s.outputs()}")
+    check(s.workers[-1].stop() == 0, "the worker did not end cleanly")
+
+
+def burial_case(point):
+    def case(s):
+        killed_at_burial(s, point)
+    case.__name__ = "killed_when_" + point.__name__
+    case.once = "a burial does not touch the store"
     return case
 
 
@@ -272,6 +334,6 @@ def a7_thirty_percent_faults_in_each_step_and_kills(s):
 
 
 a7_thirty_percent_faults_in_each_step_and_kills.long = 60
-CASES = [kill_case(*point) for point in KILL_POINTS]
+CASES = [kill_case(*point) for point in KILL_POINTS] + [burial_case(point) for point in BURIAL_POINTS]
 CASES += [f for f in list(globals().values())
           if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]

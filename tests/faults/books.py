@@ -38,12 +38,12 @@ def percentile(values, p):
 
 # ---- the ledger
 
-def publish_many(s, first, count):
-    """All in one burst, then the stream is asked how many it has."""
+def publish_many(s, first, count, rejected=()):
+    """All in one burst, then the stream is asked how many it has. `rejected`: numbers of those that ask nothing."""
     before = s.nats.stream_state("ENRICH_REQUESTS")["last_seq"]
     for i in range(first, first + count):
-        body = json.dumps({"request_id": f"r-{i}", "query": f"What about shipment {i} to harbour{i}?"})
-        s.nats.publish(REQUEST, body, {"Content-Type": "application/json"})
+        question = {} if i in rejected else {"query": f"What about shipment {i} to harbour{i}?"}
+        s.nats.publish(REQUEST, json.dumps({"request_id": f"r-{i}", **question}), {"Content-Type": "application/json"})
     wait_for("all requests in the stream",
              lambda: s.nats.stream_state("ENRICH_REQUESTS")["last_seq"] == before + count, 120)
 
@@ -87,9 +87,11 @@ def tells_of(key, output):
         return False
 
 
-def verdict(s, count):
-    """published = documents = distinct outputs = acked + dead; nothing orphaned, nothing twice; each with what belongs to it."""
-    dead = s.left("ENRICH_DEAD")
+def verdict(s, count, rejected=()):
+    """published = documents + dead, documents = distinct outputs; nothing orphaned, nothing twice; each with what belongs to
+    it. Dead are those that were `rejected`, by their numbers, and nobody else."""
+    letters = [json.loads(one.data)["request_id"] for one in stream_messages(s, "ENRICH_DEAD")]
+    dead = set(letters)
     found = s.documents()
     documents = set(found)
     outputs = stream_messages(s, "ENRICH_READY")
@@ -97,8 +99,10 @@ def verdict(s, count):
     keys = {i.split(":")[1] for i in ids}
     expected = {f"r-{i}" for i in range(1, count + 1)}
     return {"messages": count, "documents": len(documents), "outputs": len(ids), "distinct_outputs": len(set(ids)),
-            "dead_letters": dead, "lost": len(expected - documents - keys), "orphan_documents": len(documents - keys),
-            "orphan_outputs": len(keys - documents), "acked_without_result": len(expected - (documents & keys)) - dead,
+            "dead_letters": len(letters), "duplicate_dead_letters": len(letters) - len(dead),
+            "wrongly_dead_or_alive": len(dead ^ {f"r-{i}" for i in rejected}),
+            "lost": len(expected - documents - keys - dead), "orphan_documents": len(documents - keys),
+            "orphan_outputs": len(keys - documents), "acked_without_result": len(expected - (documents & keys) - dead),
             "duplicate_outputs": len(ids) - len(set(ids)), "left_in_stream": s.left(), "pending": s.pending(),
             "wrong_documents": sum(not is_of(key, document) for key, document in found.items()),
             "wrong_outputs": sum(not tells_of(i.split(":")[1], one) for i, one in zip(ids, outputs))}
@@ -106,8 +110,8 @@ def verdict(s, count):
 
 def assert_clean(v):
     bad = [k for k in ("lost", "orphan_documents", "orphan_outputs", "acked_without_result", "duplicate_outputs", "pending",
-                       "dead_letters", "wrong_documents", "wrong_outputs") if v[k] != 0]
-    check(not bad and v["documents"] == v["messages"] == v["distinct_outputs"], f"{', '.join(bad) or 'counts'}: {v}")
+                       "duplicate_dead_letters", "wrongly_dead_or_alive", "wrong_documents", "wrong_outputs") if v[k] != 0]
+    check(not bad and v["documents"] == v["distinct_outputs"] == v["messages"] - v["dead_letters"], f"{', '.join(bad) or 'counts'}: {v}")
 
 
 class PayOnce:
