@@ -224,8 +224,13 @@ static void on_verdict(struct sluice_engine *e, struct message *m,
             fail_message(e, m, SLUICE_FAILURE_TIMEOUT);
         } else if (!steps_append(e, m, v)) {
             fail_message(e, m, SLUICE_FAILURE_NO_MEMORY);
-        } else if (!steps_are_awaited(m)) { /* would run for ever */
-            m->spends = 1;
+        } else if (!steps_are_awaited(m)) {
+            if (m->has_news) { /* what it waits for has ended while it ran */
+                msg_move(e, m, SLUICE_MSG_RUNNING);
+                ready_push(e, m);
+                break;
+            }
+            m->spends = 1; /* would run for ever */
             fail_message(e, m, SLUICE_FAILURE_HANDLER);
         }
         break;

@@ -56,6 +56,7 @@ struct message {
     uint8_t must_restart;  /* an answer of it has lost its race at a time that was not fit */
     uint8_t has_lost_race; /* its answer is in the journal for certain: not to be paid for again */
     /* What is known. */
+    uint8_t has_news; /* a step has ended since its newest run began */
     uint8_t is_suspect, has_run, is_overdue, is_recorded, spends, is_spent, is_aborted;
     uint8_t documents_count, outputs_count, is_stored;
     uint16_t running, keeping; /* calls and journal writes under way */

@@ -61,6 +61,7 @@ static void run(struct sluice_engine *e, struct message *m)
 {
     m->is_run_out = 1;
     m->has_run = 1;
+    m->has_news = 0;
     e->runs_out++;
     (void)fx_emit(e, SLUICE_FX_RUN, m);
 }

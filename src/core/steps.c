@@ -276,6 +276,7 @@ void steps_restart(struct sluice_engine *e, struct message *m)
 /* After a step ended: who was waiting for that? */
 static void steps_progress(struct sluice_engine *e, struct message *m)
 {
+    m->has_news = 1;
     switch ((enum sluice_msg_state)m->state) {
     case SLUICE_MSG_WAITING:
         if (!steps_are_awaited(m)) {

@@ -194,6 +194,21 @@ static void what_only_waits_is_given_back_at_once(void **state)
     fixture_close(&f);
 }
 
+static void a_step_that_ends_while_the_handler_runs_is_no_mistake_of_its(void **state)
+{
+    (void)state;
+    const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
+    fixture_open_with_one(&f);
+    (void)fixture_ask(&f, f.ticket, two, 2, 1);
+    (void)fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0); /* it runs … */
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_OK, 0), "keep 1");
+    assert_string_equal(fixture_ask(&f, f.ticket, NULL, 0, 2), "run"); /* … and awaited it then */
+    assert_string_equal(fixture_ask(&f, f.ticket, NULL, 0, 2), "");    /* would run for ever */
+    (void)kept(0, SLUICE_KEPT_OK);
+    assert_string_equal(kept(1, SLUICE_KEPT_OK), "record failures=1 marked=0");
+    fixture_close(&f);
+}
+
 static void what_runs_beside_the_waiting_is_let_end(void **state)
 {
     (void)state;
@@ -682,6 +697,7 @@ int main(void)
         cmocka_unit_test(a_failure_is_not_waited_for_in_a_journal_that_is_away),
         cmocka_unit_test(a_journal_that_is_back_is_waited_for),
         cmocka_unit_test(what_only_waits_is_given_back_at_once),
+        cmocka_unit_test(a_step_that_ends_while_the_handler_runs_is_no_mistake_of_its),
         cmocka_unit_test(what_runs_beside_the_waiting_is_let_end),
         cmocka_unit_test(a_commit_that_waits_for_a_breaker_is_given_back_at_once),
         cmocka_unit_test(a_burial_that_fails_while_shutting_down_is_naked),
