@@ -71,6 +71,7 @@ void sim_judge_start(struct sim_world *w, const struct sim_process *p)
     memset(watch, 0, offsetof(struct sim_watch, attempts));
     watch->connected_wall_ms = INT64_MIN;
     watch->step_ms = INT64_MIN;
+    watch->due_ms = INT64_MAX;
     for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
         watch->attempts[i].generation = watch->attempts[i].last_generation = 0;
     }
@@ -212,6 +213,7 @@ static void see_settled(struct sim_world *w, const struct sim_watch *watch, stru
 {
     const struct sluice_ev_settled *s = &ev->settled;
     if (!s->is_answered) {
+        a->is_unsent |= s->verb + 1u == a->verdict_verb;
         return;
     }
     a->answered_verbs |= (uint8_t)(1u << s->verb);
@@ -237,6 +239,7 @@ static void see_kept(const struct sim_world *w, const struct sim_watch *watch,
                      s->keep_ms > watch->journal_away_ms;
     a->lost_race |=
         s->is_keep_owed && is_in_time && !s->was_missed && ev->kept.result == SLUICE_KEPT_LOST_RACE;
+    a->was_outrun |= ev->kept.result == SLUICE_KEPT_LOST_RACE;
     s->is_keep_owed = 0;
     a->may_start_over |= ev->kept.result == SLUICE_KEPT_LOST_RACE;
 }
@@ -390,6 +393,7 @@ static void judge_admit(struct sim_world *w, struct sim_watch *watch, const stru
                     (m->deliveries != 1 || m->is_replay || m->stored_ms < watch->connected_wall_ms);
     watch->live++;
     watch->live_bytes += m->size;
+    sim_judge_is_due(w, watch, a);
 }
 
 static void judge_rebind(struct sim_world *w, struct sim_watch *watch,
@@ -403,6 +407,7 @@ static void judge_rebind(struct sim_world *w, struct sim_watch *watch,
         return;
     }
     int64_t end = ev->message.horizon_ms + w->plan.engine.ack_wait_ms;
+    a->is_retaken |= (uint8_t)sim_judge_is_at_end(w, a, ev->mono_ms);
     if (sim_judge_is_late(a, ev->mono_ms) || end > a->lease_end_ms) {
         a->lease_end_ms = end;
     }
@@ -415,6 +420,7 @@ static void judge_rebind(struct sim_world *w, struct sim_watch *watch,
     a->was_short = a->misses_paid = 0;
     a->slack = a->slack || a->has_recorded; /* it may fail once more, under the new delivery */
     a->decided_ms = 0;
+    sim_judge_is_due(w, watch, a);
 }
 
 static int is_about_message(enum sluice_effect_kind kind)
@@ -543,6 +549,7 @@ void sim_judge_step(struct sim_world *w, const struct sim_process *p, const stru
                        "message %llu was answered by %u of ADMIT, REBIND and REFUSE",
                        (unsigned long long)ev->message.sequence, received);
     }
+    sim_judge_due(w, watch, ev, effects);
     sim_judge_bounds(w, watch, p, ev);
     sim_judge_probe(w, watch, p, ev);
     watch->step_ms = ev->mono_ms;

@@ -22,7 +22,7 @@
     X(LOSS, "INV-2", "a message is lost")                                                          \
     X(ONCE, "INV-3", "an effect happened twice")                                                   \
     X(DEAD, "INV-4", "TERM without a confirmed dead letter")                                       \
-    X(LEASE, "INV-5", "an attempt acted after its lease")                                          \
+    X(LEASE, "INV-5", "an attempt acted after its lease, or did not renew it")                     \
     X(BOUNDS, "INV-6", "more in flight than allowed")                                              \
     X(LIVENESS, "INV-7", "no end in sight without faults")                                         \
     X(PROBE, "INV-8", "the probes would not tell what holds")                                      \
@@ -30,7 +30,7 @@
     X(PAID, "INV-14", "a journaled answer was paid for again")                                     \
     X(RETRY, "INV-15", "retry discipline")                                                         \
     X(POISON, "poison", "the wrong message was buried as the killer")                              \
-    X(VERDICT, "verdict", "more than one verdict for a delivery")
+    X(VERDICT, "verdict", "not one confirmed verdict for a delivery")
 
 enum sim_rule {
 #define SIM_RULE_ENUM(name, text, about) SIM_RULE_##name,
@@ -71,10 +71,14 @@ struct sim_attempt {
     int64_t delivered_ms; /* its newest delivery was read */
     uint8_t has_run, run_owed, has_verdict, verdict_kind;
     uint8_t load_owed, record_owed, store_owed, bury_owed;
-    uint8_t needs_load, was_loaded, load_failed, was_rebound, lost_race;
+    uint8_t needs_load, was_loaded, load_failed, was_rebound, lost_race, was_outrun;
     uint8_t was_stored, was_buried;
     uint8_t verdict_verb;   /* of this delivery: 0, or enum sluice_verb + 1 */
     uint8_t answered_verbs; /* bit set, of this delivery */
+    uint8_t verdicts_sent;  /* on a living connection, since its newest run */
+    uint8_t is_unsent;      /* the newest could not be sent, or was lost with the connection */
+    uint8_t is_retaken;     /* another delivery came after its lease: it has not begun again */
+    int64_t verdict_ms, renewed_ms; /* newest sending of the verdict, of a WPI */
     uint8_t slack;          /* failures that it may have recorded before another delivery came */
     uint8_t misses_paid;    /* calls because a journaled answer was of no use */
     uint8_t nak_known;      /* the journal's count was known when the NAK was sent … */
@@ -138,6 +142,7 @@ struct sim_watch {
     uint32_t live;
     uint64_t live_bytes;
     int64_t step_ms;                 /* of the step before */
+    int64_t due_ms;                  /* nothing of any attempt has to be sent before */
     uint32_t nak_delays;             /* how many are in … */
     uint32_t nak_delay_parts;        /* … this bit set of parts of their range */
     uint8_t must_check, has_checked; /* in this step: is the consumer there? */
@@ -245,6 +250,23 @@ void sim_judge_bounds(struct sim_world *w, struct sim_watch *watch, const struct
 /* 1 while the breaker is open and its reset time has not passed. */
 int sim_judge_is_shut(const struct sim_world *w, const struct sim_watch *watch,
                       uint32_t dependency);
+/* Renewals, confirmed verdicts, the grace (check_settle.c). */
+void sim_judge_is_due(const struct sim_world *w, struct sim_watch *watch,
+                      const struct sim_attempt *a);
+void sim_judge_due(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
+                   const struct sluice_effects *effects);
+void sim_judge_renewal(struct sim_world *w, struct sim_attempt *a, const struct sluice_event *ev);
+void sim_judge_verdict_sent(const struct sim_world *w, struct sim_watch *watch,
+                            struct sim_attempt *a, const struct sluice_event *ev);
+int sim_judge_is_outcome(const struct sim_world *w, const struct sim_watch *watch,
+                         const struct sim_attempt *a, const struct sluice_event *ev,
+                         enum sluice_outcome outcome);
+void sim_judge_cancel(struct sim_world *w, const struct sim_watch *watch,
+                      const struct sim_attempt *a, const struct sluice_event *ev, uint32_t step);
+void sim_judge_nak_under_way(struct sim_world *w, const struct sim_watch *watch,
+                             const struct sim_attempt *a);
+void sim_judge_handed_on(struct sim_world *w, const struct sim_watch *watch,
+                         const struct sim_attempt *a);
 /* What the probes are told (check_probe.c). */
 void sim_judge_probe(struct sim_world *w, const struct sim_watch *watch,
                      const struct sim_process *p, const struct sluice_event *ev);
@@ -256,6 +278,8 @@ void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_atte
 void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                     const struct sluice_effect *fx);
 void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a);
+/* 1 near the end of its lease, where a careful engine may give it up. */
+int sim_judge_is_at_end(const struct sim_world *w, const struct sim_attempt *a, int64_t mono_ms);
 /* 1 while the lease is over for all that the engine can know. */
 int sim_judge_is_late(const struct sim_attempt *a, int64_t mono_ms);
 

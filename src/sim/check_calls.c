@@ -277,6 +277,7 @@ void sim_judge_call(struct sim_world *w, struct sim_watch *watch, const struct s
         sim_judge_fail(w, SIM_RULE_CONTRACT, "CANCEL of step %u of message %u, which does not run",
                        (unsigned)fx->step, a->sequence);
     } else {
+        sim_judge_cancel(w, watch, a, ev, fx->step);
         a->decided_ms = a->decided_ms == 0 ? ev->mono_ms : a->decided_ms;
         if (s->was_started && !s->was_cancelled) { /* a trial leaves its place at once */
             (void)sim_judge_called(w, watch, a, s->dependency, s->period, SLUICE_FATE_CANCELLED);

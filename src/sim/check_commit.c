@@ -76,8 +76,8 @@ static void judge_keeps(struct sim_world *w, const struct sim_watch *watch,
 
 /* A lease is renewed until the attempt's own deadline. After it, what has been begun is awaited (a
  * run, a commit, a dead letter, the journal and its few retries), and no call. */
-static void judge_renewal(struct sim_world *w, const struct sim_attempt *a,
-                          const struct sluice_event *ev)
+static void judge_deadline(struct sim_world *w, const struct sim_attempt *a,
+                           const struct sluice_event *ev)
 {
     int64_t late_ms = ev->mono_ms - a->delivered_ms - w->plan.engine.handler_timeout_ms;
     int is_begun = a->run_owed || a->load_owed || a->load_failed || a->record_owed ||
@@ -101,7 +101,8 @@ void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_a
     }
     a->settle = fx->settle;
     if (fx->verb == SLUICE_VERB_PROGRESS) {
-        judge_renewal(w, a, ev);
+        judge_deadline(w, a, ev);
+        sim_judge_renewal(w, a, ev);
         return;
     }
     if (a->verdict_verb != 0 && (a->verdict_verb != fx->verb + 1 || fx->verb == SLUICE_VERB_NAK)) {
@@ -111,6 +112,7 @@ void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_a
         return;
     }
     a->verdict_verb = fx->verb + 1;
+    sim_judge_verdict_sent(w, watch, a, ev);
     if (a->was_buried && !a->was_rebound && fx->verb != SLUICE_VERB_TERM) {
         sim_judge_fail(w, SIM_RULE_DEAD, "%s of message %u, whose dead letter is confirmed",
                        verbs[fx->verb & 3], a->sequence);
@@ -137,6 +139,7 @@ void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_a
     a->nak_base = a->base_failures;
     sim_judge_nak_sent(w, watch, a, ev);
     judge_keeps(w, watch, a, ev, "NAK");
+    sim_judge_nak_under_way(w, watch, a);
 }
 
 static void judge_store(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
@@ -202,36 +205,11 @@ void sim_judge_commit(struct sim_world *w, struct sim_watch *watch, struct sim_a
     }
 }
 
-/* Has it really left the way that the engine says? */
-static int is_true(const struct sim_world *w, const struct sim_watch *watch,
-                   const struct sim_attempt *a, const struct sluice_event *ev,
-                   enum sluice_outcome outcome)
-{
-    int has_answer = a->verdict_verb != 0 && ((a->answered_verbs >> (a->verdict_verb - 1)) & 1);
-    switch (outcome) {
-    case SLUICE_OUTCOME_ACKED:
-        return a->verdict_verb == SLUICE_VERB_ACK + 1 && has_answer;
-    case SLUICE_OUTCOME_NAKED:
-        return a->verdict_verb == SLUICE_VERB_NAK + 1;
-    case SLUICE_OUTCOME_DEAD:
-        return a->verdict_verb == SLUICE_VERB_TERM + 1 && has_answer;
-    case SLUICE_OUTCOME_ACK_LOST:
-        return a->verdict_verb == SLUICE_VERB_ACK + 1 && !has_answer;
-    case SLUICE_OUTCOME_TERM_LOST:
-        return a->verdict_verb == SLUICE_VERB_TERM + 1 && !has_answer;
-    case SLUICE_OUTCOME_LEASE_LOST:
-        return a->verdict_verb == SLUICE_VERB_NAK + 1 || !watch->is_connected || a->was_short ||
-               ev->mono_ms + w->plan.engine.ack_wait_ms / 3 >= a->lease_end_ms;
-    default:
-        return 0;
-    }
-}
-
 void sim_judge_release(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                        const struct sluice_event *ev, const struct sluice_effect *fx)
 {
     enum sluice_outcome outcome = (enum sluice_outcome)fx->outcome;
-    if (!is_true(w, watch, a, ev, outcome)) {
+    if (!sim_judge_is_outcome(w, watch, a, ev, outcome)) {
         sim_judge_fail(w, SIM_RULE_VERDICT,
                        "message %u, delivery %u, released as %s, which is "
                        "not what happened",
@@ -250,6 +228,9 @@ void sim_judge_release(struct sim_world *w, struct sim_watch *watch, struct sim_
     }
     if (outcome == SLUICE_OUTCOME_NAKED) {
         sim_judge_nak(w, watch, a, fx);
+        if (fx->failure == SLUICE_FAILURE_DRAIN) {
+            sim_judge_handed_on(w, watch, a);
+        }
     }
     a->generation = 0;
     watch->live--;

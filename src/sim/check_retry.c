@@ -46,6 +46,12 @@ static void judge_blame(struct sim_world *w, const struct sim_attempt *a, uint8_
         sim_judge_fail(w, SIM_RULE_RETRY,
                        "message %u is not blamed for a failure that may be its own", a->sequence);
     }
+    if (failure == SLUICE_FAILURE_HANDLER && a->has_verdict &&
+        a->verdict_kind == SLUICE_VERDICT_SUSPENDED) {
+        sim_judge_fail(w, SIM_RULE_RETRY,
+                       "message %u is blamed for an error that its handler did not return",
+                       a->sequence);
+    }
 }
 
 /* ---- Delays */
@@ -393,4 +399,5 @@ void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_atte
     a->failed_ms = 0;
     a->failed_step = -1;
     a->failed_dependency = SLUICE_DEP_NONE;
+    a->verdicts_sent = a->is_retaken = 0;
 }
