@@ -5,10 +5,13 @@
 usage: tests/faults/run.py [--quick] [--campaign NAME…] [--store sqlite|mongodb] [--messages N] [--kills N] [--seed N]
                            [--build FOLDER] [--record FOLDER] [--json]
 """
-import argparse, datetime, json, os, random, sys, time
+import argparse, json, os, random, sys, time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.abspath(os.path.join(HERE, "../.."))
 sys.path[:0] = [HERE, os.path.join(ROOT, "tests/e2e"), os.path.join(ROOT, "tests")]
+from lib.arguments import build_folder, program, record_folder, whole_number  # noqa: E402
+
+PROGRAMS = ("src/cli/sluice", "workers/context-enricher.so")
 
 
 def arguments():
@@ -16,24 +19,31 @@ def arguments():
     p.add_argument("--quick", action="store_true", help="the small version of each campaign, for CI")
     p.add_argument("--campaign", action="append", metavar="NAME", help="only this one; repeatable")
     p.add_argument("--store", choices=("sqlite", "mongodb"), help="[sqlite; some campaigns use both, or mongodb when there is one]")
-    p.add_argument("--messages", type=int)
-    p.add_argument("--kills", type=int)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--build", default=os.path.join(ROOT, "build"))
-    p.add_argument("--record", metavar="FOLDER", help="write each result as a JSON file there")
+    p.add_argument("--messages", type=whole_number(1), metavar="N")
+    p.add_argument("--kills", type=whole_number(1), metavar="N", help="how many faults, or rounds of them")
+    p.add_argument("--seed", type=whole_number(0), default=1, metavar="N")
+    p.add_argument("--build", type=build_folder(*PROGRAMS), default=os.path.join(ROOT, "build"), metavar="FOLDER")
+    p.add_argument("--record", type=record_folder, metavar="FOLDER",
+                   help="write each result as a JSON file there, also that a campaign was skipped or has failed")
     p.add_argument("--json", action="store_true")
-    return p.parse_args()
+    a = p.parse_args()
+    try:
+        program(os.environ.get("SLUICE_NATS_SERVER") or sys.executable)
+    except argparse.ArgumentTypeError as error:
+        p.error(f"SLUICE_NATS_SERVER: {error}")
+    return p, a
 
 
 if __name__ == "__main__":
-    ARGUMENTS = arguments()
-    os.environ["SLUICE_BUILD"] = os.path.abspath(ARGUMENTS.build)  # before tests/lib looks for the programs
+    PARSER, ARGUMENTS = arguments()
+    os.environ["SLUICE_BUILD"] = ARGUMENTS.build  # before tests/lib looks for the programs
 
 from books import (ACK_WAIT, Kills, PayOnce, assert_clean, percentile, progress, publish_many,  # noqa: E402
                    start_beside, verdict)
 from cluster import ClusterStage, play  # noqa: E402
 from frozen import freeze  # noqa: E402
 from labelled import labelled_kills  # noqa: E402
+from lib import record  # noqa: E402
 from lib.process import commit  # noqa: E402
 from lib.runner import run_twice  # noqa: E402
 from lying import lying_peers  # noqa: E402
@@ -186,16 +196,19 @@ def cluster(s, a):
     return v
 
 
+kills.takes = ("messages", "kills")
+servers.takes = cluster.takes = labelled_kills.takes = ("kills",)
 cluster.stage = ClusterStage
 labelled_kills.stores = ("sqlite", "mongodb")
 slow_links.prefers = partition.prefers = lying_peers.prefers = "mongodb"  # its link is one of them
 CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, outages, disk_full, cluster, labelled_kills,
                                      slow_links, partition, lying_peers)}
+OUTCOMES = {"ok": record.OK, "FAIL": record.FAILED, "skip": record.SKIPPED}
 
 
 def run(name, store, a):
-    """Verdict as of run_twice, and the record of a campaign that passed."""
-    figures, servers_seen, runs = {}, {}, 0
+    """Verdict as of run_twice, its text, and the record."""
+    figures, seen, runs = {}, {}, 0
     of = commit(ROOT)  # there may be another one when it has run
 
     def act(s):
@@ -204,12 +217,19 @@ def run(name, store, a):
         start = time.monotonic()
         made = CAMPAIGNS[name](s, a)
         figures.update(made, seconds=round(time.monotonic() - start, 1))
-        servers_seen["nats_server"] = s.nats.info["version"]
+        seen["nats_server"] = s.nats.info["version"]
 
     verdict, text = run_twice(act, store, 300 if a.quick else 7200, sys.stdout, getattr(CAMPAIGNS[name], "stage", Stage))
     again = {"repeated": "once, " + text.splitlines()[0]} if runs > 1 else {}
-    return verdict, text, {"name": f"{name}-{store}", "date": datetime.date.today().isoformat(), "commit": of,
-                           "command": command(name, store, a, servers_seen), **servers_seen, **again, "figures": figures}
+    return verdict, text, record.make(f"{name}-{store}", of, command(name, store, a, seen), figures, OUTCOMES[verdict],
+                                      reason_in(text), **seen, **again)
+
+
+def reason_in(text):
+    """What a traceback ends with, which can be several lines; or else all of it."""
+    lines = text.splitlines()
+    frames = [n for n, line in enumerate(lines) if line.startswith("  ")]
+    return "\n".join(lines[frames[-1] + 1:] if frames else lines)
 
 
 def command(name, store, a, servers_seen):
@@ -230,22 +250,31 @@ def report(name, store, a, counts):
     if verdict == "ok":
         progress(f"{name}: done in {figures['seconds']} s", True)
         again = f"repeated {result['repeated']}; " if "repeated" in result else ""
-        text = json.dumps(result) if a.json else again + ", ".join(f"{k} {v}" for k, v in figures.items())
-        if a.record:
-            with open(os.path.join(a.record, result["name"] + ".json"), "w") as f:
-                json.dump(result, f, indent=1)
-                f.write("\n")
+        text = again + ", ".join(f"{k} {v}" for k, v in figures.items())
+    if a.record:
+        record.write(a.record, result)
     word = {"ok": "passed", "FAIL": "FAILED", "skip": "skipped"}[verdict]
-    print(text if a.json and verdict == "ok" else f"{word:8} {store:7} {name}: {text}", flush=True)
+    if a.json and verdict == "FAIL":
+        print(text, file=sys.stderr)
+    print(json.dumps(result) if a.json else f"{word:8} {store:7} {name}: {text}", flush=True)
     return verdict
 
 
-def main(a):
+def chosen(p, a):
+    """The campaigns; an option that none of them has is refused."""
     for name in a.campaign or ():
         if name not in CAMPAIGNS:
-            sys.exit(f"run.py: --campaign {name}: expected one of {', '.join(CAMPAIGNS)}")
-    counts = {"ok": 0, "FAIL": 0, "skip": 0}
-    for name in a.campaign or CAMPAIGNS:
+            p.error(f'--campaign: "{name}": expected one of {", ".join(CAMPAIGNS)}')
+    for option in ("messages", "kills"):
+        having = [name for name, one in CAMPAIGNS.items() if option in getattr(one, "takes", ())]
+        if getattr(a, option) and a.campaign and not set(a.campaign) & set(having):
+            p.error(f"--{option}: {', '.join(a.campaign)} has no such number, expected one of {', '.join(having)}")
+    return a.campaign or CAMPAIGNS
+
+
+def main(p, a):
+    counts = dict.fromkeys(OUTCOMES, 0)
+    for name in chosen(p, a):
         prefers = None if a.store else getattr(CAMPAIGNS[name], "prefers", None)
         if prefers and report(name, prefers, a, counts) != "skip":
             continue
@@ -256,4 +285,4 @@ def main(a):
 
 
 if __name__ == "__main__":
-    sys.exit(main(ARGUMENTS))
+    sys.exit(main(PARSER, ARGUMENTS))

@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The programs that test and record: what they refuse before anything starts, and what a record and the report say of a run that
+# was skipped or has failed. Argument: the build folder.
+set -u
+root=$(cd "$(dirname "$0")/../.." && pwd) build=$1
+folder=$(mktemp -d /tmp/sluice-programs-XXXXXX)
+trap 'rm -rf "$folder"' EXIT
+. "$(dirname "$0")/expect.sh"
+faults() { /usr/bin/python3 "$root/tests/faults/run.py" --build "$build" "$@"; }
+report() { "$root/tests/faults/report" "$@"; }
+fuzz() { "$root/tests/fuzz/run" "$@"; }
+
+# ---- Wrong usage
+for number in 0 -1 x 1.5 "" 99999999999999999999; do
+    expect 2 "--kills: \"$number\": expected a whole number from 1" faults --kills="$number"
+    expect 2 "--messages: \"$number\": expected a whole number from 1" faults --messages="$number"
+done
+expect 2 '--seed: "-1": expected a whole number from 0' faults --seed=-1
+expect 2 "--record: \"$folder/absent\": expected a folder" faults --record "$folder/absent"
+expect 2 "--build: \"$folder\": expected a build folder, with src/cli/sluice in it" faults --build "$folder"
+expect 2 '--campaign: "storm": expected one of kills, failover' faults --campaign storm
+expect 2 "--kills: failover has no such number, expected one of kills" faults --campaign failover --kills 3
+expect 2 "--messages: servers, cluster has no such number, expected one of kills" faults --campaign servers --campaign cluster --messages 3
+SLUICE_NATS_SERVER=$folder/none expect 2 "SLUICE_NATS_SERVER: \"$folder/none\": expected a program" faults
+for flag in --seconds --jobs; do
+    for number in 0 -1 x 1.5 "" 99999999; do
+        expect 2 "$flag: \"$number\", expected a whole number from 1" fuzz $flag "$number"
+    done
+done
+expect 2 '--seconds: "", expected a whole number' fuzz --seconds
+expect 2 'target "nobody": unknown, expected one of bson' fuzz nobody
+expect 2 "--record: \"bson\" beside it, expected no target" fuzz --record bson
+expect 2 "--record: does not go with --quick" fuzz --quick --record
+expect 2 '--seconds: "3" does not go with --quick' fuzz --quick --seconds 3
+expect 2 "\"$folder/absent\": expected a folder with results in it" report "$folder/absent"
+expect 2 "\"$folder\": expected a folder with results in it" report "$folder"
+expect 2 "unrecognized arguments" report "$root/tests/faults/results" more
+
+# ---- A campaign that is skipped or fails takes the place of an older record
+for name in cluster failover; do
+    printf '{"name": "%s-sqlite", "date": "2026-01-01", "commit": "abc", "command": "x", "figures": {"old": 1}}\n' "$name" \
+        >"$folder/$name-sqlite.json"
+done
+expect 0 "old **1**" report "$folder"
+SLUICE_SERVERS=$folder expect 0 "0 passed, 0 failed, 1 skipped" faults --campaign cluster --record "$folder"
+SLUICE_NATS_SERVER=/bin/false SLUICE_TEST_PATIENCE=0.01 \
+    expect 1 "0 passed, 1 failed, 0 skipped" faults --campaign failover --record "$folder"
+expect 0 "| **skipped**: no pinned nats-server" report "$folder"
+expect 0 "| **failed**: lib.wait.Expired: waited 0.6 s for: nats to answer" report "$folder"
+report "$folder" | grep -q "old" && fail "the old record is still there"
+
+# ---- Records that say nonsense are named, the others printed
+i=0
+while IFS='|' read -r text why; do
+    i=$((i + 1))
+    printf '%s' "$text" >"$folder/broken$i.json"
+    expect 1 "broken$i.json: $why" report "$folder"
+    expect 1 "| cluster-sqlite |" report "$folder"
+    rm "$folder/broken$i.json"
+done <<TEXTS
+|Expecting value
+{|Expecting property name
+[]|list, expected an object
+{}|name: None, expected a text
+{"name": "other", "date": "d", "commit": "c", "command": "x", "figures": {"a": 1}}|name: 'other', expected that of the file
+{"name": "broken6", "date": 5, "commit": "c", "command": "x", "figures": {"a": 1}}|date: 5, expected a text
+{"name": "broken7", "date": "d", "commit": "c", "command": "x"}|figures: None, expected an object
+{"name": "broken8", "date": "d", "commit": "c", "command": "x", "figures": {}}|figures: {}, expected an object
+{"name": "broken9", "date": "d", "commit": "c", "command": "x", "figures": [1]}|figures: [1], expected an object
+{"name": "broken10", "date": "d", "commit": "c", "command": "x", "figures": {}, "verdict": "good"}|verdict: 'good', expected one of
+{"name": "broken11", "date": "d", "commit": "c", "command": "x", "figures": {}, "verdict": "failed"}|reason: None, expected a text
+$(printf '[%.0s' {1..5000})|too many brackets
+TEXTS
+[ "$i" = 12 ] || fail "not all broken records were tried"
+expect 0 "| kills-sqlite |" report
+
+exit $failed
