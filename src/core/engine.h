@@ -65,7 +65,7 @@
     X(NAKING, "naking", TO(DONE) | TO(LOST))                                                       \
     X(BURYING, "burying", TO(TERMING) | TO(NAKING) | TO(LOST))                                     \
     X(TERMING, "terming", TO(DONE))                                                                \
-    X(LOST, "lost", TO(DONE) | TO(RECEIVED) | TO(ACKING))
+    X(LOST, "lost", TO(DONE) | TO(RECEIVED) | TO(ACKING) | TO(TERMING))
 
 enum sluice_msg_state {
 #define SLUICE_MSG_ENUM(name, text, to) SLUICE_MSG_##name,

@@ -51,7 +51,7 @@ struct message {
     /* What is under way. */
     uint8_t is_renewing_first; /* RECEIVED: waits for the answer to a renewal */
     uint8_t is_loading, is_load_due, is_ready_queued, is_run_out, is_store_out, is_bury_out;
-    uint8_t is_nak_sent, is_restarting, is_parked_commit, is_retaken;
+    uint8_t is_nak_sent, is_restarting, is_parked_commit, is_retaken, is_buried;
     uint8_t needs_load;    /* the journal has not been read, or has to be read again */
     uint8_t must_restart;  /* an answer of it has lost its race at a time that was not fit */
     uint8_t has_lost_race; /* its answer is in the journal for certain: not to be paid for again */

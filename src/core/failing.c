@@ -173,6 +173,7 @@ void fail_on_buried(struct sluice_engine *e, struct message *m, enum sluice_fate
         return;
     }
     m->is_bury_out = 0;
+    m->is_buried = fate == SLUICE_FATE_OK;
     if (m->state == SLUICE_MSG_LOST) {
         lease_idle(e, m);
         return;

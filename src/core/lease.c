@@ -96,13 +96,25 @@ static int ack_if_complete(struct sluice_engine *e, struct message *m)
     return 1;
 }
 
+/* Its dead letter found its place after the lease's end: under a new delivery it only has to go. */
+static int term_if_buried(struct sluice_engine *e, struct message *m)
+{
+    if (!m->is_buried) {
+        return 0;
+    }
+    m->is_retaken = 0;
+    msg_move(e, m, SLUICE_MSG_TERMING);
+    settle_send(e, m, SLUICE_VERB_TERM, 0);
+    return 1;
+}
+
 void lease_idle(struct sluice_engine *e, struct message *m)
 {
     SLUICE_ASSERT(m->state == SLUICE_MSG_LOST);
     int is_committing = m->is_store_out || m->outputs_sent != 0 || m->is_bury_out;
     if (m->is_retaken && !lease_is_over(e, m)) {
         if (!is_committing && m->keeping == 0 && m->recording == RECORD_NONE && !m->is_run_out &&
-            !m->is_loading && !ack_if_complete(e, m)) {
+            !m->is_loading && !term_if_buried(e, m) && !ack_if_complete(e, m)) {
             revive(e, m);
         }
         return;

@@ -34,6 +34,7 @@ void sim_judge_init(struct sim_world *w)
     j->text[0] = '\0';
     memset(j->histories, 0, (w->inputs_count + 1u) * sizeof j->histories[0]);
     memset(j->was_acked, 0, (w->inputs_count + 1u) * sizeof j->was_acked[0]);
+    memset(j->dead_ms, 0xff, (w->inputs_count + 1u) * sizeof j->dead_ms[0]);
 }
 
 void sim_judge_fail(struct sim_world *w, enum sim_rule rule, const char *format, ...)

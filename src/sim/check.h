@@ -178,6 +178,7 @@ struct sim_judge {
     struct sim_watch watches[SIM_WORKERS_MAX];
     struct sim_history histories[SIM_INPUTS_MAX + 1]; /* by key */
     uint8_t was_acked[SIM_INPUTS_MAX + 1];            /* by sequence: the server took an ACK */
+    int64_t dead_ms[SIM_INPUTS_MAX + 1]; /* by sequence: newest copy of its dead letter; -1: none */
 };
 
 struct sim_world;
@@ -203,11 +204,13 @@ void sim_judge_step(struct sim_world *w, const struct sim_process *p, const stru
                     const struct sluice_effects *effects);
 void sim_judge_breaker(struct sim_world *w, const struct sim_process *p, uint32_t dependency,
                        enum sluice_breaker_state to);
-/* The world: the journal was read; the server settled a message; an output was stored. */
+/* The world: the journal was read; the server settled a message; an output, a dead letter was
+ * stored. */
 void sim_judge_loaded(struct sim_world *w, const struct sim_process *p, struct sluice_ticket ticket,
                       uint32_t key);
 void sim_judge_settled(struct sim_world *w, uint32_t sequence, enum sluice_verb verb);
 void sim_judge_output(struct sim_world *w, uint32_t key, uint64_t id, uint32_t copies);
+void sim_judge_dead(struct sim_world *w, uint32_t sequence, uint32_t copies);
 /* How long an aborted engine may take, and how long the calm phase. */
 int64_t sim_judge_abort_bound_ms(const struct sim_world *w);
 int64_t sim_judge_calm_bound_ms(struct sim_world *w);

@@ -113,7 +113,7 @@ void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_a
     }
     a->verdict_verb = fx->verb + 1;
     sim_judge_verdict_sent(w, watch, a, ev);
-    if (a->was_buried && !a->was_rebound && fx->verb != SLUICE_VERB_TERM) {
+    if (a->was_buried && fx->verb != SLUICE_VERB_TERM) {
         sim_judge_fail(w, SIM_RULE_DEAD, "%s of message %u, whose dead letter is confirmed",
                        verbs[fx->verb & 3], a->sequence);
         return;

@@ -72,6 +72,22 @@ void sim_judge_output(struct sim_world *w, uint32_t key, uint64_t id, uint32_t c
     sim_judge_fail(w, SIM_RULE_ONCE, "message %u has an output that no handler asked for", key);
 }
 
+/* One dead letter a message: another has the same id, so that it is taken only after the duplicate
+ * window. Who knows of the first asks for no other (check_retry.c). */
+void sim_judge_dead(struct sim_world *w, uint32_t sequence, uint32_t copies)
+{
+    int64_t *dead_ms = &w->judge.dead_ms[sequence];
+    int is_first = *dead_ms < 0;
+    if (is_first != (copies == 1)) {
+        sim_judge_fail(w, SIM_RULE_DEAD, "copy %u of the dead letter of message %u", copies,
+                       sequence);
+    } else if (!is_first && w->now_ms - *dead_ms < w->plan.duplicate_window_ms) {
+        sim_judge_fail(w, SIM_RULE_DEAD, "two dead letters of message %u within %lld ms", sequence,
+                       (long long)(w->now_ms - *dead_ms));
+    }
+    *dead_ms = w->now_ms;
+}
+
 int64_t sim_judge_abort_bound_ms(const struct sim_world *w)
 {
     int64_t longest = 0;

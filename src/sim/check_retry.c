@@ -345,8 +345,13 @@ void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_att
 {
     const struct sluice_engine_config *c = &w->plan.engine;
     (void)watch;
-    if (a->bury_owed || (a->was_buried && !a->was_rebound) || a->verdict_verb != 0) {
+    if (a->bury_owed || a->verdict_verb != 0) {
         sim_judge_fail(w, SIM_RULE_CONTRACT, "BURY of message %u twice, or too late", a->sequence);
+        return;
+    }
+    if (a->was_buried) {
+        sim_judge_fail(w, SIM_RULE_DEAD,
+                       "another dead letter of message %u, whose first is confirmed", a->sequence);
         return;
     }
     a->bury_owed = 1;
@@ -376,6 +381,11 @@ void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_atte
     if (a->run_owed || a->load_owed || a->store_owed || a->publish_owed != 0 || a->bury_owed ||
         a->verdict_verb != 0) {
         sim_judge_fail(w, SIM_RULE_CONTRACT, "RUN of message %u while something is owed to it",
+                       a->sequence);
+        return;
+    }
+    if (a->was_buried) {
+        sim_judge_fail(w, SIM_RULE_DEAD, "message %u runs again, its dead letter is confirmed",
                        a->sequence);
         return;
     }

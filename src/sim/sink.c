@@ -58,6 +58,7 @@ static void bury(struct sim_world *w, uint32_t sequence, uint8_t failure)
     }
     w->totals.dead += s->dead_copies == 0;
     s->dead_copies++;
+    sim_judge_dead(w, sequence, s->dead_copies);
     s->dead_ms = w->now_ms;
     s->dead_failure = failure;
 }

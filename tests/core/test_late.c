@@ -303,6 +303,46 @@ static void a_burial_that_outran_the_lease_is_not_terminated(void **state)
     fixture_close(&f);
 }
 
+/* Likewise, and another delivery is here: the message has its dead letter, and needs no second. */
+static void a_burial_that_ends_under_a_new_delivery_is_terminated(void **state)
+{
+    (void)state;
+    bury_one();
+    (void)fixture_tick(&f, 40000);
+    assert_int_equal(state_now(), SLUICE_MSG_LOST);
+    (void)fixture_connect(&f);
+    struct sluice_ticket t = f.ticket;
+    assert_non_null(strstr(fixture_deliver(&f, 7, 2), "rebind"));
+    assert_string_equal(fixture_answer(&f, t, SLUICE_EV_BURIED, SLUICE_FATE_OK), "term");
+    assert_non_null(strstr(fixture_settled(&f, t, SLUICE_VERB_TERM), "release dead_lettered"));
+    fixture_close(&f);
+}
+
+/* The dead letter was confirmed before the other delivery came; a call of it has not ended. */
+static void a_message_that_has_its_dead_letter_does_not_run_again(void **state)
+{
+    (void)state;
+    const struct sluice_step_request two[] = {{.hash = {1, 1}, .dependency = SLUICE_DEP_NONE},
+                                              {.hash = {2, 2}, .dependency = SLUICE_DEP_NONE}};
+    struct sluice_engine_config c = fixture_config();
+    c.bury_rejected = 1;
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    (void)fixture_deliver(&f, 7, 1);
+    (void)fixture_ask(&f, f.ticket, two, 2, 1);
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "run");
+    assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_REJECTED, -1),
+                        "cancel 1; bury rejected");
+    (void)fixture_tick(&f, 40000);
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_BURIED, SLUICE_FATE_OK), "");
+    assert_int_equal(state_now(), SLUICE_MSG_LOST);
+    (void)fixture_connect(&f);
+    struct sluice_ticket t = f.ticket;
+    assert_non_null(strstr(fixture_deliver(&f, 7, 2), "term"));
+    assert_non_null(strstr(fixture_settled(&f, t, SLUICE_VERB_TERM), "release dead_lettered"));
+    fixture_close(&f);
+}
+
 static void a_handler_that_outran_its_lease_runs_again_for_the_new_delivery(void **state)
 {
     (void)state;
@@ -704,6 +744,8 @@ int main(void)
         cmocka_unit_test(what_was_given_up_is_not_acked),
         cmocka_unit_test(a_commit_that_ends_under_a_new_delivery_is_acked),
         cmocka_unit_test(a_burial_that_outran_the_lease_is_not_terminated),
+        cmocka_unit_test(a_burial_that_ends_under_a_new_delivery_is_terminated),
+        cmocka_unit_test(a_message_that_has_its_dead_letter_does_not_run_again),
         cmocka_unit_test(a_handler_that_outran_its_lease_runs_again_for_the_new_delivery),
         cmocka_unit_test(a_failure_that_outran_the_lease_sends_no_nak),
         cmocka_unit_test(a_delivery_that_comes_before_the_nak_takes_over),
