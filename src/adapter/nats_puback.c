@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_puback.h"
 
+#include "core/puback.h"
+
 #include <string.h>
 
 #define DEPTH_MAX 8u
@@ -245,7 +247,7 @@ int sluice_puback_parse(sluice_bytes bytes, struct sluice_puback *out)
 
 enum sluice_fate sluice_puback_fate(const struct sluice_puback *ack, sluice_rc *rc)
 {
-    if (!ack->is_error && ack->sequence > 0) {
+    if (sluice_puback_is_stored(ack->is_error, ack->sequence)) {
         *rc = SLUICE_OK;
         return SLUICE_FATE_OK;
     }

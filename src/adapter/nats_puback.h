@@ -33,9 +33,8 @@ struct sluice_puback {
  * stream, trailing bytes, deeper than 8, over the size limit) and `out` is all zero. */
 int sluice_puback_parse(sluice_bytes bytes, struct sluice_puback *out);
 
-/* What the answer means for the publish: OK only for a stored message; a duplicate without sequence
- * is none (servers of 2.10 say so of an id that is staged and not committed). `rc` gets the
- * matching code. */
+/* What the answer means for the publish: OK only for a stored message (core/puback.h). `rc` gets
+ * the matching code. */
 enum sluice_fate sluice_puback_fate(const struct sluice_puback *ack, sluice_rc *rc);
 
 #endif

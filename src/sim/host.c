@@ -3,6 +3,7 @@
  * timeout, whatever happened in the world. */
 #include "sim/process.h"
 
+#include "core/puback.h"
 #include "sim/world.h"
 #include <string.h>
 
@@ -109,6 +110,8 @@ static enum sluice_fate fate_of(struct sim_world *w, const struct lot *lot)
         return SLUICE_FATE_BAD_ANSWER;
     case SIM_LOT_PERMANENT:
         return SLUICE_FATE_PERMANENT;
+    case SIM_LOT_STAGED: /* as the driver of the product reads it */
+        return sluice_puback_is_stored(0, 0) ? SLUICE_FATE_OK : SLUICE_FATE_UNKNOWN;
     default:
         return SLUICE_FATE_UNKNOWN;
     }
@@ -146,6 +149,11 @@ static uint32_t touch_world(struct sim_world *w, struct request *q, const struct
         break;
     case SIM_LOT_ANSWER_LOST:
         break;
+    case SIM_LOT_STAGED: /* committed at last, or lost with the leader */
+        if (sim_chance(&w->rng, 500)) {
+            write_later(w, &q->write, sim_between(&w->rng, 1, 3000));
+        }
+        return 0;
     case SIM_LOT_LATE:
         write_later(w, &q->write, lot->answered_ms + sim_between(&w->rng, 1, lot->answered_ms));
         return 0;

@@ -41,6 +41,7 @@ static const struct leaning lots[SIM_LOT_COUNT] = {
     [SIM_LOT_LIMITED] = {ON(250, 0, 50, 100, 50, 500, 50, 50, 50), 250},
     [SIM_LOT_BAD] = {ON(300, 0, 100, 100, 100, 300, 200, 300, 100), 200},
     [SIM_LOT_PERMANENT] = {ON(120, 0, 50, 50, 50, 150, 200, 50, 50), 60},
+    [SIM_LOT_STAGED] = {ON(150, 0, 50, 100, 300, 150, 100, 50, 50), 150},
 };
 
 /* Which lots a target knows at all. */
@@ -53,8 +54,8 @@ static const uint16_t known_lots[SIM_TARGET_COUNT] = {
     [SIM_TARGET_SERVICE] = WRITES | LOT(LIMITED) | LOT(PERMANENT),
     [SIM_TARGET_OFFLOAD] = LOT(SLOW) | LOT(PERMANENT),
     [SIM_TARGET_STORE] = WRITES | LOT(PERMANENT),
-    [SIM_TARGET_PUBLISH] = WRITES | LOT(PERMANENT),
-    [SIM_TARGET_BURY] = WRITES,
+    [SIM_TARGET_PUBLISH] = WRITES | LOT(PERMANENT) | LOT(STAGED),
+    [SIM_TARGET_BURY] = WRITES | LOT(STAGED),
     [SIM_TARGET_LOAD] = USUAL,
     [SIM_TARGET_KEEP] = WRITES,
     [SIM_TARGET_RECORD] = USUAL | LOT(ANSWER_LOST) | LOT(LATE), /* nothing repeats a put */
@@ -68,7 +69,7 @@ int sim_target_knows(enum sim_target target, enum sim_lot lot)
 static void draw_rates(struct sim_plan *p, struct sluice_prng *r)
 {
     uint32_t highest[SIM_LOT_COUNT] = {0};
-    for (int lot = SIM_LOT_SLOW; lot < SIM_LOT_COUNT; lot++) {
+    for (int lot = SIM_LOT_SLOW; lot < SIM_LOT_STAGED; lot++) {
         int is_on = sim_chance(r, lots[lot].on[p->profile]);
         highest[lot] = is_on ? 1u + sim_below(r, lots[lot].count_max) : 0;
     }
@@ -76,7 +77,7 @@ static void draw_rates(struct sim_plan *p, struct sluice_prng *r)
     for (int target = 0; target < SIM_TARGET_COUNT; target++) {
         struct sim_rates *rates = &p->rates[target];
         int is_spared = p->profile != SIM_PROFILE_OUTAGE && sim_chance(r, 400);
-        for (int lot = SIM_LOT_SLOW; lot < SIM_LOT_COUNT; lot++) {
+        for (int lot = SIM_LOT_SLOW; lot < SIM_LOT_STAGED; lot++) {
             uint32_t mille = sim_below(r, highest[lot] + 1u);
             int is_known = sim_target_knows((enum sim_target)target, (enum sim_lot)lot);
             rates->rate[lot] = is_known && !is_spared ? (uint16_t)(mille * 65) : 0;
@@ -93,6 +94,23 @@ static void draw_rates(struct sim_plan *p, struct sluice_prng *r)
     p->outage_hang_per_mille = (uint32_t)SIM_PICK(r, 0, 300, 1000);
     p->bad_answers = p->profile == SIM_PROFILE_JOURNAL ? (uint32_t)SIM_PICK(r, 0, 0, 20) : 0;
     p->retry_after_ms = SIM_PICK(r, 0, unit / 4, unit, unit * 4);
+}
+
+/* From luck of its own, so that it changes nothing else of a seed. */
+static void draw_staged(struct sim_plan *p)
+{
+    struct sluice_prng r = {sim_mix(p->seed, 0x73746167)};
+    const struct leaning *l = &lots[SIM_LOT_STAGED];
+    if (!sim_chance(&r, l->on[p->profile])) {
+        return;
+    }
+    for (int target = 0; target < SIM_TARGET_COUNT; target++) {
+        if (sim_target_knows((enum sim_target)target, SIM_LOT_STAGED)) {
+            struct sim_rates *rates = &p->rates[target];
+            rates->rate[SIM_LOT_STAGED] = (uint16_t)(sim_below(&r, l->count_max + 1u) * 65);
+            rates->sum += rates->rate[SIM_LOT_STAGED];
+        }
+    }
 }
 
 static void draw_engine(struct sim_plan *p, struct sluice_prng *r)
@@ -229,6 +247,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, enum sim_profile profil
     plan->calm_at_ms = plan->publish_span_ms + sim_between(&r, unit, unit * 12);
     draw_server(plan, &r);
     draw_rates(plan, &r);
+    draw_staged(plan);
     if (profile == SIM_PROFILE_WIDE) { /* a thousand suspects, one by one, take their time */
         plan->rates[SIM_TARGET_RECORD].fast_ms = 1;
         plan->engine.handler_timeout_ms = 300000;

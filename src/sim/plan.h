@@ -66,7 +66,9 @@ enum sim_target {
     X(NEVER, "never")             /* not done, no answer until the timeout */                      \
     X(LIMITED, "limited")         /* 429 */                                                        \
     X(BAD, "bad")                 /* done (and paid), the answer is useless */                     \
-    X(PERMANENT, "permanent")
+    X(PERMANENT, "permanent")                                                                      \
+    X(STAGED, "staged") /* not done, or much later, but answered as a duplicate without sequence   \
+                         */
 
 enum sim_lot {
 #define SIM_LOT_ENUM(name, text) SIM_LOT_##name,
