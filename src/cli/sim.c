@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `sluice sim`: the engine in simulated worlds full of faults, by seed. */
-#include "cli/arguments.h"
 #include "cli/command.h"
-#include "sim/campaign.h"
+#include "cli/sim_arguments.h"
 #include "sim/commit.h"
 #include "sim/scenario.h"
 #include "sim/short.h"
@@ -15,90 +14,6 @@
 #include <unistd.h>
 
 #define TRACE_LINES 60u
-
-struct options {
-    struct sim_campaign_options campaign;
-    int shows_events, shows_trace, is_json, is_quiet, is_short;
-    const char *scenario, *shrink_to;
-};
-
-static void usage(FILE *out)
-{
-    static const char *const profiles[][2] = {
-#define PROFILE_ROW(name, text, about) {text, about},
-        SIM_PROFILES(PROFILE_ROW)
-#undef PROFILE_ROW
-    };
-    fputs("usage: sluice sim [OPTIONS]\n\n"
-          "Runs the engine in simulated worlds: a model of JetStream, store, LLM, publisher and\n"
-          "journal, with crashes and faults that the seed draws, and judges that watch.\n\n"
-          "  --seeds N       how many seeds (1000)\n"
-          "  --seed S        the first one (1)\n"
-          "  --profile NAME  where the faults lean; without it each seed has one of these:\n",
-          out);
-    for (size_t i = 0; i < sizeof profiles / sizeof profiles[0]; i++) {
-        fprintf(out, "                    %-9s %s\n", profiles[i][0], profiles[i][1]);
-    }
-    fputs("  --jobs N        threads (2)\n"
-          "  --failures N    stop after so many failing seeds (1)\n"
-          "  --events        one line for each seed\n"
-          "  --trace         everything that goes into and out of the engines of --seed\n"
-          "  --shrink FILE   make the first failing run smaller and write it as a scenario\n"
-          "  --scenario FILE run what a file says instead of seeds\n"
-          "  --short         instead of seeds: one message, each of its first requests with every\n"
-          "                  fate, kills before and after every effect; all of that\n"
-          "  --json          the totals as one JSON object\n"
-          "  --quiet         no progress\n\n"
-          "Exit code 0: every seed passed; 1: a rule was broken; 2: wrong usage.\n",
-          out);
-}
-
-static void profile_take(int *argc, char **argv, int *out)
-{
-    const char *text = arguments_value(argc, argv, "--profile");
-    char names[256] = "";
-    for (int i = 0; text != NULL && i < SIM_PROFILE_COUNT; i++) {
-        const char *name = sim_profile_name((enum sim_profile)i);
-        size_t len = strlen(names);
-        (void)snprintf(names + len, sizeof names - len, " %s", name);
-        if (strcmp(text, name) == 0) {
-            *out = i;
-            return;
-        }
-    }
-    if (text != NULL) {
-        arguments_wrong(argv, "--profile", "\"%s\", expected one of%s", text, names);
-    }
-}
-
-/* -1: go on; else the exit code. */
-static int parse(int argc, char **argv, struct options *o)
-{
-    struct sim_campaign_options *c = &o->campaign;
-    int64_t seeds = (int64_t)c->seeds_count, seed = (int64_t)c->first_seed, jobs = c->jobs,
-            failures = c->failures_max;
-    if (arguments_flag(&argc, argv, "--help")) {
-        usage(stdout);
-        return 0;
-    }
-    arguments_number(&argc, argv, "--seeds", 1, INT64_MAX, &seeds);
-    arguments_number(&argc, argv, "--seed", 0, INT64_MAX, &seed);
-    arguments_number(&argc, argv, "--jobs", 1, 64, &jobs);
-    arguments_number(&argc, argv, "--failures", 0, SIM_FAILURES_MAX, &failures);
-    profile_take(&argc, argv, &c->profile);
-    c->seeds_count = (uint64_t)seeds;
-    c->first_seed = (uint64_t)seed;
-    c->jobs = (uint32_t)jobs;
-    c->failures_max = (uint32_t)failures;
-    o->shows_events = arguments_flag(&argc, argv, "--events");
-    o->shows_trace = arguments_flag(&argc, argv, "--trace");
-    o->is_json = arguments_flag(&argc, argv, "--json");
-    o->is_short = arguments_flag(&argc, argv, "--short");
-    o->is_quiet = arguments_flag(&argc, argv, "--quiet");
-    o->scenario = arguments_value(&argc, argv, "--scenario");
-    o->shrink_to = arguments_value(&argc, argv, "--shrink");
-    return arguments_are_all_taken(argc, argv) ? -1 : 2;
-}
 
 /* An assertion of the engine ends the process: say which seed it was. Async-signal-safe. */
 static void on_abort(int signal_number)
@@ -126,7 +41,7 @@ static void on_abort(int signal_number)
 
 static void on_progress(void *ctx, uint64_t done, uint64_t failed, double seconds)
 {
-    const struct options *o = ctx;
+    const struct sim_options *o = ctx;
     fprintf(stderr, "%llu of %llu seeds, %llu failed, %.0f seeds/s\n", (unsigned long long)done,
             (unsigned long long)o->campaign.seeds_count, (unsigned long long)failed,
             (double)done / seconds);
@@ -168,7 +83,7 @@ static int replay(uint64_t seed, enum sim_profile profile, int is_whole)
     return run_traced(&plan, is_whole);
 }
 
-static int run_scenario(const struct options *o)
+static int run_scenario(const struct sim_options *o)
 {
     static struct sim_plan plan;
     struct sim_result result;
@@ -221,12 +136,18 @@ static int write_scenario(const char *path, const struct sim_plan *plan, const c
     return 1;
 }
 
-static void print_broken(const struct options *o, const char *name,
+static void print_broken(const struct sim_options *o, const char *name,
                          const struct sim_short_result *r)
 {
     char note[400];
     snprintf(note, sizeof note, "%s: %s (short pipeline %s, commit %s)",
              sim_rule_name((enum sim_rule)r->broken.rule), r->broken.text, name, SLUICE_COMMIT);
+    if (o->is_json) {
+        if (o->shrink_to != NULL) {
+            (void)write_scenario(o->shrink_to, &r->plan, note);
+        }
+        return;
+    }
     printf("\nBROKEN %s (%s)\n  %s\n", sim_rule_name((enum sim_rule)r->broken.rule),
            sim_rule_about((enum sim_rule)r->broken.rule), r->broken.text);
     (void)run_traced(&r->plan, 0);
@@ -238,7 +159,18 @@ static void print_broken(const struct options *o, const char *name,
     }
 }
 
-static int run_short(const struct options *o)
+static void print_short_json(const struct sim_short_result *all,
+                             const struct sim_short_depth *depth, unsigned pipelines, int failed)
+{
+    printf("{\"version\":\"%s\",\"commit\":\"%s\",\"pipelines\":%u,\"failed\":%d,\"requests\":%u,"
+           "\"requests_with_a_kill\":%u,\"requests_with_two_kills\":%u,\"courses\":%llu,"
+           "\"events\":%llu,\"kills\":%llu}\n",
+           SLUICE_VERSION, SLUICE_COMMIT, pipelines, failed, depth->lots, depth->lots_killed,
+           depth->lots_killed_twice, (unsigned long long)all->runs, (unsigned long long)all->events,
+           (unsigned long long)all->kills);
+}
+
+static int run_short(const struct sim_options *o)
 {
     static const struct sim_short_depth depth = {
         .lots = 6, .lots_killed = 4, .lots_killed_twice = 2};
@@ -249,18 +181,31 @@ static int run_short(const struct options *o)
         fputs("sluice sim: out of memory\n", stderr);
         return 1;
     }
-    printf("sluice %s (%s), short pipelines: all fates of the first %u requests, with one kill of "
-           "%u, with two of %u\n",
-           SLUICE_VERSION, SLUICE_COMMIT, depth.lots, depth.lots_killed, depth.lots_killed_twice);
-    for (int kind = 0; is_good && kind < SIM_SHORT_COUNT; kind++) {
+    struct sim_short_result all = {.runs = 0};
+    int kind = 0;
+    if (!o->is_json) {
+        printf("sluice %s (%s), short pipelines: all fates of the first %u requests, with one kill "
+               "of %u, with two of %u\n",
+               SLUICE_VERSION, SLUICE_COMMIT, depth.lots, depth.lots_killed,
+               depth.lots_killed_twice);
+    }
+    for (; is_good && kind < SIM_SHORT_COUNT; kind++) {
         const char *name = sim_short_name((enum sim_short_kind)kind);
         is_good = sim_short_run(w, (enum sim_short_kind)kind, &depth, &result);
+        all.runs += result.runs;
+        all.events += result.events;
+        all.kills += result.kills;
         if (!is_good) {
             print_broken(o, name, &result);
         }
-        printf("%-12s %8llu courses: %llu engine events, %llu kills: %s\n", name,
-               (unsigned long long)result.runs, (unsigned long long)result.events,
-               (unsigned long long)result.kills, is_good ? "no rule broken" : "BROKEN");
+        if (!o->is_json) {
+            printf("%-12s %8llu courses: %llu engine events, %llu kills: %s\n", name,
+                   (unsigned long long)result.runs, (unsigned long long)result.events,
+                   (unsigned long long)result.kills, is_good ? "no rule broken" : "BROKEN");
+        }
+    }
+    if (o->is_json) {
+        print_short_json(&all, &depth, (unsigned)kind, !is_good);
     }
     sim_world_destroy(w);
     return is_good ? 0 : 1;
@@ -355,7 +300,7 @@ static void print_totals(const struct sim_campaign *c)
 }
 
 /* One line a seed, in order. */
-static int list_seeds(const struct options *o)
+static int list_seeds(const struct sim_options *o)
 {
     struct sim_world *w = sim_world_create();
     int rc = 0;
@@ -384,11 +329,9 @@ static int list_seeds(const struct options *o)
 
 static int run(int argc, char **argv)
 {
-    struct options o = {
-        .campaign = {
-            .first_seed = 1, .seeds_count = 1000, .profile = -1, .jobs = 2, .failures_max = 1}};
+    struct sim_options o;
     static struct sim_campaign campaign;
-    int code = parse(argc, argv, &o);
+    int code = sim_arguments_read(argc, argv, &o);
     if (code >= 0) {
         return code;
     }

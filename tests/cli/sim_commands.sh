@@ -16,6 +16,25 @@ expect 2 '--failures: "1000", expected a whole number' "$sluice" sim --failures 
 expect 2 '--profile: "stormy", expected one of' "$sluice" sim --profile stormy
 expect 2 "10: unexpected" "$sluice" sim 10
 expect 2 "--no-such-flag: unknown flag" "$sluice" sim --no-such-flag
+expect 2 "--seeds: does not go with --short, expected one of --json --shrink" "$sluice" sim --short --seeds 4
+expect 2 "--seed: does not go with --scenario, expected one of --trace" "$sluice" sim --scenario "$folder/x" --seed=4
+for flag in --profile --jobs --failures --json --shrink --events --short --quiet; do
+    expect 2 "$flag: does not go with --scenario" "$sluice" sim --scenario "$folder/x" $flag
+done
+for flag in --seed --profile --jobs --failures --events --trace --quiet; do
+    expect 2 "$flag: does not go with --short" "$sluice" sim --short $flag
+done
+for flag in --jobs --failures --events --json --shrink --quiet; do
+    expect 2 "$flag: does not go with --trace" "$sluice" sim --trace $flag
+done
+for flag in --jobs --failures --json --shrink --quiet; do
+    expect 2 "$flag: does not go with --events" "$sluice" sim --events $flag
+done
+expect 2 '--seeds: "4" does not go with --trace, expected 1' "$sluice" sim --trace --seeds 4
+expect 2 '--seeds: "3" from 9223372036854775806 on' "$sluice" sim --seed 9223372036854775806 --seeds 3
+expect 2 '--shrink: "/absent/small": No such file' "$sluice" sim --seeds 10 --shrink /absent/small
+expect 0 "10 seeds in" "$sluice" sim --seeds 10 --shrink "$folder/nothing_failed"
+[ ! -e "$folder/nothing_failed" ] || fail "an empty scenario was left behind"
 expect 0 "usage: sluice sim" "$sluice" sim --help
 
 # ---- Runs that pass
@@ -51,11 +70,12 @@ expect 1 "BROKEN INV-1" "$broken" sim --scenario "$folder/small"
 expect 1 "VIOLATION INV-1" "$broken" sim --scenario "$folder/small" --trace
 expect 0 "small: passed" "$sluice" sim --scenario "$folder/small"
 expect 0 "passed" "$sluice" sim --scenario "$folder/small" --trace
-expect 1 "/absent/small" "$broken" sim --seeds 10000 --quiet --shrink /absent/small
 
 # ---- Short pipelines: found without any luck, and repeated from a file or from what is printed
 expect 1 "BROKEN INV-1" "$broken" sim --short --shrink "$folder/short"
 expect 1 "VIOLATION INV-1" "$broken" sim --scenario "$folder/short" --trace
+expect 1 '"pipelines":1,"failed":1,"requests":6' "$broken" sim --short --json --shrink "$folder/short_too"
+cmp -s "$folder/short" "$folder/short_too" || fail "the failing course is another with --json"
 expect 0 "short: passed" "$sluice" sim --scenario "$folder/short"
 "$broken" sim --short | sed -n '/^# INV-1/,/^repeat/{/^repeat/!p}' >"$folder/printed"
 expect 1 "BROKEN INV-1" "$broken" sim --scenario "$folder/printed"
