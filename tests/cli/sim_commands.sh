@@ -85,26 +85,84 @@ printf 'kill before effect 9\nkill after effect 12\n' | cat "$folder/short" - >"
 # ---- Scenario files that say nonsense
 # scenario NAME: the small one with a line more, on stdin
 scenario() { cat "$folder/small" - >"$folder/$1"; }
+last=$(($(wc -l <"$folder/small") + 1))
+# wrong LINE TEXT: this line more, and what is said of it
 wrong() {
-    echo "$1" | scenario wrong
-    expect 2 "\"$1\": unknown or out of range" "$sluice" sim --scenario "$folder/wrong"
+    printf '%b\n' "$1" | scenario wrong
+    expect 2 "wrong: line $last: $2" "$sluice" sim --scenario "$folder/wrong"
 }
+# changed EXPRESSION TEXT: the small one after sed, and what is said of it
+changed() {
+    sed "$1" "$folder/small" >"$folder/changed"
+    expect 2 "$2" "$sluice" sim --scenario "$folder/changed"
+}
+# line NAME: where it begins a line
+line() { grep -n "^$1" "$folder/small" | head -1 | cut -d: -f1; }
 expect 2 "No such file" "$sluice" sim --scenario "$folder/absent"
-for line in "workers_count 99" "workers_count" "no_such_number 1" "times nobody 1 1 1" "times llm 1 1 0" \
-    "rate llm nothing 5" "rate nobody slow 5" "rate llm slow 70000" "rate llm" "fault drain 1 1 0 0" \
-    "fault drain 1 1 99 0 0" "fault nothing 1 1 0 0 0" "fault outage 1 1 0 99 0" "breaker wrong 1 1 1 0 0 1" \
-    "without messages 3 to 1" "request 2 ok" "request 1 nothing" "request 1" "kill before effect 0" "kill beside effect 1" \
-    "kill after"; do
-    wrong "$line"
+expect 2 "cannot be read" "$sluice" sim --scenario "$folder"
+wrong "workers_count" "workers_count: 0 words behind it, expected one number"
+wrong "workers_count 1 1" "workers_count: 2 words behind it"
+wrong "workers_count 1" "workers_count stands in line $(line workers_count) already"
+wrong "no_such_number 1" '"no_such_number": unknown, expected a number of the plan or times'
+wrong "1 2 3 4 5 6 7 8 9 10 11" '"11": unexpected'
+wrong "times nobody 1 1 1" 'target: "nobody" is none'
+wrong "times llm 1 1 1" "times of this target stands in line $(line 'times llm') already"
+wrong "times llm 1 1" "4 words, expected times TARGET FAST_MS SLOW_MS TIMEOUT_MS"
+wrong "times llm 1 1 1 1" "6 words, expected times TARGET"
+wrong "rate llm nothing 5" 'lot: "nothing" is none'
+wrong "rate nobody slow 5" 'target: "nobody" is none'
+wrong "rate llm slow 70000" 'rate: "70000", expected a whole number from 0 to 65535'
+wrong "rate llm slow 5x" 'rate: "5x", expected a whole number'
+wrong "rate llm" "2 words, expected rate TARGET LOT RATE"
+wrong "rate load bad 5" 'rate: "bad" never becomes of "load"'
+wrong "rate load ok 5" 'rate: "ok" never becomes of "load"'
+wrong "fault drain 1 1 0 0" "6 words, expected fault KIND"
+wrong "fault drain 1 1 0 0 0 0" "8 words, expected fault KIND"
+wrong "fault drain 1 1 99 0 0" 'WORKER: "99", expected a whole number from 0 to 3'
+wrong "fault drain 1 -1 0 0 0" 'LENGTH_MS: "-1", expected'
+wrong "fault drain 99999999999999999999 1 0 0 0" 'AT_MS: "99999999999999999999", expected'
+wrong "fault nothing 1 1 0 0 0" 'fault: "nothing" is none'
+wrong "fault outage 1 1 0 10 1" 'WHAT: "10", expected a whole number from 0 to 9'
+wrong "fault kill_at 1 1 0 200 1" 'WHAT: "200", expected a whole number from 0 to'
+wrong "breaker wrong 1 1 1 0 0 1" 'breaker: "wrong", expected'
+wrong "breaker llm 1 1 1 0 0 1" 'breaker: "llm", expected'
+wrong "breaker llm 1 1 1 0 0" "7 words, expected breaker NAME"
+wrong "without messages 3 to 1" 'LAST: "1", expected a whole number from 3 to'
+wrong "without messages 1400 to 1400" "message 1400, expected one of"
+wrong "without luck 1 to 1" "without: expected without messages FIRST to LAST"
+wrong "request 2 ok" 'request: "2", expected a whole number from 1 to 1'
+wrong "request 1 nothing" 'lot: "nothing" is none'
+wrong "request 1" "2 words, expected request NUMBER LOT"
+wrong "kill before effect 0" 'effect: "0", expected a whole number from 1'
+wrong "kill beside effect 1" 'kill: "beside effect", expected before effect or after effect'
+wrong "kill after" "2 words, expected kill before|after effect NUMBER"
+wrong "fault drain 1 1 3 0 0" "fault $(($(grep -c '^fault' "$folder/small") + 1)) strikes worker 3 of"
+wrong "# $(printf '%300s' x)" "longer than 254 bytes"
+wrong "luck 1\\000x" "longer than 254 bytes, or a byte 0 in it"
+# A second line of the kind is one too many.
+for twice in "rate llm fail 1" "without messages 1 to 1" "kill after effect 9"; do
+    printf '%s\n' "$twice" | cat "$folder/short" - >"$folder/once"
+    printf '%s\n' "$twice" | cat "$folder/once" - >"$folder/twice"
+    "$sluice" sim --scenario "$folder/once" >"$folder/out" 2>&1
+    [ $? = 2 ] && fail "refused: $twice: $(cat "$folder/out")"
+    expect 2 "already" "$sluice" sim --scenario "$folder/twice"
 done
-grep -v '^breaker llm' "$folder/small" >"$folder/fewer"
-expect 2 "unknown or out of range" "$sluice" sim --scenario "$folder/fewer"
-grep -v '^breaker' "$folder/small" >"$folder/none"
-expect 2 "0 breakers, expected" "$sluice" sim --scenario "$folder/none"
-grep -v '^workers_count' "$folder/small" >"$folder/nobody"
-expect 2 "workers_count is missing" "$sluice" sim --scenario "$folder/nobody"
-sed 's/^workers_count .*/workers_count 1/' "$folder/small" >"$folder/one"
-echo "fault drain 1 1 1 0 0" >>"$folder/one"
-expect 2 "strikes worker 1 of 1" "$sluice" sim --scenario "$folder/one"
+printf 'rate llm fail 60000\nrate llm slow 5536\nrate llm bad 1\n' | cat "$folder/short" - >"$folder/rates"
+expect 2 "line $(wc -l <"$folder/rates"): rate: \"1\", expected at most 0" "$sluice" sim --scenario "$folder/rates"
+changed 's/^profile .*/profile 9x/; t; s/^seed .*/&\nprofile 9x/' "profile: \"9x\", expected a whole number from 0 to 9"
+changed 's/^workers_count .*/workers_count 99/' "line $(line workers_count): workers_count: \"99\", expected a whole number from 1 to 4"
+changed 's/^seed .*/seed 99999999999999999999/' "line $(line seed): seed: \"99999999999999999999\", expected"
+changed 's/^times llm.*/times llm 1 1 0/' "line $(line 'times llm'): TIMEOUT_MS: \"0\", expected"
+changed 's/^times llm.*/times llm 99999999999 1 1/' "line $(line 'times llm'): FAST_MS: \"99999999999\", expected"
+changed 's/^breaker llm.*/breaker llm 0 1 1 0 0 1/' "line $(line 'breaker llm'): failure_threshold: \"0\", expected"
+changed 's/^breaker llm.*/breaker llm 1 1 1 0 99 1/' "line $(line 'breaker llm'): minimum_sources: \"99\", expected"
+changed 's/^engine.nak_delay_max_ms .*/engine.nak_delay_max_ms 1/' \
+    "line $(line engine.nak_delay_max_ms): engine: nak_delay_max_ms: 1, expected at least nak_delay_ms"
+changed 's/^engine.pull_heartbeat_ms .*/engine.pull_heartbeat_ms 900000/' \
+    "line $(line engine.pull_heartbeat_ms): engine: pull_heartbeat_ms: 900000, expected at most half"
+changed '/^breaker llm/d' 'breaker: "store", expected them in this order'
+changed '/^breaker/d' "line $(line engine.dependencies_count): 0 breakers, expected"
+changed '/^workers_count/d' "workers_count is missing"
+changed '/^times keep/d' "times keep is missing"
 
 exit $failed

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The same seed is the same run, whatever ran before it and on however many threads. */
 #include "sim/campaign.h"
+#include "sim/scenario.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -58,6 +60,39 @@ static void threads_do_not_change_the_result(void **state)
     assert_int_equal(one.seeds, 4u * SEEDS);
 }
 
+/* Also one with rates for more than all of a target's requests. */
+static void a_plan_that_is_written_and_read_is_the_same_run(void **state)
+{
+    struct sim_world *w = sim_world_create();
+    (void)state;
+    assert_non_null(w);
+    for (uint64_t seed = 1; seed <= 5u * SEEDS; seed++) {
+        static struct sim_plan plan, same;
+        struct sim_result drawn, read;
+        struct sluice_err err = {0};
+        FILE *file = tmpfile();
+        assert_non_null(file);
+        sim_plan_draw(&plan, seed, sim_profile_of_seed(seed));
+        if (seed % 2 == 0) {
+            struct sim_rates *r = &plan.rates[SIM_TARGET_LLM];
+            memset(r->rate, 0, sizeof r->rate);
+            r->rate[SIM_LOT_SLOW] = r->rate[SIM_LOT_FAIL] = 40000;
+            r->rate[SIM_LOT_BAD] = 5;
+            r->sum = 80005;
+        }
+        sim_scenario_write(file, &plan, "drawn");
+        rewind(file);
+        if (sim_scenario_read(file, &same, &err) != SLUICE_OK) {
+            fail_msg("seed %u: %s", (unsigned)seed, err.text);
+        }
+        sim_world_run_plan(w, &plan, &drawn);
+        sim_world_run_plan(w, &same, &read);
+        assert_int_equal(drawn.hash, read.hash);
+        fclose(file);
+    }
+    sim_world_destroy(w);
+}
+
 static void every_profile_is_drawn(void **state)
 {
     uint32_t seen = 0;
@@ -91,6 +126,7 @@ int main(void)
         cmocka_unit_test(a_seed_gives_the_same_run_in_a_used_world),
         cmocka_unit_test(seeds_differ),
         cmocka_unit_test(threads_do_not_change_the_result),
+        cmocka_unit_test(a_plan_that_is_written_and_read_is_the_same_run),
         cmocka_unit_test(every_profile_is_drawn),
         cmocka_unit_test(every_fault_is_drawn_somewhere),
     };
