@@ -140,7 +140,7 @@ const char *sluice_journal_call_words(enum sluice_nats_outcome outcome)
     case SLUICE_NATS_ILLEGAL:
         return "journal: a subject that NATS does not allow";
     case SLUICE_NATS_LOST:
-        return "journal: the connection broke";
+        return "journal: the connection broke or fell silent";
     case SLUICE_NATS_LATE:
         return "journal: no answer in time";
     default:

@@ -544,6 +544,16 @@ int64_t sluice_nats_link_payload_max(const struct sluice_nats_link *link)
     return link->payload_max;
 }
 
+int sluice_nats_link_has_read(const struct sluice_nats_link *link, uint64_t *reads)
+{
+    if (link->conn == NULL || link->conn->socket == NULL) {
+        return 1;
+    }
+    uint64_t before = *reads;
+    *reads = sluice_nats_socket_reads(link->conn->socket);
+    return *reads != before;
+}
+
 void sluice_nats_link_tick(struct sluice_nats_link *link)
 {
     if (link->conn != NULL && link->conn->socket != NULL &&

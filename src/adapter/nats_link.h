@@ -65,6 +65,10 @@ int64_t
 sluice_nats_link_payload_max(const struct sluice_nats_link *link); /* the last known; 0: none yet */
 const char *sluice_nats_link_server(const struct sluice_nats_link *link); /* without credentials */
 
+/* Has anything come since `*reads` was set by the last call? 1 when down, and when nobody can tell:
+ * with TLS cnats reads by itself. */
+int sluice_nats_link_has_read(const struct sluice_nats_link *link, uint64_t *reads);
+
 /* What must be watched from outside the link's thread: call at least every few seconds. Reports
  * on_lost when a connect does not return (nats.c before 3.8 may spin in it, before 3.11 hang in
  * TLS). */

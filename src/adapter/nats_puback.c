@@ -245,6 +245,12 @@ int sluice_puback_parse(sluice_bytes bytes, struct sluice_puback *out)
     return 1;
 }
 
+int sluice_puback_is_not_yet(const struct sluice_puback *ack)
+{
+    return ack->is_error ? ack->error_code == SLUICE_JS_ERR_ID_IN_PROCESS
+                         : ack->duplicate && ack->sequence == 0;
+}
+
 enum sluice_fate sluice_puback_fate(const struct sluice_puback *ack, sluice_rc *rc)
 {
     if (sluice_puback_is_stored(ack->is_error, ack->sequence)) {
@@ -252,7 +258,7 @@ enum sluice_fate sluice_puback_fate(const struct sluice_puback *ack, sluice_rc *
         return SLUICE_FATE_OK;
     }
     *rc = SLUICE_ERR_PUBLISH;
-    if (!ack->is_error) {
+    if (!ack->is_error || sluice_puback_is_not_yet(ack)) {
         return SLUICE_FATE_UNKNOWN;
     }
     if (ack->error_code == SLUICE_JS_ERR_MESSAGE_SIZE) { /* no later attempt can differ */

@@ -15,7 +15,8 @@ enum {
     SLUICE_JS_ERR_WRONG_LAST_SEQUENCE =
         10071, /* Nats-Expected-Last-Subject-Sequence did not match */
     SLUICE_JS_ERR_NOT_ENABLED = 10076,
-    SLUICE_JS_ERR_STORE_FAILED = 10077 /* limits of the stream, full disk */
+    SLUICE_JS_ERR_STORE_FAILED = 10077, /* limits of the stream, full disk */
+    SLUICE_JS_ERR_ID_IN_PROCESS = 10158 /* a message of this id came before; it is not stored yet */
 };
 
 struct sluice_puback {
@@ -32,6 +33,11 @@ struct sluice_puback {
 /* 1: `out` is filled; 0: these bytes are no PubAck (no object, wrong types, neither error nor
  * stream, trailing bytes, deeper than 8, over the size limit) and `out` is all zero. */
 int sluice_puback_parse(sluice_bytes bytes, struct sluice_puback *out);
+
+/* Does it say that a message of this id is being stored, and perhaps will be? Servers of 2.10 call
+ * it a duplicate without sequence, later ones an error: while a cluster changes the stream's
+ * leader, of what they have staged and not committed. */
+int sluice_puback_is_not_yet(const struct sluice_puback *ack);
 
 /* What the answer means for the publish: OK only for a stored message (core/puback.h). `rc` gets
  * the matching code. */

@@ -102,7 +102,8 @@ static void on_answer(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes 
         break;
     case SLUICE_NATS_LOST:
         fail(&done, SLUICE_FATE_UNKNOWN, SLUICE_ERR_CONNECTION);
-        (void)snprintf(text, sizeof text, "the connection broke before the PubAck on %s came",
+        (void)snprintf(text, sizeof text,
+                       "the connection broke or fell silent before the PubAck on %s came",
                        p->subject);
         break;
     case SLUICE_NATS_LATE:
@@ -149,6 +150,12 @@ static enum sluice_nats_again again_of(const struct sluice_publication *publicat
     return id == NULL ? SLUICE_NATS_IF_NOBODY_LISTENS : SLUICE_NATS_IF_SILENT;
 }
 
+static int is_not_yet(sluice_bytes answer)
+{
+    struct sluice_puback ack;
+    return sluice_puback_parse(answer, &ack) && sluice_puback_is_not_yet(&ack);
+}
+
 static sluice_rc send_publication(const struct nats_publisher *publisher,
                                   const struct sluice_publication *publication,
                                   struct publishing *p)
@@ -173,7 +180,8 @@ static sluice_rc send_publication(const struct nats_publisher *publisher,
                                                 .body = publication->body,
                                                 .timeout_ms = publisher->timeout_ms,
                                                 .again = again_of(publication),
-                                                .is_last = 1};
+                                                .is_last = 1,
+                                                .is_not_yet = is_not_yet};
     sluice_rc rc = sluice_nats_requests_send(publisher->requests, &request, on_answer, p);
     free(more);
     return rc;

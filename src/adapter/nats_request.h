@@ -23,20 +23,23 @@ struct sluice_nats_request {
     int64_t timeout_ms;
     enum sluice_nats_again again;
     int is_last; /* of its message's steps: where requests have to wait, it goes before others */
+    /* Does an answer only say that an earlier try of the same is still being stored? Then it is
+     * sent again in a while, too. NULL: each answer is the end. */
+    int (*is_not_yet)(sluice_bytes answer);
 };
 
 /* Why nothing of a request is under way. */
 enum sluice_nats_pause {
     SLUICE_NATS_NO_PAUSE,
     SLUICE_NATS_HELD,   /* not sent yet: others are before it */
-    SLUICE_NATS_UNHEARD /* nobody listened, or there was no memory to send it */
+    SLUICE_NATS_UNHEARD /* nobody listened, it was put off, or there was no memory to send it */
 };
 
 /* One block of memory, given back with free(). */
 struct sluice_nats_copy {
     struct sluice_nats_request request; /* its pointers go into the same block */
     int64_t deadline_ms;
-    int64_t wait_ms; /* until the next try when nobody listens */
+    int64_t wait_ms; /* until the next try when nobody listens, or it was put off */
     enum sluice_nats_pause pause;
     uint8_t is_unknown; /* a try may have been stored */
     uint8_t is_told;    /* that nobody listens */
@@ -47,7 +50,7 @@ struct sluice_nats_copy *sluice_nats_copy_create(const struct sluice_nats_reques
                                                  int64_t now_ms);
 /* When there is something to do about it that nobody else begins: the next try, or the end. */
 int64_t sluice_nats_copy_due(const struct sluice_nats_copy *copy, int64_t now_ms);
-/* Nobody listens: the next wait is longer. */
+/* Nobody listens, or it was put off: the next wait is longer. */
 void sluice_nats_copy_wait_longer(struct sluice_nats_copy *copy);
 
 #endif

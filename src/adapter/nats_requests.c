@@ -17,6 +17,8 @@
     256u /* turns of the wheel: 12.8 s; a longer deadline is passed over until due */
 #define WHEEL_STEP_MS 50
 #define SUBJECT_SIZE  256u
+#define SILENT_TURNS                                                                               \
+    60u /* 3 s in which nothing came at all, not even the answer to the link's ping every 2 s */
 
 enum entry_state { ENTRY_FREE, ENTRY_OPEN, ENTRY_ENDED };
 
@@ -43,7 +45,9 @@ struct sluice_nats_requests {
     struct sluice_nats_queue held[2]; /* by token; the last steps first */
     uint32_t buckets[WHEEL_COUNT];
     uint32_t ended_first, ended_last;
-    int64_t turn; /* the bucket that was looked at last, since the clock's zero */
+    int64_t turn;         /* the bucket that was looked at last, since the clock's zero */
+    int64_t silent_turns; /* since something came over the link */
+    uint64_t reads;       /* of the link, as far as it was looked at */
     struct sluice_mail ended_mail;
     int is_ended_posted;
     int is_closed;                   /* end() was called */
@@ -265,8 +269,8 @@ static void send_copy(struct sluice_nats_requests *r, uint32_t index, int64_t no
     link_open(r, index);
 }
 
-/* Nobody listened. 1: it is sent again in a while. */
-static int wait_for_listener(struct sluice_nats_requests *r, uint32_t index)
+/* 1: it is sent again in a while; 0: that is all. */
+static int put_off(struct sluice_nats_requests *r, uint32_t index)
 {
     struct entry *e = &r->entries[index];
     struct sluice_nats_copy *copy = e->copy;
@@ -279,11 +283,40 @@ static int wait_for_listener(struct sluice_nats_requests *r, uint32_t index)
     e->due_ms = sluice_nats_copy_due(copy, now);
     sluice_nats_copy_wait_longer(copy);
     link_open(r, index);
-    if (!copy->is_told && r->unheard != NULL) {
-        copy->is_told = 1;
+    return 1;
+}
+
+/* Nobody listened. */
+static int wait_for_listener(struct sluice_nats_requests *r, uint32_t index)
+{
+    if (!put_off(r, index)) {
+        return 0;
+    }
+    const struct entry *e = &r->entries[index];
+    if (!e->copy->is_told && r->unheard != NULL) {
+        e->copy->is_told = 1;
         r->unheard(r->unheard_ctx, e->fn, e->ctx);
     }
     return 1;
+}
+
+/* The stream has an earlier try, and has not stored it yet. */
+static int wait_for_stored(struct sluice_nats_requests *r, uint32_t index, sluice_bytes answer)
+{
+    struct sluice_nats_copy *copy = r->entries[index].copy;
+    if (copy == NULL || copy->request.again != SLUICE_NATS_IF_SILENT ||
+        copy->request.is_not_yet == NULL || !copy->request.is_not_yet(answer)) {
+        return 0;
+    }
+    copy->is_unknown = 1;
+    return put_off(r, index);
+}
+
+static int is_put_off(struct sluice_nats_requests *r, uint32_t index, const struct answer *a)
+{
+    return a->outcome == SLUICE_NATS_NO_RESPONDERS
+               ? wait_for_listener(r, index)
+               : wait_for_stored(r, index, (sluice_bytes){a->body, a->len});
 }
 
 /* ---- Waiting for a place under way ---- */
@@ -321,10 +354,19 @@ static void send_held(struct sluice_nats_requests *r)
 
 /* ---- Deadlines ---- */
 
-static enum sluice_nats_outcome late_outcome(const struct sluice_nats_copy *copy)
+/* The silence of a dead connection, which the link's pings find out a moment later, says nothing of
+ * who was asked. A loop that stood still hears nothing either: its turns count as two. */
+static void listen_for_silence(struct sluice_nats_requests *r, int64_t turn)
+{
+    int64_t turns = turn - r->turn < 2 ? turn - r->turn : 2;
+    r->silent_turns = sluice_nats_link_has_read(r->link, &r->reads) ? 0 : r->silent_turns + turns;
+}
+
+static enum sluice_nats_outcome late_outcome(const struct sluice_nats_requests *r,
+                                             const struct sluice_nats_copy *copy)
 {
     if (copy == NULL || copy->pause == SLUICE_NATS_NO_PAUSE || copy->is_unknown) {
-        return SLUICE_NATS_LATE;
+        return r->silent_turns < SILENT_TURNS ? SLUICE_NATS_LATE : SLUICE_NATS_LOST;
     }
     return copy->pause == SLUICE_NATS_HELD ? SLUICE_NATS_NOT_SENT : SLUICE_NATS_NO_RESPONDERS;
 }
@@ -342,7 +384,7 @@ static void pass_bucket(struct sluice_nats_requests *r, uint32_t bucket, int64_t
             send_copy(r, i, now_ms);
         } else {
             unlink_open(r, i);
-            end_later(r, i, late_outcome(e->copy));
+            end_later(r, i, late_outcome(r, e->copy));
         }
     }
 }
@@ -364,6 +406,7 @@ static void on_timer(uv_timer_t *timer)
     int64_t now = sluice_mono_ms();
     int64_t turn = now / WHEEL_STEP_MS;
     int64_t first = turn - r->turn >= WHEEL_COUNT ? turn - WHEEL_COUNT + 1 : r->turn + 1;
+    listen_for_silence(r, turn);
     for (int64_t i = first; i <= turn; i++) {
         pass_bucket(r, (uint32_t)((uint64_t)i % WHEEL_COUNT), now);
     }
@@ -380,6 +423,7 @@ static void start_timer(struct sluice_nats_requests *r)
 {
     if (!uv_is_active((uv_handle_t *)&r->timer)) {
         r->turn = sluice_mono_ms() / WHEEL_STEP_MS;
+        r->silent_turns = 0;
         (void)uv_timer_start(&r->timer, on_timer, WHEEL_STEP_MS, WHEEL_STEP_MS);
     }
 }
@@ -391,8 +435,7 @@ static void deliver_answer(struct sluice_mail *mail)
     struct answer *a = (struct answer *)mail;
     struct sluice_nats_requests *r = a->requests;
     uint32_t index = index_of(r, a->token);
-    if (index != NONE &&
-        !(a->outcome == SLUICE_NATS_NO_RESPONDERS && wait_for_listener(r, index))) {
+    if (index != NONE && !is_put_off(r, index, a)) {
         const struct sluice_nats_copy *copy = r->entries[index].copy;
         if (a->outcome == SLUICE_NATS_NO_RESPONDERS && copy != NULL && copy->is_unknown) {
             a->outcome = SLUICE_NATS_LATE;

@@ -21,7 +21,7 @@ enum sluice_nats_outcome {
     SLUICE_NATS_NOT_SENT,      /* not connected */
     SLUICE_NATS_OVERSIZE,      /* over the server's limit; not sent */
     SLUICE_NATS_ILLEGAL,       /* subject or header; not sent */
-    SLUICE_NATS_LOST,          /* sent, then the connection broke, or destroy came */
+    SLUICE_NATS_LOST,          /* sent, then the connection broke or fell silent, or destroy came */
     SLUICE_NATS_LATE           /* sent, no answer within the timeout */
 };
 

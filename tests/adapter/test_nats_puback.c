@@ -41,9 +41,16 @@ static void a_duplicate_counts_only_with_a_sequence(void **state)
     assert_true(parse(stored, strlen(stored), &ack));
     assert_true(ack.duplicate);
     assert_int_equal(sluice_puback_fate(&ack, &rc), SLUICE_FATE_OK);
+    assert_false(sluice_puback_is_not_yet(&ack));
     assert_true(parse(staged, strlen(staged), &ack));
+    assert_true(sluice_puback_is_not_yet(&ack));
     assert_int_equal(sluice_puback_fate(&ack, &rc), SLUICE_FATE_UNKNOWN);
     assert_int_equal(rc, SLUICE_ERR_PUBLISH);
+    const char *in_process = "{\"error\":{\"code\":409,\"err_code\":10158,\"description\":\"x\"},"
+                             "\"stream\":\"S\",\"seq\":0}";
+    assert_true(parse(in_process, strlen(in_process), &ack));
+    assert_true(sluice_puback_is_not_yet(&ack));
+    assert_int_equal(sluice_puback_fate(&ack, &rc), SLUICE_FATE_UNKNOWN);
 }
 
 static void reads_an_error_with_its_numbers(void **state)
@@ -63,6 +70,7 @@ static void reads_an_error_with_its_numbers(void **state)
     assert_int_equal(sluice_puback_fate(&ack, &rc), SLUICE_FATE_UNAVAILABLE);
     const char *wrong = "{\"error\":{\"code\":400,\"err_code\":10060,\"description\":\"x\"}}";
     assert_true(parse(wrong, strlen(wrong), &ack));
+    assert_false(sluice_puback_is_not_yet(&ack));
     assert_int_equal(sluice_puback_fate(&ack, &rc), SLUICE_FATE_RETRY);
     const char *large =
         "{\"error\":{\"code\":400,\"err_code\":10054,\"description\":\"message size\"}}";

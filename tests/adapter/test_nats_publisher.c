@@ -251,6 +251,74 @@ static void silence_is_asked_again_when_there_is_an_id(void **state)
     close_world(w);
 }
 
+/* The next message that the listener hears is answered; 0 when the publish is over before. */
+struct hearing {
+    struct world *world;
+    struct listener *listener;
+};
+
+static int has_heard_or_ended(void *ctx)
+{
+    struct hearing *h = ctx;
+    return has_heard(h->listener) || h->world->done > 0;
+}
+
+static int answer_next(struct world *w, struct listener *l, const char *answer)
+{
+    natsMsg *msg = NULL;
+    test_loop_until(&w->loop, has_heard_or_ended, &(struct hearing){w, l}, "a try");
+    if (!has_heard(l)) {
+        return 0;
+    }
+    assert_int_equal(natsSubscription_NextMsg(&msg, l->sub, 1000), NATS_OK);
+    assert_int_equal(natsConnection_PublishString(l->nc, natsMsg_GetReply(msg), answer), NATS_OK);
+    natsMsg_Destroy(msg);
+    return 1;
+}
+
+/* As while a stream's new leader commits what the old one had staged: the answer is to our own
+ * second try, in the words of newer and older servers. */
+static void what_is_not_stored_yet_is_asked_again(void **state)
+{
+    (void)state;
+    static const char error[] =
+        "{\"error\":{\"code\":409,\"err_code\":10158,\"description\":"
+        "\"duplicate message id is in process\"},\"stream\":\"S\",\"seq\":0}";
+    static const char staged[] = "{\"stream\":\"S\",\"seq\":0,\"duplicate\":true}";
+    static const struct {
+        const char *id, *last;
+        int tries_min, tries_max;
+        enum sluice_fate fate;
+        sluice_rc rc;
+    } cases[] = {
+        {"id-1", "{\"stream\":\"S\",\"seq\":7,\"duplicate\":true}", 3, 3, SLUICE_FATE_OK,
+         SLUICE_OK},
+        {"id-1", staged, 3, 100, SLUICE_FATE_UNKNOWN, SLUICE_ERR_TIMEOUT},
+        {NULL, staged, 1, 1, SLUICE_FATE_UNKNOWN,
+         SLUICE_ERR_PUBLISH}, /* it would be stored twice */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct world *w = open_world(2000);
+        struct listener l = {.wanted = 1};
+        int tries = 0;
+        assert_int_equal(natsConnection_ConnectTo(&l.nc, w->server.url), NATS_OK);
+        assert_int_equal(natsConnection_SubscribeSync(&l.sub, l.nc, "slow.one"), NATS_OK);
+        assert_int_equal(natsConnection_Flush(l.nc), NATS_OK);
+        publish(w, "slow.one", "hello", cases[i].id);
+        while (answer_next(w, &l, tries == 0 ? error : tries == 1 ? staged : cases[i].last)) {
+            tries++;
+        }
+        assert_int_equal(w->last.fate, cases[i].fate);
+        assert_int_equal(w->last.rc, cases[i].rc);
+        assert_int_equal(w->last.sequence, cases[i].fate == SLUICE_FATE_OK ? 7 : 0);
+        assert_in_range(tries, cases[i].tries_min, cases[i].tries_max);
+        assert_int_equal(w->unheard, 0);
+        natsSubscription_Destroy(l.sub);
+        natsConnection_Destroy(l.nc);
+        close_world(w);
+    }
+}
+
 static void limits_of_the_stream_are_told(void **state)
 {
     (void)state;
@@ -390,6 +458,32 @@ static void a_frozen_server_makes_it_unknown(void **state)
     close_world(w);
 }
 
+/* The link's pings find out that the server is dead after 4 to 6 s; what ends before says nothing
+ * of the stream either. A stream that is silent on a live connection is late. */
+static void a_silent_connection_is_not_the_streams_silence(void **state)
+{
+    (void)state;
+    for (int is_frozen = 0; is_frozen <= 1; is_frozen++) {
+        struct world *w = open_world(3900);
+        natsConnection *nc = NULL;
+        natsSubscription *sub = NULL;
+        assert_int_equal(natsConnection_ConnectTo(&nc, w->server.url), NATS_OK);
+        assert_int_equal(natsConnection_SubscribeSync(&sub, nc, "deaf.one"), NATS_OK);
+        assert_int_equal(natsConnection_Flush(nc), NATS_OK);
+        if (is_frozen) {
+            nats_server_signal(&w->server, SIGSTOP);
+        }
+        publish(w, "deaf.one", "hello", "id-1");
+        wait_for(w, is_done, 1, "the deadline");
+        assert_int_equal(w->last.fate, SLUICE_FATE_UNKNOWN);
+        assert_int_equal(w->last.rc, is_frozen ? SLUICE_ERR_CONNECTION : SLUICE_ERR_TIMEOUT);
+        nats_server_signal(&w->server, SIGCONT);
+        natsSubscription_Destroy(sub);
+        natsConnection_Destroy(nc);
+        close_world(w);
+    }
+}
+
 static void a_killed_server_makes_it_unknown_and_then_not_sent(void **state)
 {
     (void)state;
@@ -442,12 +536,14 @@ int main(void)
         cmocka_unit_test(a_stream_that_comes_in_time_gets_it),
         cmocka_unit_test(the_stream_that_should_take_it_is_told),
         cmocka_unit_test(silence_is_asked_again_when_there_is_an_id),
+        cmocka_unit_test(what_is_not_stored_yet_is_asked_again),
         cmocka_unit_test(limits_of_the_stream_are_told),
         cmocka_unit_test(what_the_server_would_refuse_is_not_sent),
         cmocka_unit_test(the_expected_stream_is_checked_by_the_server),
         cmocka_unit_test(a_puback_of_another_stream_is_none),
         cmocka_unit_test(thousands_may_be_open),
         cmocka_unit_test(a_frozen_server_makes_it_unknown),
+        cmocka_unit_test(a_silent_connection_is_not_the_streams_silence),
         cmocka_unit_test(a_killed_server_makes_it_unknown_and_then_not_sent),
         cmocka_unit_test(destroying_ends_what_is_open),
     };
