@@ -110,7 +110,7 @@ static enum sluice_fate fate_of(struct sim_world *w, const struct lot *lot)
         return SLUICE_FATE_BAD_ANSWER;
     case SIM_LOT_PERMANENT:
         return SLUICE_FATE_PERMANENT;
-    case SIM_LOT_STAGED: /* as the driver of the product reads it */
+    case SIM_LOT_STAGED: /* as the driver of the product reads it when it has waited long enough */
         return sluice_puback_is_stored(0, 0) ? SLUICE_FATE_OK : SLUICE_FATE_UNKNOWN;
     default:
         return SLUICE_FATE_UNKNOWN;

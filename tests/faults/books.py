@@ -117,11 +117,15 @@ def assert_clean(v):
 class PayOnce:
     """What was asked and journaled at each fault. A question that was asked before a fault may be asked again after it only
     if its answer was not in the journal then: those are counted at the fault, the ones asked again in the end. (calls -
-    answers in the journal would be no limit: it grows with what is paid for again without need.)"""
+    answers in the journal would be no limit: it grows with what is paid for again without need.)
 
-    def __init__(self, s, every=1):
-        self.s, self.every = s, every
-        self.count, self.looks = 0, []
+    `every`: only every so many faults are looked at. `has_sum`: whatever is asked again is so after a fault that was looked
+    at, and the sum of all calls has a limit, too. `llms`: the simulators, where there are several."""
+
+    def __init__(self, s, every=1, has_sum=True, llms=None):
+        self.s, self.every, self.has_sum, self.llms = s, every, has_sum and every == 1, llms or [s.llm]
+        self.count, self.looks = 0, []  # (fault, how many may be asked again, {question: calls} as of _calls)
+        self.order = {}  # {question: its place, by when it was first seen here}
 
     def note(self, fault=None):
         """Right after a fault; or `fault` makes it, where the journal cannot be asked any more then. The journal first:
@@ -131,39 +135,48 @@ class PayOnce:
         kept = journaled_count(self.s) if is_looked_at else 0
         made = fault() if fault else None
         if is_looked_at:
-            calls = array.array("H", self._calls())
-            self.looks.append((len(calls) - kept, calls))
+            calls = self._calls(self.llms)
+            self.looks.append((self.count, len(calls) - kept, calls))
         return made
 
-    def _calls(self):
-        """For each question, in the order of the first calls."""
-        ledger = self.s.llm.ledger(keys=True)
-        check(not ledger["truncated"], "the simulator's ledger is full")
-        return [one["calls"] for one in ledger["by_key"].values()]
+    def _calls(self, llms):
+        """For each question how often it was asked there."""
+        calls = array.array("H", bytes(2 * len(self.order)))
+        for llm in llms:
+            ledger = llm.ledger(keys=True)
+            check(not ledger["truncated"], "the simulator's ledger is full")
+            for key, one in ledger["by_key"].items():
+                place = self.order.setdefault(key, len(calls))
+                if place == len(calls):
+                    calls.append(0)
+                calls[place] += one["calls"]
+        return calls
 
     def figures(self, messages):
-        """Of a campaign in which each message asks one question. When each fault was looked at, the sum has a limit, too:
+        """Of a campaign in which each message asks one question. The limit of the sum:
         calls <= messages + failed calls + calls whose answer was not yet journaled at a fault."""
-        end, failed = self._calls(), self.s.llm.ledger()["failed"]
+        end, failed = self._calls(self.llms), sum(llm.ledger()["failed"] for llm in self.llms)
         check(len(end) == messages, f"{len(end)} different questions, expected {messages}")
-        looks = [(unjournaled, sum(now > then for then, now in zip(calls, end))) for unjournaled, calls in self.looks]
-        check(looks, "no fault was looked at")
-        for n, (unjournaled, again) in enumerate(looks):
-            check(again <= unjournaled, f"pay once: fault {(n + 1) * self.every}: {unjournaled} questions had no answer in the "
-                                        f"journal, {again} of those before it were asked again")
-        limit = messages + failed + sum(one for one, _ in looks)
-        check(self.every > 1 or sum(end) <= limit, f"pay once: {sum(end)} calls, at most {limit} expected: {messages} messages, "
-                                                   f"{failed} failed calls, {limit - messages - failed} not journaled")
-        return {"faults_looked_at": len(looks), "unjournaled_at_these": sum(one for one, _ in looks),
-                "asked_again_after_these": sum(one for _, one in looks), "llm_calls": sum(end), "llm_calls_failed": failed,
+        check(self.looks, "no fault was looked at")
+        unjournaled = again_after = 0
+        for fault, most, calls in self.looks:
+            again = sum(now > then for then, now in zip(calls, end))
+            check(again <= most, f"pay once: fault {fault}: {most} questions had no answer in the journal, {again} of those "
+                                 "before it were asked again")
+            unjournaled, again_after = unjournaled + most, again_after + again
+        limit = messages + failed + unjournaled
+        check(not self.has_sum or sum(end) <= limit, f"pay once: {sum(end)} calls, at most {limit} expected: {messages} "
+                                                     f"messages, {failed} failed calls, {unjournaled} not journaled")
+        return {"faults_looked_at": len({fault for fault, _, _ in self.looks}), "unjournaled_at_these": unjournaled,
+                "asked_again_after_these": again_after, "llm_calls": sum(end), "llm_calls_failed": failed,
                 "llm_calls_again": sum(end) - messages}
 
 
 class Kills(PayOnce):
     """Of a worker: whether it held anything is counted as well."""
 
-    def __init__(self, s, every=1):
-        super().__init__(s, every)
+    def __init__(self, s, *of, **these):
+        super().__init__(s, *of, **these)
         self.in_hand = 0
 
     def note(self, fault=None):
@@ -172,6 +185,21 @@ class Kills(PayOnce):
 
     def figures(self, messages):
         return {"kills": self.count, "kills_with_messages_in_hand": self.in_hand, **super().figures(messages)}
+
+
+class KillsOfOne(Kills):
+    """Of one of several workers that ask a simulator each: what the others had asked is not asked again at all."""
+
+    NEVER = 65535  # more often than anything was asked
+
+    def note(self, llm, calls_before):
+        """Right after the kill; `calls_before` there, when the messages came that are in flight."""
+        super().note()
+        fault, unjournaled, calls = self.looks.pop()
+        of_it = self._calls([llm])
+        most = min(unjournaled, sum(of_it) - calls_before)
+        self.looks += [(fault, most, [n if own else self.NEVER for n, own in zip(calls, of_it)]),
+                       (fault, 0, [self.NEVER if own else n for n, own in zip(calls, of_it)])]
 
 
 def start_beside(s, host="127.0.0.1", **env):

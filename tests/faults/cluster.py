@@ -3,6 +3,7 @@
 import json
 import time
 
+from books import ACK_WAIT
 from lib.nats import Nats, NatsError
 from lib.servers import NATS_PASSWORD, NatsCluster, NatsServer
 from stage import Failure, Stage, wait_for
@@ -111,8 +112,9 @@ def faults_of(s, only_steps):
 
 def play(s, rounds, only_steps, paid, progress):
     """(messages sent, {fault: seconds until a request that was in the stream after it had its document}, the same from the
-    fault on: that has the stream's own election in it)."""
-    total, times, since_fault = 0, {}, {}
+    fault on: that has the stream's own election in it, the same until all requests of its round were acknowledged). What
+    comes later of a fault is its own and not the next one's: a round ends when nothing is left of it."""
+    total, times, since_fault, until_done = 0, {}, {}, {}
     kinds = faults_of(s, only_steps)
     for n in range(rounds):
         name, make, undo = kinds[n % len(kinds)]
@@ -130,4 +132,30 @@ def play(s, rounds, only_steps, paid, progress):
         progress(f"cluster: {n + 1}/{rounds} faults, {name}: {times[name][-1]:.2f} s")
         undo(victim)
         s.wait_whole()
-    return total, times, since_fault
+        wait_for(f"nothing is left of fault {n + 1}: {name}", lambda: s.pending() == 0, 120)
+        until_done.setdefault(name, []).append(time.monotonic() - fault)
+    return total, times, since_fault, until_done
+
+
+def lose_quorum(s, total, paid):
+    """The servers that do not lead the output stream are frozen while outputs are on their way: its leader has them, and may
+    not store them. Seconds from when they go on until all is acknowledged. The journal has no quorum either, so this worker
+    has none."""
+    leader = s.leader_of(f"STREAM.INFO.{READY}")
+    others = [one for one in s.servers if one is not leader]
+    s.workers[-1].stop()
+    s.llm.set(latency_ms=500)
+    s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, SLUICE_JOURNAL="off", NATS_URL=leader.url)
+    s.ready()
+    calls = s.llm.ledger()["calls"]
+    s.send_surely(total + 1, 20)
+    wait_for("all calls run", lambda: s.llm.ledger()["calls"] >= calls + 20)
+    paid.note(lambda: [one.freeze() for one in others])
+    end = time.monotonic() + 4  # the worker sends an output again after 2 s
+    wait_for("outputs are sent again", lambda: time.monotonic() > end, 10)
+    for one in others:
+        one.thaw()
+    start = time.monotonic()
+    s.send_surely(total + 21, 1)
+    wait_for("all is acknowledged after a time without quorum", lambda: s.pending() == 0 and s.left() == 0, 90)
+    return time.monotonic() - start

@@ -8,7 +8,7 @@ import threading
 import time
 
 from books import ACK_WAIT, PayOnce, assert_clean, progress, publish_many, start_beside, verdict
-from lib.proxy import NatsProxy
+from lib.proxy import NatsProxy, Proxy
 from stage import check, wait_for
 
 READY = "context.enrich.ready"
@@ -49,6 +49,13 @@ class Settled:
             if verdict == "+ACK" and request not in self.published:
                 self.wrong.append(f"{what}: its output has no PubAck")
 
+    def late_failures(self, proxy, requests):
+        """Of these requests, whose calls failed while the worker behind `proxy` was frozen: those that have been handed out
+        again since it had got them. It would NAK them when it goes on, did it not know that its leases are over."""
+        with self.lock:
+            return sum(any(self.handed_out.get((request, delivery)) is proxy for delivery in range(1, self.newest[request]))
+                       for request in requests)
+
     def judge(self):
         check(not self.wrong, "\n".join(self.wrong[:20]))
 
@@ -84,21 +91,41 @@ class Watched(NatsProxy):
         return frame
 
 
+class Calls(Proxy):
+    """Before the LLM, for one worker: whose calls fail while it is frozen. The answers wait for it in its sockets."""
+
+    def __init__(self, port):
+        super().__init__(port)
+        self.worker_is_frozen, self.failed = False, set()
+        self.asked = {}  # {link: the request of its last question}
+
+    def pieces(self, link, way, reader):
+        for data in super().pieces(link, way, reader):
+            question = re.search(rb"harbour(\d+)", data) if way == "up" else None
+            if question:
+                self.asked[link] = int(question.group(1))
+            if way == "down" and self.worker_is_frozen and data.startswith(b"HTTP/1.1 50"):
+                self.failed.add(self.asked[link])
+            yield data
+
+
 def freeze(s, a):
     """SIGSTOP past the lease, with a second worker; then SIGCONT: the frozen one must not harm what the other did. Two rounds
-    each in turn: calls are under way when it freezes; half of them fail, so that it has something to NAK when it goes on; its
-    answers are journaled and its outputs lost, so that the other has nothing to pay for."""
+    each in turn: calls are under way when it freezes; half of them fail meanwhile, so that it would have something to NAK when
+    it goes on; its answers are journaled and its outputs lost, so that the other has nothing to pay for."""
     rounds = 6 if a.quick else 30
     rng = random.Random(a.seed)
     settled = Settled()
     s.llm_http("/control", {"latency-ms": 100})
     proxies = [s.nats_proxy(Watched, settled) for _ in range(2)]
-    two = [start_beside(s, NATS_URL=f"nats://127.0.0.1:{proxy.port}", LLM_BREAKER_RESET=0.5) for proxy in proxies]
-    first, paid = 1, PayOnce(s)
+    lines = [s.part(Calls(s.llm.port)) for _ in range(2)]
+    two = [start_beside(s, NATS_URL=f"nats://127.0.0.1:{proxy.port}", LLM_BASE_URL=f"http://127.0.0.1:{line.port}/v1",
+                        LLM_BREAKER_RESET=0.5) for proxy, line in zip(proxies, lines)]
+    first, paid, late_failures = 1, PayOnce(s), 0
     for n in range(rounds):
         kind = ("calls run", "calls fail", "outputs are lost")[n // 2 % 3]
-        frozen, proxy, calls = two[n % 2], proxies[n % 2], s.llm.ledger()["calls"]
-        s.llm_http("/control", {"500": 50 if kind == "calls fail" else 0})
+        frozen, proxy, line, calls = two[n % 2], proxies[n % 2], lines[n % 2], s.llm.ledger()["calls"]
+        s.llm_http("/control", dict.fromkeys(("500", "503"), 25 if kind == "calls fail" else 0))
         proxy.is_output_lost = kind == "outputs are lost"
         publish_many(s, first, 60)
         if proxy.is_output_lost:
@@ -108,12 +135,15 @@ def freeze(s, a):
             goal = calls + rng.randint(1, 50)
             wait_for("some calls run", lambda: s.llm.ledger()["calls"] >= goal)  # noqa: B023, called at once
         frozen.freeze()
-        proxy.is_output_lost = False
+        line.worker_is_frozen, proxy.is_output_lost = True, False
         paid.note()
-        s.llm_http("/control", {"500": 0})
+        s.llm_http("/control", {"500": 0, "503": 0})
         first += 60
         end = time.monotonic() + ACK_WAIT + 1.5
         wait_for("the lease is over", lambda: time.monotonic() > end, 10)  # noqa: B023, called at once
+        line.worker_is_frozen = False
+        late_failures += settled.late_failures(proxy, line.failed)
+        line.failed.clear()
         frozen.thaw()
         is_over = lambda: settled.wrong or not all(w.is_alive() for w in two) or s.left() == 0 and s.pending() == 0
         wait_for("all done", is_over, 60)
@@ -121,8 +151,8 @@ def freeze(s, a):
         check(all(w.is_alive() for w in two), f"workers ended with {[w.code for w in two]}")
         progress(f"freeze: {n + 1}/{rounds}")
     v = verdict(s, first - 1)
-    v.update(freezes=rounds, **settled.figures(), **paid.figures(first - 1))
+    v.update(freezes=rounds, late_failures=late_failures, **settled.figures(), **paid.figures(first - 1))
     assert_clean(v)
     v["outputs_lost"] = sum(proxy.lost for proxy in proxies)
-    check(v["redeliveries"] > 0 and v["llm_calls_failed"] > 0 and v["outputs_lost"] > 0, f"the frozen workers had nothing in their hands: {v}")
+    check(v["redeliveries"] > 0 and v["late_failures"] > 0 and v["outputs_lost"] > 0, f"the frozen workers had nothing in their hands: {v}")
     return v

@@ -3,7 +3,7 @@
 import random
 import time
 
-from books import ACK_WAIT, assert_clean, percentile, progress, publish_many, start_beside, verdict
+from books import ACK_WAIT, PayOnce, assert_clean, percentile, progress, publish_many, start_beside, verdict
 from lib.netns import Netns
 from lib.proxy import Proxy
 from lib.servers import LlmSim, store_of
@@ -58,30 +58,31 @@ def slow_links(s, a):
     s.llm_http("/control", {"latency-ms": 5})
     s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, **SETTINGS, **through)
     s.ready()
-    total, seconds, cuts, again = 0, {}, {}, 0
+    total, seconds, cuts, paid = 0, {}, {}, PayOnce(s, has_sum=False)
     for peer, proxy in list(proxies.items()) * rounds:
         for fault in (slow, narrow, cut):
             calls, cut_before, name = s.llm_http("/ledger")["calls"], proxy.cuts, f"{peer} {fault.__name__}"
             fault(proxy, peer)
+            paid.note()
             start = time.monotonic()
             publish_many(s, total + 1, count)
             total += count
             if fault is cut:
                 wait_for(f"{enough} cuts of {peer}", lambda: proxy.cuts - cut_before >= enough or all_done(s), 120)
+                paid.note()
                 proxy.heal()
             wait_for(f"all done in spite of: {name}", lambda: all_done(s), 240)
             proxy.heal()
             seconds[name] = max(seconds.get(name, 0), round(time.monotonic() - start, 2))
             cuts[peer] = cuts.get(peer, 0) + proxy.cuts - cut_before
             made = s.llm_http("/ledger")["calls"] - calls
-            again += made - count
             # An answer that was cut is asked for again; what fails behind a journaled answer is not.
             if peer != "nats":
                 limit = count + (proxy.cuts - cut_before if peer == "llm" else 0)
                 check(made <= limit, f"{name}: {made} calls, at most {limit} expected")
             progress(f"slow_links: {name}, {total} messages, {sum(cuts.values())} cuts")
     v = verdict(s, total)
-    v.update(slowest_s=seconds, links_cut=cuts, llm_calls_again=again)
+    v.update(slowest_s=seconds, links_cut=cuts, **paid.figures(total))
     if "store" not in proxies:
         v["not_made"] = "the store's link: SQLite has none"
     assert_clean(v)
@@ -148,28 +149,32 @@ def wait_in_flight(s, total):
     wait_for("messages in flight", lambda: s.llm_http("/ledger")["calls"] >= calls + 15)
 
 
-def partitioned(s, a, total, peer, fault, seconds):
+def partitioned(s, paid, total, peer, fault, seconds):
     """30 messages before, 10 within; how long from the healing until all of them are done."""
     addresses = list(s.peers.values()) if peer == "all" else [s.peers[peer]]
     wait_in_flight(s, total)
     for address in addresses:
         fault(s, address)
+    paid.note()
     publish_many(s, total + 31, 10)
     pass_time(seconds)
+    paid.note()
     s.net.heal()
     start = time.monotonic()
     wait_for(f"all done after {peer} {fault.__name__} for {seconds} s", lambda: all_done(s), 90)
     return time.monotonic() - start
 
 
-def taken_over(s, total):
+def taken_over(s, paid, total):
     """A second worker, outside, finishes what the cut off one holds; the first comes back and does the next ones."""
     wait_in_flight(s, total)
     for address in s.peers.values():
         s.net.vanish(address)
+    paid.note()
     other = start_beside(s)
     wait_for("the other worker has finished everything", lambda: all_done(s), 60)
     other.kill()
+    paid.note()
     s.net.heal()
     publish_many(s, total + 31, 10)
     start = time.monotonic()
@@ -177,10 +182,11 @@ def taken_over(s, total):
     return time.monotonic() - start
 
 
-def lossy(s, total):
+def lossy(s, paid, total):
     """A tenth of the packets to and from NATS is lost, in the middle of the work."""
     if not s.net.lose(s.peers["nats"], 10):
         return None
+    paid.note()
     start = time.monotonic()
     publish_many(s, total + 1, 40)
     wait_for("all done in spite of lost packets", lambda: all_done(s), 120)
@@ -194,20 +200,20 @@ def partition(s, a):
     s.llm_http("/control", {"latency-ms": 100})
     inside = dict(SETTINGS, SLUICE_MAX_IN_FLIGHT=20, LLM_TIMEOUT=2)
     start_beside(s, s.net.worker_address, inside=s.net.inside(), **inside)
-    total, times, not_made = 0, {}, []
+    total, times, not_made, paid = 0, {}, [], PayOnce(s, has_sum=False)
     for _ in range(rounds):
         for peer, fault, seconds in QUICK_PARTITIONS if a.quick else PARTITIONS:
             name = f"{peer} {fault.__name__} {seconds:g} s"
             if peer != "all" and peer not in s.peers:
                 not_made = ["the store's network: SQLite has none"]
                 continue
-            times.setdefault(name, []).append(partitioned(s, a, total, peer, fault, seconds))
+            times.setdefault(name, []).append(partitioned(s, paid, total, peer, fault, seconds))
             total += 40
             progress(f"partition: {name}, {total} messages, done {times[name][-1]:.2f} s after it")
-        times.setdefault("taken over", []).append(taken_over(s, total))
+        times.setdefault("taken over", []).append(taken_over(s, paid, total))
         total += 40
         if not a.quick:
-            passed = lossy(s, total)
+            passed = lossy(s, paid, total)
             if passed is None:
                 not_made.append("lost packets: neither nft nor the right to use it")
             else:
@@ -217,7 +223,7 @@ def partition(s, a):
     healed = [one for name, some in times.items() if not name.startswith("lossy") for one in some]
     v.update(partitions=sum(map(len, times.values())), recovered_p50_s=round(percentile(healed, 50), 2),
              recovered_max_s=round(max(healed), 2), recovered_s={name: round(max(some), 2) for name, some in times.items()},
-             llm_calls=s.llm_http("/ledger")["calls"])
+             **paid.figures(total))
     if not_made:
         v["not_made"] = not_made
     assert_clean(v)

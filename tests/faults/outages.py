@@ -30,7 +30,10 @@ def outages_of(s, link):
         link.heal()
 
     def stream_full():
-        s.nats.stream_update("ENRICH_READY", max_msgs=s.left("ENRICH_READY"), discard="new")  # each publish is refused
+        """From the next request on each output is refused. A limit below what the stream holds when it is set, which may be
+        one more by then, would delete its oldest messages."""
+        sent = s.nats.stream_state("ENRICH_REQUESTS")["last_seq"]
+        s.nats.stream_update("ENRICH_READY", max_msgs=sent, discard="new")
 
     all_of_them = [
         ("llm: 503", lambda: s.llm_http("/control", {"503": 100}), lambda: s.llm_http("/control", {"503": 0})),

@@ -38,14 +38,15 @@ if __name__ == "__main__":
     PARSER, ARGUMENTS = arguments()
     os.environ["SLUICE_BUILD"] = ARGUMENTS.build  # before tests/lib looks for the programs
 
-from books import (ACK_WAIT, Kills, PayOnce, assert_clean, percentile, progress, publish_many,  # noqa: E402
-                   start_beside, verdict)
-from cluster import ClusterStage, play  # noqa: E402
+from books import (ACK_WAIT, Kills, KillsOfOne, PayOnce, assert_clean, percentile, progress,  # noqa: E402
+                   publish_many, start_beside, verdict)
+from cluster import ClusterStage, lose_quorum, play  # noqa: E402
 from frozen import freeze  # noqa: E402
 from labelled import labelled_kills  # noqa: E402
 from lib import record  # noqa: E402
 from lib.process import commit  # noqa: E402
 from lib.runner import run_twice  # noqa: E402
+from lib.servers import LlmSim  # noqa: E402
 from lying import lying_peers  # noqa: E402
 from network import partition, slow_links  # noqa: E402
 from outages import disk_full, outages  # noqa: E402
@@ -87,19 +88,22 @@ def kills(s, a):
 
 
 def failover(s, a):
-    """Two workers; one is killed with messages in its hands: how long until the other has finished them."""
+    """Two workers; one is killed with messages in its hands: how long until the other has finished them. Each asks a simulator
+    of its own, which counts what the killed one had asked."""
     rounds = 5 if a.quick else 60
-    s.llm_http("/control", {"latency-ms": 300})
-    first, times, noted = 1, [], Kills(s)
-    victim = start_beside(s)
+    llms = s.llm, s.part(LlmSim(s.folder, "--quiet", name="llm2")).start().wait_ready()
+    for llm in llms:
+        llm.set(latency_ms=300)
+    first, times, noted = 1, [], KillsOfOne(s, llms=llms)
+    victim = start_beside(s, LLM_BASE_URL=llms[0].url)
     for n in range(rounds):
-        other = start_beside(s)
-        calls = s.llm_http("/ledger")["calls"]
+        other = start_beside(s, LLM_BASE_URL=llms[(n + 1) % 2].url)
+        before = [llm.ledger()["calls"] for llm in llms]
         publish_many(s, first, 40)
-        wait_for("all calls run", lambda: s.llm_http("/ledger")["calls"] >= calls + 40)
+        wait_for("all calls run", lambda: sum(llm.ledger()["calls"] for llm in llms) >= sum(before) + 40)  # noqa: B023
         victim.kill()
         start = time.monotonic()
-        noted.note()
+        noted.note(llms[n % 2], before[n % 2])
         victim = other
         first += 40
         wait_for("all outputs", lambda: s.left("ENRICH_READY") >= first - 1, 60)
@@ -179,7 +183,9 @@ def cluster(s, a):
     s.ready()
     s.replicate()
     paid = PayOnce(s)
-    total, times, since_fault = play(s, rounds, a.quick, paid, progress)
+    total, times, since_fault, until_done = play(s, rounds, a.quick, paid, progress)
+    without_quorum = lose_quorum(s, total, paid)
+    total += 21
     wait_for("all documents and outputs", lambda: len(s.documents()) == total and s.left("ENRICH_READY") >= total, 120)
     wait_for("nothing is pending", lambda: s.pending() == 0, 60)
     v = verdict(s, total)
@@ -189,8 +195,10 @@ def cluster(s, a):
     v.update(paid.figures(total), leader_faults=rounds, slowest_s={name: round(max(values), 2) for name, values in times.items()},
              slowest_since_the_fault_s=round(max(max(values) for values in since_fault.values()), 2),
              pulling_again_p50_s=round(percentile(others, 50), 2), pulling_again_p99_s=round(percentile(others, 99), 2),
-             frozen_server_max_s=round(max(frozen), 2) if frozen else None)
+             slowest_until_all_done_s={name: round(max(values), 2) for name, values in until_done.items()},
+             after_lost_quorum_s=round(without_quorum, 2), frozen_server_max_s=round(max(frozen), 2) if frozen else None)
     assert_clean(v)
+    in_time(v["after_lost_quorum_s"], 10, str(v))
     if not a.quick:
         in_time(v["pulling_again_p99_s"], 10, str(v))
     return v
