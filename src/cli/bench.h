@@ -49,6 +49,7 @@ enum bench_figure {
     BENCH_RATE,
     BENCH_OF_MOST,
     BENCH_ALL_CPU,
+    BENCH_IDLE,
     BENCH_ADDED_P50_MS,
     BENCH_ADDED_P99_MS,
     BENCH_RSS_IDLE_KIB,
@@ -96,6 +97,8 @@ int64_t bench_now_ns(void);
 int64_t bench_cpu_ns(pid_t pid); /* user and system; -1: gone */
 int64_t bench_workers_cpu_ns(const struct bench_rig *r);
 int64_t bench_all_cpu_ns(const struct bench_rig *r); /* of all processes of the measurement */
+/* What all cores of the machine had nothing to do, since its start; 0: the machine does not say. */
+int64_t bench_idle_ns(void);
 long bench_workers_kib(const struct bench_rig *r,
                        const char *field); /* their sum; -1: one is gone */
 long bench_self_kib(const char *field);
@@ -119,7 +122,7 @@ void bench_load_watch(struct bench_load *l, const struct bench_rig *r,
                       const struct bench_cell *cell);
 uint32_t bench_load_seen(struct bench_load *l);
 struct bench_times {
-    int64_t wall_ns, cpu_ns, all_cpu_ns;
+    int64_t wall_ns, cpu_ns, all_cpu_ns, idle_ns;
 };
 struct bench_times bench_load_times(struct bench_load *l);
 /* Time of message `i` from publishing to its output, -1: none came. */

@@ -45,7 +45,8 @@ static uint32_t message_of(natsMsg *msg, uint32_t outputs)
 
 static struct bench_times times_now(const struct bench_rig *r, int64_t now_ns)
 {
-    return (struct bench_times){now_ns, bench_workers_cpu_ns(r), bench_all_cpu_ns(r)};
+    return (struct bench_times){now_ns, bench_workers_cpu_ns(r), bench_all_cpu_ns(r),
+                                bench_idle_ns()};
 }
 
 static void on_output(natsConnection *conn, natsSubscription *sub, natsMsg *msg, void *ctx)
@@ -206,7 +207,8 @@ struct bench_times bench_load_times(struct bench_load *l)
     (void)pthread_mutex_lock(&l->lock);
     struct bench_times t = {.wall_ns = l->at[1].wall_ns - l->at[0].wall_ns,
                             .cpu_ns = l->at[1].cpu_ns - l->at[0].cpu_ns,
-                            .all_cpu_ns = l->at[1].all_cpu_ns - l->at[0].all_cpu_ns};
+                            .all_cpu_ns = l->at[1].all_cpu_ns - l->at[0].all_cpu_ns,
+                            .idle_ns = l->at[1].idle_ns - l->at[0].idle_ns};
     (void)pthread_mutex_unlock(&l->lock);
     return t;
 }

@@ -60,6 +60,20 @@ int64_t bench_all_cpu_ns(const struct bench_rig *r)
            bench_cpu_ns(getpid());
 }
 
+/* proc(5): "cpu", then user, nice, system, idle, iowait in ticks. */
+int64_t bench_idle_ns(void)
+{
+    long long idle = 0;
+    long long wait = 0;
+    FILE *f = fopen("/proc/stat", "re");
+    if (f == NULL) {
+        return 0;
+    }
+    int count = fscanf(f, "cpu %*d %*d %*d %lld %lld", &idle, &wait);
+    (void)fclose(f);
+    return count == 2 ? (idle + wait) * (1000000000 / sysconf(_SC_CLK_TCK)) : 0;
+}
+
 /* Of /proc/PID/status; -1: gone. */
 static long status_kib(pid_t pid, const char *field)
 {

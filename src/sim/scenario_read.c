@@ -46,6 +46,7 @@ static int number_at(const struct reading *r, uint32_t at, const char *what, int
     const char *word = r->words[at];
     char *end;
     errno = 0;
+    *out = min;
     long long value = strtoll(word, &end, 10);
     if (word[0] < '0' || word[0] > '9' || *end != '\0' || errno != 0 || value < min ||
         value > max) {

@@ -15,7 +15,7 @@ rows = {r["name"]: r for r in json.load(open(sys.argv[1]))["rows"]}
 for name in ("raw cnats", "raw cnats, journal, confirmed ACK", "raw curl, one at a time", "null 256 in flight, 0 ms", "sqlite 256 in flight, 0 ms", "mongodb 256 in flight, 0 ms"):
     assert rows[name]["cpu_us_per_message"]["median"] > 0, name
 row = rows["sqlite 256 in flight, 0 ms"]
-assert row["messages_per_s"]["median"] > 0 and row["llm_connections"]["median"] >= 1, row
+assert row["messages_per_s"]["median"] > 0 and row["machine_idle_percent"]["median"] >= 0 and row["llm_connections"]["median"] >= 1, row
 assert row["llm_bytes_per_message"]["median"] > 1000, row   # each message asked the LLM
 assert row["nats_messages_per_message"]["median"] > 3, row  # and was pulled, published and acknowledged
 assert rows["sqlite boot"]["ready_ms"]["median"] >= rows["sqlite boot"]["probe_ms"]["median"] > 0
