@@ -8,6 +8,8 @@ folder=$(mktemp -d /tmp/sluice-programs-XXXXXX)
 trap 'rm -rf "$folder"' EXIT
 . "$(dirname "$0")/expect.sh"
 faults() { /usr/bin/python3 "$root/tests/faults/run.py" --build "$build" "$@"; }
+long() { "$root/tests/sim/long" "$@"; }
+conformance() { /usr/bin/python3 "$root/tests/conformance/run.py" --model /bin/true "$@"; }
 report() { "$root/tests/faults/report" "$@"; }
 fuzz() { "$root/tests/fuzz/run" "$@"; }
 
@@ -33,6 +35,12 @@ expect 2 'target "nobody": unknown, expected one of bson' fuzz nobody
 expect 2 "--record: \"bson\" beside it, expected no target" fuzz --record bson
 expect 2 "--record: does not go with --quick" fuzz --quick --record
 expect 2 '--seconds: "3" does not go with --quick' fuzz --quick --seconds 3
+expect 2 '--seeds: "0": expected a whole number from 1' long --seeds 0
+expect 2 "--build: \"$folder\": expected a build folder" long --build "$folder"
+expect 2 "--record: \"$folder/absent\": expected a folder" long --record "$folder/absent"
+expect 2 "--record: \"$folder/absent\": expected a folder" conformance --record "$folder/absent"
+expect 2 '"nobody": expected one of scripts/' conformance nobody
+expect 2 '--record: "ack_out_of_order" beside it, expected no script' conformance --record "$folder" ack_out_of_order
 expect 2 "\"$folder/absent\": expected a folder with results in it" report "$folder/absent"
 expect 2 "\"$folder\": expected a folder with results in it" report "$folder"
 expect 2 "unrecognized arguments" report "$root/tests/faults/results" more
@@ -49,6 +57,30 @@ SLUICE_NATS_SERVER=/bin/false SLUICE_TEST_PATIENCE=0.01 \
 expect 0 "| **skipped**: no pinned nats-server" report "$folder"
 expect 0 "| **failed**: lib.wait.Expired: waited 0.6 s for: nats to answer" report "$folder"
 report "$folder" | grep -q "old" && fail "the old record is still there"
+
+# ---- The same of the simulator's long runs and of the scripts for servers and model
+mkdir -p "$folder/build/src/cli" "$folder/records"
+touch "$folder/build/build.ninja"
+# says TEXT CODE: what `sluice sim` prints there, and ends with
+says() {
+    printf '#!/bin/sh\necho '"'%s'"'\nexit %s\n' "$1" "$2" >"$folder/build/src/cli/sluice"
+    chmod +x "$folder/build/src/cli/sluice"
+}
+says '{"failed": 0, "courses": 7}' 0
+expect 0 '"courses": 7' long --part short --build "$folder/build" --record "$folder/records"
+expect 0 "courses **7**" report "$folder/records"
+says '{"failed": 1, "courses": 5}' 1
+expect 1 "pipelines that broke a rule: 1" long --part short --build "$folder/build" --record "$folder/records"
+expect 0 "| **failed**: pipelines that broke a rule: 1; failed **1**, courses **5** |" report "$folder/records"
+says "killed" 137
+for part in short seeds; do
+    expect 1 "ended with 137" long --part $part --build "$folder/build" --record "$folder/records"
+done
+expect 0 "| sim | " report "$folder/records"
+SLUICE_SERVERS=$folder expect 77 "no pinned nats-server" conformance --server pinned --record "$folder/records"
+expect 0 "| **skipped**: no pinned nats-server" report "$folder/records"
+expect 1 "" conformance --server none --record "$folder/records" # a model that says nothing
+expect 0 "| conformance-model |" report "$folder/records"
 
 # ---- Records that say nonsense are named, the others printed
 i=0

@@ -3,6 +3,7 @@
 """Plays the scripts of this folder on the simulator's model and on a real nats-server and compares every answer.
 
   run.py --model PROGRAM [--server debian|pinned|none] [--show] [SCRIPT…]    SCRIPT: names without .script; all if none
+  run.py --model PROGRAM [--server debian|pinned|none] --record FOLDER       all, and write conformance-SERVER.json there
 """
 import argparse
 import concurrent.futures
@@ -17,7 +18,9 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 
-from lib import wait  # noqa: E402
+from lib import record, wait  # noqa: E402
+from lib.arguments import program, record_folder  # noqa: E402
+from lib.process import commit  # noqa: E402
 from lib.servers import NatsCluster, NatsServer, Skip  # noqa: E402
 from model import GENERATIONS, Model  # noqa: E402
 from player import Player  # noqa: E402
@@ -202,30 +205,54 @@ def run(arguments, folder):
             results = play_all(servers, scripts, model)
         finally:
             servers.close()
-    failed = passed = 0
+    figures = dict.fromkeys(("scripts", "as_written", "differ", "compared_with_the_model"), 0)
     for script in scripts:
         verdicts = verdicts_of(script, model, results.get(script.name))
         if verdicts:
             is_bad = report(script, verdicts, results.get(script.name), arguments)
-            failed, passed = failed + is_bad, passed + (not is_bad)
-    print("%d scripts as written, %d differ" % (passed, failed))
-    return 1 if failed or not passed else 0
+            figures["scripts"] += 1
+            figures["differ" if is_bad else "as_written"] += 1
+            figures["compared_with_the_model"] += script.not_in_model is None
+    print("%d scripts as written, %d differ" % (figures["as_written"], figures["differ"]))
+    versions = {result[0] for result in results.values()} - {"?"}
+    return figures, {"nats_server": ", ".join(sorted(versions))} if versions else {}
+
+
+def keep(arguments, of, verdict, reason, figures, seen):
+    if arguments.record:
+        name = "conformance-" + ("model" if arguments.server == "none" else arguments.server)
+        command = "tests/conformance/run.py --model build/tests/conformance/model --server " + arguments.server
+        record.write(arguments.record, record.make(name, of, command, figures, verdict, reason, **seen))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="the built tests/conformance/model")
+    parser.add_argument("--model", required=True, type=program, help="the built tests/conformance/model")
     parser.add_argument("--server", choices=["debian", "pinned", "none"], default="none")
     parser.add_argument("--show", action="store_true", help="print all answers of the server, with times")
+    parser.add_argument("--record", type=record_folder, metavar="FOLDER")
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT")
     arguments = parser.parse_args()
+    for name in arguments.scripts:
+        if not os.path.isfile(os.path.join(HERE, "scripts", name + ".script")):
+            parser.error('SCRIPT: "%s": expected one of scripts/, without .script' % name)
+    if arguments.record and arguments.scripts:
+        parser.error('--record: "%s" beside it, expected no script: a record is of all' % " ".join(arguments.scripts))
+    of = commit(os.path.dirname(os.path.dirname(HERE)))  # there may be another one when it has run
     folder = tempfile.mkdtemp(prefix="sluice-conformance-")
     start = time.monotonic()
     try:
-        return run(arguments, folder)
+        figures, seen = run(arguments, folder)
+        is_bad = figures["differ"] or not figures["as_written"]
+        keep(arguments, of, record.FAILED if is_bad else record.OK, "%d scripts differ" % figures["differ"], figures, seen)
+        return 1 if is_bad else 0
     except Skip as skip:
         print("skipped: %s" % skip)
+        keep(arguments, of, record.SKIPPED, str(skip), {}, {})
         return 77
+    except Exception as error:
+        keep(arguments, of, record.FAILED, "%s: %s" % (type(error).__name__, error), {}, {})
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         print("%.1f s" % (time.monotonic() - start))
