@@ -17,6 +17,7 @@
 /* Upserts of a broken-up bulk that fail one after the other as a whole, before the rest is given
  * up: then it is not one document's fault. */
 #define LONE_FAILURES_MAX 4u
+#define NOT_WRITTEN       "the command cannot be written"
 
 _Static_assert(SLUICE_EFFECTS_MAX <= WRITES_MAX, "a message fits into a group");
 
@@ -105,20 +106,20 @@ static mongoc_bulk_operation_t *build(struct mongo_store *s, mongoc_collection_t
                                       bson_error_t *error)
 {
     bson_t options = BSON_INITIALIZER;
-    BSON_APPEND_BOOL(&options, "ordered", false);
-    int is_good = mongoc_write_concern_append(s->concern, &options);
+    int is_good = BSON_APPEND_BOOL(&options, "ordered", false) &&
+                  mongoc_write_concern_append(s->concern, &options);
     mongoc_bulk_operation_t *bulk =
         mongoc_collection_create_bulk_operation_with_opts(collection, &options);
     bson_destroy(&options);
     bson_t upsert = BSON_INITIALIZER;
-    BSON_APPEND_BOOL(&upsert, "upsert", true);
-    BSON_APPEND_BOOL(&upsert, "validate", false); /* done by is_sound() */
+    is_good = is_good && BSON_APPEND_BOOL(&upsert, "upsert", true) &&
+              BSON_APPEND_BOOL(&upsert, "validate", false); /* done by is_sound() */
     for (uint32_t i = 0; is_good && i < count; i++) {
         const struct sluice_doc *doc = &writes[i].op->docs[writes[i].doc];
         bson_t body;
         bson_t filter = BSON_INITIALIZER;
-        BSON_APPEND_UTF8(&filter, "_id", doc->id);
-        is_good = bson_init_static(&body, doc->body.data, doc->body.len) &&
+        is_good = BSON_APPEND_UTF8(&filter, "_id", doc->id) &&
+                  bson_init_static(&body, doc->body.data, doc->body.len) &&
                   mongoc_bulk_operation_replace_one_with_opts(bulk, &filter, &body, &upsert, error);
         bson_destroy(&filter);
     }
@@ -409,15 +410,18 @@ static void find_with_client(struct mongo_store *s, struct sluice_group_op *op)
     const bson_t *found = NULL;
     bson_t filter = BSON_INITIALIZER;
     bson_t options = BSON_INITIALIZER;
-    BSON_APPEND_UTF8(&filter, "_id", doc->id);
-    BSON_APPEND_INT64(&options, "limit", 1);
-    BSON_APPEND_BOOL(&options, "singleBatch", true);
-    BSON_APPEND_INT64(&options, "maxTimeMS", s->link.write_timeout_ms);
+    int is_good = BSON_APPEND_UTF8(&filter, "_id", doc->id) &&
+                  BSON_APPEND_INT64(&options, "limit", 1) &&
+                  BSON_APPEND_BOOL(&options, "singleBatch", true) &&
+                  BSON_APPEND_INT64(&options, "maxTimeMS", s->link.write_timeout_ms);
     mongoc_collection_t *collection =
         mongoc_client_get_collection(s->client, s->database, doc->collection);
     mongoc_cursor_t *cursor =
         mongoc_collection_find_with_opts(collection, &filter, &options, s->primary);
-    if (mongoc_cursor_next(cursor, &found)) {
+    if (!is_good) { /* an empty filter would find any document */
+        bson_set_error(&error, MONGOC_ERROR_BSON, MONGOC_ERROR_BSON_INVALID, NOT_WRITTEN);
+        fail_read(s, op, &error);
+    } else if (mongoc_cursor_next(cursor, &found)) {
         sluice_group_found(op,
                            (sluice_bytes){.data = bson_get_data(found), .len = (size_t)found->len},
                            (sluice_bytes){.data = NULL, .len = 0});
@@ -453,8 +457,11 @@ static void store_ping(void *self, struct sluice_group_op *op)
         return;
     }
     bson_t command = BSON_INITIALIZER;
-    BSON_APPEND_INT32(&command, "ping", 1);
-    if (mongoc_client_command_simple(s->client, s->database, &command, s->primary, NULL, &error)) {
+    if (!BSON_APPEND_INT32(&command, "ping", 1)) {
+        bson_set_error(&error, MONGOC_ERROR_BSON, MONGOC_ERROR_BSON_INVALID, NOT_WRITTEN);
+        fail_read(s, op, &error);
+    } else if (mongoc_client_command_simple(s->client, s->database, &command, s->primary, NULL,
+                                            &error)) {
         sluice_group_ok(op);
     } else {
         fail_read(s, op, &error);

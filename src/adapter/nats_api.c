@@ -24,9 +24,9 @@
 struct sluice_nats_api {
     struct sluice_nats_settings *settings;
     natsConnection *nc;
-    natsSubscription *answers; /* to requests; NULL before the first */
-    uint32_t requests;         /* so far */
-    char inbox[INBOX_SIZE];    /* each request has a token below it; "" before the first */
+    natsSubscription *answers;          /* to requests; NULL before the first */
+    uint32_t requests;                  /* so far */
+    char inbox[INBOX_SIZE];             /* each request has a token below it; "" before the first */
     struct sluice_nats_monitor monitor; /* of what cnats' callback thread writes: */
     int is_closed;
     char denial[DENIAL_SIZE]; /* the last one, in the server's words; "": none */
@@ -62,10 +62,10 @@ sluice_rc sluice_nats_api_open(const struct sluice_nats_options *options,
 {
     sluice_rc rc;
     struct sluice_nats_api *api = calloc(1, sizeof *api);
-    if (api == NULL) {
+    if (api == NULL || !sluice_nats_monitor_init(&api->monitor)) {
+        free(api);
         return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
     }
-    sluice_nats_monitor_init(&api->monitor);
     const struct sluice_nats_handlers handlers = {on_closed, on_error, api};
     if ((rc = sluice_nats_settings_create(options, &api->settings, err)) != SLUICE_OK ||
         (rc = sluice_nats_settings_connect(api->settings, NULL, &handlers, &api->nc, err)) !=

@@ -57,13 +57,13 @@ static void deliver_burst(struct sluice_mail *wake)
 struct sluice_nats_box *sluice_nats_box_create(struct sluice_mailbox *outer)
 {
     struct sluice_nats_box *box = calloc(1, sizeof *box);
-    if (box == NULL) {
+    if (box == NULL || pthread_mutex_init(&box->lock, NULL) != 0) {
+        free(box);
         return NULL;
     }
     box->outer = outer;
     box->wake.deliver = deliver_burst;
     box->last = &box->first;
-    pthread_mutex_init(&box->lock, NULL);
     return box;
 }
 

@@ -3,7 +3,6 @@
 
 #include "codec/header.h"
 #include "codec/redact.h"
-#include "core/assert.h"
 #include "port/clock.h"
 #include <errno.h>
 #include <stdio.h>
@@ -15,8 +14,8 @@
 
 /* ---- Open and close ---- */
 
-/* Fill with random letters and digits, for inboxes; `size` includes the end. */
-static void random_token(char *out, size_t size)
+/* Fill with random letters and digits, for inboxes; `size` includes the end. 0: there are none. */
+static int random_token(char *out, size_t size)
 {
     static const char letters[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789ab";
@@ -25,13 +24,16 @@ static void random_token(char *out, size_t size)
     size_t got = 0;
     while (got < len) {
         ssize_t n = getrandom(bytes + got, len - got, 0);
-        SLUICE_ASSERT(n > 0 || errno == EINTR);
+        if (n < 0 && errno != EINTR) {
+            return 0;
+        }
         got += n > 0 ? (size_t)n : 0;
     }
     for (size_t i = 0; i < len; i++) {
         out[i] = letters[bytes[i] & 63u];
     }
     out[len] = '\0';
+    return 1;
 }
 
 /* cnats' callback thread: the last that comes of this connection. */
@@ -96,7 +98,11 @@ sluice_rc sluice_nats_conn_open(struct sluice_nats_settings *settings,
     conn->refused_ctx = refused_ctx;
     conn->since_ms = sluice_mono_ms();
     conn->socket = pump == NULL ? NULL : sluice_nats_socket_create(pump);
-    random_token(token, sizeof token);
+    if (!random_token(token, sizeof token)) {
+        (void)sluice_err_set(err, SLUICE_ERR_INTERNAL, "no random bytes: %s", strerror(errno));
+        conn_free(conn);
+        return SLUICE_ERR_INTERNAL;
+    }
     (void)snprintf(conn->inbox, sizeof conn->inbox, "%s.%s", options->inbox_prefix, token);
     const struct sluice_nats_handlers handlers = {on_closed, on_error, conn};
     sluice_rc rc =

@@ -379,13 +379,15 @@ static sluice_rc start_thread(struct sluice_nats_link *link, struct sluice_err *
     pthread_t thread;
     pthread_attr_t attributes;
     sigset_t before;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sluice_signals_block(&before);
     link->refs++;
-    int error = pthread_create(&thread, &attributes, link_main, link);
-    sluice_signals_restore(&before);
-    pthread_attr_destroy(&attributes);
+    int error = pthread_attr_init(&attributes);
+    if (error == 0) {
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        sluice_signals_block(&before);
+        error = pthread_create(&thread, &attributes, link_main, link);
+        sluice_signals_restore(&before);
+        pthread_attr_destroy(&attributes);
+    }
     if (error != 0) {
         link->refs--;
         link->state = THREAD_ENDED;
@@ -421,7 +423,8 @@ sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options, uv_
 {
     sluice_rc rc;
     struct sluice_nats_link *link = calloc(1, sizeof *link);
-    if (link == NULL) {
+    if (link == NULL || !sluice_nats_monitor_init(&link->monitor)) {
+        free(link);
         return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
     }
     link->box = box;
@@ -430,7 +433,6 @@ sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options, uv_
     link->refs = 1;
     link->lost.deliver = deliver_lost;
     link->prng.state = (uint64_t)sluice_mono_ms() ^ (uint64_t)(uintptr_t)link;
-    sluice_nats_monitor_init(&link->monitor);
     if ((rc = sluice_nats_settings_create(options, &link->settings, err)) != SLUICE_OK) {
         goto fail;
     }

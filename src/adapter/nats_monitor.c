@@ -4,14 +4,20 @@
 #include "port/clock.h"
 #include <time.h>
 
-void sluice_nats_monitor_init(struct sluice_nats_monitor *monitor)
+int sluice_nats_monitor_init(struct sluice_nats_monitor *monitor)
 {
     pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
+    if (pthread_condattr_init(&attributes) != 0) {
+        return 0;
+    }
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&monitor->changed, &attributes);
+    int is_made = pthread_cond_init(&monitor->changed, &attributes) == 0;
     pthread_condattr_destroy(&attributes);
-    pthread_mutex_init(&monitor->lock, NULL);
+    if (is_made && pthread_mutex_init(&monitor->lock, NULL) != 0) {
+        pthread_cond_destroy(&monitor->changed);
+        is_made = 0;
+    }
+    return is_made;
 }
 
 void sluice_nats_monitor_fini(struct sluice_nats_monitor *monitor)

@@ -15,7 +15,8 @@ struct sluice_nats_monitor {
     pthread_cond_t changed;
 };
 
-void sluice_nats_monitor_init(struct sluice_nats_monitor *monitor);
+/* 0: it cannot be made. */
+int sluice_nats_monitor_init(struct sluice_nats_monitor *monitor);
 void sluice_nats_monitor_fini(struct sluice_nats_monitor *monitor);
 
 /* Wait for a change, at most until `deadline_ms` (of port/clock.h); 0 when it has passed. The lock

@@ -273,19 +273,32 @@ static void on_turn(uv_prepare_t *turn)
     }
 }
 
+static int has_locks(struct sluice_nats_pump *pump)
+{
+    if (pthread_mutex_init(&pump->lock, NULL) != 0) {
+        return 0;
+    }
+    if (pthread_mutex_init(&pump->reading, NULL) != 0) {
+        pthread_mutex_destroy(&pump->lock);
+        return 0;
+    }
+    return 1;
+}
+
 struct sluice_nats_pump *sluice_nats_pump_create(uv_loop_t *loop)
 {
     struct sluice_nats_pump *pump = calloc(1, sizeof *pump);
-    if (pump == NULL) {
+    if (pump == NULL || !has_locks(pump)) {
+        free(pump);
         return NULL;
     }
     if (uv_async_init(loop, &pump->wake, on_wake) != 0) {
+        pthread_mutex_destroy(&pump->lock);
+        pthread_mutex_destroy(&pump->reading);
         free(pump);
         return NULL;
     }
     atomic_init(&pump->refs, 3);
-    pthread_mutex_init(&pump->lock, NULL);
-    pthread_mutex_init(&pump->reading, NULL);
     (void)uv_prepare_init(loop, &pump->turn);
     (void)uv_prepare_start(&pump->turn, on_turn);
     pump->wake.data = pump->turn.data = pump;

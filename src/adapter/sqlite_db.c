@@ -203,8 +203,9 @@ static sluice_rc set_pragma(struct sluice_sqlite_db *db, const char *set, const 
         rc = sqlite3_prepare_v2(db->handle, get, -1, &statement, NULL);
     }
     if (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-        (void)snprintf(value, sizeof value, "%s", (const char *)sqlite3_column_text(statement, 0));
-        rc = SQLITE_OK;
+        const char *text = (const char *)sqlite3_column_text(statement, 0);
+        (void)snprintf(value, sizeof value, "%s", text == NULL ? "" : text);
+        rc = text == NULL ? SQLITE_NOMEM : SQLITE_OK;
     }
     (void)sqlite3_finalize(statement);
     if (rc != SQLITE_OK) {
@@ -325,9 +326,14 @@ static int look_up_table(struct sluice_sqlite_db *db, const char *name)
     if (strncasecmp(name, "sqlite_", 7) == 0) {
         return refuse_name(db, "names that begin with sqlite_ are SQLite's own");
     }
-    (void)sqlite3_bind_text(db->schema, 1, name, -1, SQLITE_STATIC);
-    int rc = sqlite3_step(db->schema);
-    if (rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(db->schema, 0), name) != 0) {
+    int rc = sqlite3_bind_text(db->schema, 1, name, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(db->schema);
+    }
+    const char *found = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(db->schema, 0) : name;
+    if (found == NULL) {
+        rc = SQLITE_NOMEM;
+    } else if (strcmp(found, name) != 0) {
         rc = refuse_name(db, "SQLite does not tell names apart that differ only in case, and there "
                              "is such a collection already");
     }
@@ -448,6 +454,7 @@ int sluice_sqlite_db_find(struct sluice_sqlite_db *db, const char *collection, c
     if (rc == SQLITE_ROW) {
         body->data = sqlite3_column_blob(find, 0);
         body->len = (size_t)sqlite3_column_bytes(find, 0);
+        rc = body->data == NULL && body->len > 0 ? SQLITE_NOMEM : rc;
     }
     return rc;
 }

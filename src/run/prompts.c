@@ -67,7 +67,7 @@ static void folder_load(struct worker_host *host, const char *folder, struct slu
         return;
     }
     const struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
+    while ((void)(errno = 0), (entry = readdir(dir)) != NULL) {
         struct sluice_err err = {.rc = SLUICE_OK};
         char path[4400];
         const char *dot = strrchr(entry->d_name, '.');
@@ -79,6 +79,9 @@ static void folder_load(struct worker_host *host, const char *folder, struct slu
             SLUICE_OK) {
             sluice_report_add(report, NULL, "%s", err.text);
         }
+    }
+    if (errno != 0) { /* what lies behind would look as if it were not wanted */
+        sluice_report_add(report, &in_settings, "%s: %s", folder, strerror(errno));
     }
     (void)closedir(dir);
 }
