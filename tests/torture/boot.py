@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boots a worker again and again, each time with another call failing. Whatever fails, the process either gets to RUNNING (and then
-ends by itself at SIGTERM) or ends with exit code 2 or 3 and says why; it never dies of a signal and never hangs.
-
-usage: boot.py PROGRAM BUILD KINDS [STRIDE]    KINDS: 1 memory, 2 calls, 3 both; STRIDE: of the calls only each so manieth"""
+ends by itself at SIGTERM) or ends with exit code 2 or 3 and says why; it never dies of a signal and never hangs."""
 import http.client, os, sys
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "../e2e"), os.path.join(HERE, "..")]
-program, build, kinds = sys.argv[1], sys.argv[2], int(sys.argv[3])
-stride = int(sys.argv[4]) if len(sys.argv) > 4 else 1
-os.environ["SLUICE_BUILD"] = build  # before tests/lib looks for the programs
+from sweep import Sweep
+sweep = Sweep(__doc__)
+from stage import Failure, wait_for  # noqa: E402
 
-from lib.servers import Skip  # noqa: E402
-from stage import Failure, Stage, wait_for  # noqa: E402
+stage = sweep.stage
 
 
 def ended_or_running(worker):
@@ -35,9 +30,10 @@ def start(**env):
 def boot(nth, on):
     """(exit code, calls made, name of the call that failed)"""
     told = os.path.join(stage.dir, "failing")
-    if os.path.exists(told):
-        os.remove(told)
-    worker = start(SLUICE_FAILING=f"{kinds} {nth} {on} {told}", NATS_CONNECT_TIMEOUT=1, NATS_MAX_RECONNECT_ATTEMPTS=2,
+    for path in (told, stage.workers[0].log if stage.workers else told):
+        if os.path.exists(path):
+            os.remove(path)
+    worker = start(SLUICE_FAILING=f"{sweep.kinds} {nth} {on} {told}", NATS_CONNECT_TIMEOUT=1, NATS_MAX_RECONNECT_ATTEMPTS=2,
                    NATS_RECONNECT_TIME_WAIT=0.1, SLUICE_SHUTDOWN_GRACE=5,
                    LSAN_OPTIONS=f"suppressions={suppressions}:print_suppressions=0")
     disturbed = f"failing, {'and all after it' if on else 'alone'}"
@@ -52,19 +48,15 @@ def boot(nth, on):
     name, _, calls = open(told, encoding="utf-8").read().partition("\n") if os.path.exists(told) else ("?", "", "")
     if code != WEDGED and (code not in (0, 1, 2, 3, 4) or (code != 0 and not text.strip()) or "AddressSanitizer" in text or "runtime error" in text):
         broken.append(f"call {nth} ({name}) {disturbed}: exit code {code}\n{text[-1500:]}")
+    if code == WEDGED:
+        broken[-1] = f"({name}) {broken[-1]}"
     return code, int(calls or 0), name
 
 
-try:
-    stage = Stage()
-except Skip as missing:
-    print(f"skipped: {missing}")
-    sys.exit(77)
 # A connection whose thread could not be started stays in its mailbox until the process ends: it is known to.
 suppressions = os.path.join(stage.dir, "lsan")
 with open(suppressions, "w", encoding="utf-8") as f:
     f.write("leak:sluice_nats_link_create\n")
-stage.sluice = os.path.abspath(program)
 WEDGED = -99
 codes, names, broken = {}, {}, []
 try:
@@ -76,11 +68,15 @@ try:
         while nth <= calls:
             code, _, name = boot(nth, on)
             codes[code] = codes.get(code, 0) + 1
-            names.setdefault(name, set()).add(code)
-            nth += stride * (1 if not on else 3)
+            if name:
+                names.setdefault(name, set()).add(code)
+                sweep.note(on, name)
+            nth += sweep.step(on)
     if broken:
         print(*broken, sep="\n----\n")
-    print(f"{calls} calls; exit codes {codes}; " + ", ".join(f"{n}: {sorted(c)}" for n, c in sorted(names.items()) if n))
+    print(f"{calls} calls; exit codes {codes}; " + ", ".join(f"{n}: {sorted(c)}" for n, c in sorted(names.items())))
+    sweep.counted = {"processes": sum(codes.values()) + 1, "boots_refused": sum(codes[c] for c in codes if c in (1, 2, 3, 4)),
+                     "broken": len(broken)}
 finally:
-    stage.close()
+    sweep.close()
 sys.exit(1 if broken else 0)

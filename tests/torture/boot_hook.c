@@ -4,8 +4,7 @@
  * how many there were.
  *
  * SLUICE_STARVING="KINDS ON FILE" does so while it runs: a SIGUSR2 with the value N has the Nth
- * call from then on fail, one with the value 0 ends that; FILE then holds N and how many calls
- * there were since the signal before, as two numbers of eight bytes. */
+ * call from then on fail, one with the value 0 ends that; FILE then holds a struct told. */
 #include "failing.h"
 
 #include <fcntl.h>
@@ -21,6 +20,11 @@ static void tell(void)
     (void)dprintf(failing_tell_fd, "\n%ld\n", failing_end());
 }
 
+struct told {
+    int64_t wanted, calls; /* the signal's number; how many calls there were since the one before */
+    char first[64];        /* which of them failed first; "" for none */
+};
+
 static int starving_kinds, starving_on, starving_fd = -1;
 
 static void *starve(void *arg)
@@ -34,11 +38,12 @@ static void *starve(void *arg)
         if (sigwaitinfo(&set, &info) != SIGUSR2) {
             continue;
         }
-        int64_t told[] = {info.si_value.sival_int, failing_end()};
-        if (told[0] > 0) {
-            failing_begin((enum failing_kind)starving_kinds, (long)told[0], starving_on);
+        struct told told = {.wanted = info.si_value.sival_int, .calls = failing_end()};
+        (void)snprintf(told.first, sizeof told.first, "%s", failing_name());
+        if (told.wanted > 0) {
+            failing_begin((enum failing_kind)starving_kinds, (long)told.wanted, starving_on);
         }
-        (void)!pwrite(starving_fd, told, sizeof told, 0);
+        (void)!pwrite(starving_fd, &told, sizeof told, 0);
     }
     return NULL;
 }

@@ -11,7 +11,8 @@ enum failing_kind {
     FAILING_MEMORY = 1,
     FAILING_CALLS = 2,
     FAILING_ALL = 3,
-    FAILING_TOLERATED = 4 /* the work may go well all the same: it does without, or tries again */
+    FAILING_TOLERATED = 4, /* the work may go well all the same: it does without, or tries again */
+    FAILING_LIBBSON = 8    /* memory of libbson, which ends the process for want of it */
 };
 
 /* From now on the nth call (from 1; 0: none) of these kinds fails; with `goes_on` all later ones as
@@ -40,7 +41,9 @@ long failing_open_blocks(void);
  * It checks by itself that either is true and everything was given back. */
 typedef int failing_case(void *ctx);
 /* Run it undisturbed (it must go well), then with the first call failing, the second … each alone
- * and with all after it, until nothing fails any more. Returns how many calls could fail. */
+ * and with all after it, until nothing fails any more. Returns how many calls could fail. A file
+ * that SLUICE_FAILING_COUNTED names gets a line for each: 0, or 1 with all after it, and the name.
+ */
 long failing_sweep(enum failing_kind kinds, failing_case *run, void *ctx);
 
 #endif
