@@ -420,7 +420,6 @@ static void judge_rebind(struct sim_world *w, struct sim_watch *watch,
     a->verdict_verb = a->answered_verbs = 0;
     a->was_short = a->misses_paid = 0;
     a->slack = a->slack || a->has_recorded; /* it may fail once more, under the new delivery */
-    a->decided_ms = 0;
     sim_judge_is_due(w, watch, a);
 }
 

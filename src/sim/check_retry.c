@@ -406,7 +406,7 @@ void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_atte
     a->was_stored = 0;
     a->published = 0;
     a->is_rejected = a->may_start_over = 0;
-    a->failed_ms = 0;
+    a->decided_ms = a->failed_ms = 0; /* not by a delivery that is taken over while it fails */
     a->failed_step = -1;
     a->failed_dependency = SLUICE_DEP_NONE;
     a->verdicts_sent = a->is_retaken = 0;
