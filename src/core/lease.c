@@ -158,7 +158,9 @@ void settle_repeat(struct sluice_engine *e, struct message *m)
 
 static void renewed(struct sluice_engine *e, struct message *m, int64_t sent_ms)
 {
-    if (!lease_is_needed(m) || lease_is_over(e, m)) {
+    /* A TERM is repeated as long as the lease lasts. */
+    int is_needed = lease_is_needed(m) || m->state == SLUICE_MSG_TERMING;
+    if (!is_needed || lease_is_over(e, m)) {
         return;
     }
     if (sent_ms > m->lease_base_ms) {

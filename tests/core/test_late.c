@@ -343,6 +343,26 @@ static void a_message_that_has_its_dead_letter_does_not_run_again(void **state)
     fixture_close(&f);
 }
 
+/* Renewed on the way to its TERM, it is repeated beyond the end of the lease before. */
+static void a_term_is_repeated_as_long_as_its_lease_is_renewed(void **state)
+{
+    (void)state;
+    bury_one();
+    int64_t third_ms = fixture_config().ack_wait_ms / 3;
+    assert_non_null(strstr(fixture_tick(&f, third_ms), "progress"));
+    struct sluice_event renewed = {.kind = SLUICE_EV_SETTLED,
+                                   .ticket = f.ticket,
+                                   .settled = {.verb = SLUICE_VERB_PROGRESS,
+                                               .is_answered = 1,
+                                               .settle = f.settle,
+                                               .sent_ms = f.now_ms}};
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_BURIED, SLUICE_FATE_OK), "term");
+    assert_string_equal(fixture_step(&f, renewed), "");
+    assert_non_null(strstr(fixture_tick(&f, 2 * third_ms), "term"));
+    assert_null(strstr(f.printed, "release"));
+    fixture_close(&f);
+}
+
 static void a_handler_that_outran_its_lease_runs_again_for_the_new_delivery(void **state)
 {
     (void)state;
@@ -746,6 +766,7 @@ int main(void)
         cmocka_unit_test(a_burial_that_outran_the_lease_is_not_terminated),
         cmocka_unit_test(a_burial_that_ends_under_a_new_delivery_is_terminated),
         cmocka_unit_test(a_message_that_has_its_dead_letter_does_not_run_again),
+        cmocka_unit_test(a_term_is_repeated_as_long_as_its_lease_is_renewed),
         cmocka_unit_test(a_handler_that_outran_its_lease_runs_again_for_the_new_delivery),
         cmocka_unit_test(a_failure_that_outran_the_lease_sends_no_nak),
         cmocka_unit_test(a_delivery_that_comes_before_the_nak_takes_over),
