@@ -163,17 +163,19 @@ static void print_short_json(const struct sim_short_result *all,
                              const struct sim_short_depth *depth, unsigned pipelines, int failed)
 {
     printf("{\"version\":\"%s\",\"commit\":\"%s\",\"pipelines\":%u,\"failed\":%d,\"requests\":%u,"
-           "\"requests_with_a_kill\":%u,\"requests_with_two_kills\":%u,\"courses\":%llu,"
+           "\"requests_with_a_kill\":%u,\"requests_with_two_kills\":%u,\"pulls_and_settles\":%u,"
+           "\"requests_beside_those\":%u,\"courses\":%llu,"
            "\"events\":%llu,\"kills\":%llu}\n",
            SLUICE_VERSION, SLUICE_COMMIT, pipelines, failed, depth->lots, depth->lots_killed,
-           depth->lots_killed_twice, (unsigned long long)all->runs, (unsigned long long)all->events,
+           depth->lots_killed_twice, depth->network, depth->lots_beside,
+           (unsigned long long)all->runs, (unsigned long long)all->events,
            (unsigned long long)all->kills);
 }
 
 static int run_short(const struct sim_options *o)
 {
     static const struct sim_short_depth depth = {
-        .lots = 6, .lots_killed = 4, .lots_killed_twice = 2};
+        .lots = 6, .lots_killed = 4, .lots_killed_twice = 2, .network = 4, .lots_beside = 2};
     static struct sim_short_result result;
     struct sim_world *w = sim_world_create();
     int is_good = 1;
@@ -184,10 +186,11 @@ static int run_short(const struct sim_options *o)
     struct sim_short_result all = {.runs = 0};
     int kind = 0;
     if (!o->is_json) {
-        printf("sluice %s (%s), short pipelines: all fates of the first %u requests, with one kill "
-               "of %u, with two of %u\n",
-               SLUICE_VERSION, SLUICE_COMMIT, depth.lots, depth.lots_killed,
-               depth.lots_killed_twice);
+        printf(
+            "sluice %s (%s), short pipelines: all fates of the first %u requests, and of the "
+            "first %u pulls and settles beside %u of them; with one kill of %u, with two of %u\n",
+            SLUICE_VERSION, SLUICE_COMMIT, depth.lots, depth.network, depth.lots_beside,
+            depth.lots_killed, depth.lots_killed_twice);
     }
     for (; is_good && kind < SIM_SHORT_COUNT; kind++) {
         const char *name = sim_short_name((enum sim_short_kind)kind);

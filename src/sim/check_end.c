@@ -91,7 +91,7 @@ void sim_judge_dead(struct sim_world *w, uint32_t sequence, uint32_t copies)
 int64_t sim_judge_abort_bound_ms(const struct sim_world *w)
 {
     int64_t longest = 0;
-    for (int target = SIM_TARGET_STORE; target < SIM_TARGET_COUNT; target++) {
+    for (int target = SIM_TARGET_STORE; target < SIM_TARGET_SETTLE; target++) {
         int64_t timeout = w->plan.rates[target].timeout_ms;
         longest = timeout > longest ? timeout : longest;
     }

@@ -28,23 +28,6 @@ struct lot {
     int64_t answered_ms;        /* from now */
 };
 
-/* The lot that the plan says for this request; -1: it says none. After a kill the request may be
- * for another target than the lot was meant for. */
-static int said_lot(struct sim_world *w, enum sim_target target)
-{
-    const struct sim_course *course = &w->plan.course;
-    uint32_t number = w->asked_count;
-    if (number == SIM_LOTS_MAX) {
-        return -1;
-    }
-    w->asked[w->asked_count++] = (uint8_t)target;
-    if (number >= course->lots_count) {
-        return -1;
-    }
-    enum sim_lot lot = (enum sim_lot)course->lots[number];
-    return sim_target_knows(target, lot) ? lot : SIM_LOT_OK;
-}
-
 /* What the caller is told of a request that failed at once. */
 static enum sluice_fate failed_as(const struct sim_world *w, enum sim_target target, uint64_t draw)
 {
@@ -74,16 +57,8 @@ static struct lot draw_lot(struct sim_world *w, enum sim_target target)
                                        : (struct lot){SIM_LOT_FAIL, failed, fast};
     }
     uint32_t low = (uint32_t)(draw & 0xffff);
-    int lot = said_lot(w, target);
-    if (lot == SIM_LOT_OK || (lot < 0 && low >= rates->sum)) {
-        return (struct lot){SIM_LOT_OK, failed, fast};
-    }
-    if (lot < 0) {
-        lot = SIM_LOT_SLOW;
-        while (low >= rates->rate[lot]) {
-            low -= rates->rate[lot++];
-        }
-    }
+    int lot = sim_lots_said(&w->plan.course.requests, &w->asked, target);
+    lot = lot >= 0 ? lot : (int)sim_rates_lot(rates, low);
     int64_t answered = fast;
     if (lot == SIM_LOT_SLOW) {
         answered = sim_between(&w->rng, rates->fast_ms, rates->slow_ms);
@@ -439,7 +414,7 @@ static void settle(struct sim_world *w, struct sim_process *p, const struct slui
                             .b = h->sequence,
                             .c = fx->settle.delay_ms,
                             .d = w->now_ms};
-    if (sim_link_send(w, p->index, SIM_K_TO_SERVER_SETTLE, item)) {
+    if (sim_network_settle(w, p, item)) {
         return;
     }
     /* Could not be sent: told at once, but not from inside the effect. */
@@ -453,7 +428,7 @@ static void pull(struct sim_world *w, struct sim_process *p, const struct sluice
 {
     struct sim_inbox *inbox = &p->inboxes[fx->pull % SIM_INBOXES_MAX];
     *inbox = (struct sim_inbox){.pull = *fx, .sent_ms = w->now_ms};
-    (void)sim_link_send(w, p->index, SIM_K_TO_SERVER_PULL, (struct sim_item){.b = fx->pull});
+    sim_network_pull(w, p, inbox);
 }
 
 static void run_handler(struct sim_world *w, struct sim_process *p, const struct sluice_effect *fx,
@@ -526,10 +501,7 @@ void sim_host_perform(struct sim_world *w, struct sim_process *p, const struct s
         break;
     case SLUICE_FX_CHECK:
         p->checks_owed++;
-        if (!sim_link_send(w, p->index, SIM_K_TO_SERVER_CHECK, (struct sim_item){0})) {
-            sim_world_push(w, w->now_ms, SIM_K_UNCHECKED,
-                           (struct sim_item){.worker = p->index, .life = p->life});
-        }
+        sim_network_check(w, p);
         break;
     case SLUICE_FX_STOP:
         p->is_stopped = p->stop_owed = 1;
@@ -545,11 +517,11 @@ void sim_host_perform(struct sim_world *w, struct sim_process *p, const struct s
         h->deliveries = ev->message.deliveries;
         break;
     case SLUICE_FX_REFUSE:
-        (void)sim_link_send(w, p->index, SIM_K_TO_SERVER_SETTLE,
-                            (struct sim_item){.a = SLUICE_VERB_NAK,
-                                              .b = (uint32_t)ev->message.sequence,
-                                              .c = fx->settle.delay_ms,
-                                              .d = w->now_ms});
+        (void)sim_network_settle(w, p,
+                                 (struct sim_item){.a = SLUICE_VERB_NAK,
+                                                   .b = (uint32_t)ev->message.sequence,
+                                                   .c = fx->settle.delay_ms,
+                                                   .d = w->now_ms});
         break;
     case SLUICE_FX_SETTLE:
         settle(w, p, fx, h);

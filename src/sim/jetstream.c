@@ -338,10 +338,10 @@ void sim_jetstream_on_settle(struct sim_world *w, const struct sim_item *item)
     }
     struct sim_stored *m = &js->stored[item->b];
     int is_answered = 1;
-    switch ((enum sluice_verb)(item->a & 0xff)) {
+    switch ((enum sluice_verb)(item->a & SIM_SETTLE_VERB)) {
     case SLUICE_VERB_ACK:
     case SLUICE_VERB_TERM:
-        is_answered = settle(w, item->b, (enum sluice_verb)(item->a & 0xff));
+        is_answered = settle(w, item->b, (enum sluice_verb)(item->a & SIM_SETTLE_VERB));
         break;
     case SLUICE_VERB_NAK:
         nak(w, item->b, item->c);

@@ -59,6 +59,10 @@ static const uint16_t known_lots[SIM_TARGET_COUNT] = {
     [SIM_TARGET_LOAD] = USUAL,
     [SIM_TARGET_KEEP] = WRITES,
     [SIM_TARGET_RECORD] = USUAL | LOT(ANSWER_LOST) | LOT(LATE), /* nothing repeats a put */
+    /* FAIL: it cannot be sent. What does not come is told (CHECK) or noticed (the others). */
+    [SIM_TARGET_SETTLE] = WRITES,
+    [SIM_TARGET_PULL] = LOT(SLOW) | LOT(NEVER) | LOT(TWICE) | LOT(ANSWER_LOST) | LOT(LATE),
+    [SIM_TARGET_CHECK] = USUAL,
 };
 
 int sim_target_knows(enum sim_target target, enum sim_lot lot)
@@ -66,23 +70,81 @@ int sim_target_knows(enum sim_target target, enum sim_lot lot)
     return lot == SIM_LOT_OK || ((known_lots[target] >> lot) & 1);
 }
 
-static void draw_rates(struct sim_plan *p, struct sluice_prng *r)
+int sim_lots_said(const struct sim_lots *said, struct sim_asked *asked, enum sim_target target)
 {
-    uint32_t highest[SIM_LOT_COUNT] = {0};
+    uint32_t number = asked->count;
+    if (number == SIM_LOTS_MAX) {
+        return -1;
+    }
+    asked->targets[asked->count++] = (uint8_t)target;
+    if (number >= said->count) {
+        return -1;
+    }
+    enum sim_lot lot = (enum sim_lot)said->lots[number];
+    return sim_target_knows(target, lot) ? (int)lot : SIM_LOT_OK;
+}
+
+enum sim_lot sim_rates_lot(const struct sim_rates *rates, uint32_t draw)
+{
+    if (draw >= rates->sum) {
+        return SIM_LOT_OK;
+    }
+    int lot = SIM_LOT_SLOW;
+    while (draw >= rates->rate[lot]) {
+        draw -= rates->rate[lot++];
+    }
+    return (enum sim_lot)lot;
+}
+
+/* Up to how much of each lot there is, in per mille. */
+static void draw_highest(const struct sim_plan *p, struct sluice_prng *r,
+                         uint32_t highest[SIM_LOT_COUNT])
+{
+    highest[SIM_LOT_OK] = highest[SIM_LOT_STAGED] = 0;
     for (int lot = SIM_LOT_SLOW; lot < SIM_LOT_STAGED; lot++) {
         int is_on = sim_chance(r, lots[lot].on[p->profile]);
         highest[lot] = is_on ? 1u + sim_below(r, lots[lot].count_max) : 0;
     }
+}
+
+static void draw_target(struct sim_plan *p, struct sluice_prng *r, enum sim_target target,
+                        const uint32_t highest[SIM_LOT_COUNT])
+{
+    struct sim_rates *rates = &p->rates[target];
+    int is_spared = p->profile != SIM_PROFILE_OUTAGE && sim_chance(r, 400);
+    for (int lot = SIM_LOT_SLOW; lot < SIM_LOT_STAGED; lot++) {
+        uint32_t mille = sim_below(r, highest[lot] + 1u);
+        int is_known = sim_target_knows(target, (enum sim_lot)lot);
+        rates->rate[lot] = is_known && !is_spared ? (uint16_t)(mille * 65) : 0;
+        rates->sum += rates->rate[lot];
+    }
+}
+
+/* From a generator of its own: what else a seed means does not depend on it. */
+static void draw_network(struct sim_plan *p)
+{
+    struct sluice_prng r = {sim_mix(p->seed, 0x6e657477)};
+    const struct sluice_engine_config *c = &p->engine;
+    int32_t settle_ms = (int32_t)c->settle_timeout_ms;
+    int32_t silent_ms = (int32_t)(2 * c->pull_heartbeat_ms) + 1000;
+    uint32_t highest[SIM_LOT_COUNT];
+    draw_highest(p, &r, highest);
+    for (int target = SIM_TARGET_SETTLE; target < SIM_TARGET_COUNT; target++) {
+        draw_target(p, &r, (enum sim_target)target, highest);
+    }
+    p->rates[SIM_TARGET_SETTLE].slow_ms = p->rates[SIM_TARGET_SETTLE].timeout_ms = settle_ms;
+    p->rates[SIM_TARGET_PULL].slow_ms = p->rates[SIM_TARGET_PULL].timeout_ms = silent_ms;
+    p->rates[SIM_TARGET_CHECK].slow_ms = p->rates[SIM_TARGET_CHECK].timeout_ms = 2000;
+}
+
+static void draw_rates(struct sim_plan *p, struct sluice_prng *r)
+{
+    uint32_t highest[SIM_LOT_COUNT];
+    draw_highest(p, r, highest);
     int64_t unit = p->engine.ack_wait_ms;
-    for (int target = 0; target < SIM_TARGET_COUNT; target++) {
+    for (int target = 0; target < SIM_TARGET_SETTLE; target++) {
         struct sim_rates *rates = &p->rates[target];
-        int is_spared = p->profile != SIM_PROFILE_OUTAGE && sim_chance(r, 400);
-        for (int lot = SIM_LOT_SLOW; lot < SIM_LOT_STAGED; lot++) {
-            uint32_t mille = sim_below(r, highest[lot] + 1u);
-            int is_known = sim_target_knows((enum sim_target)target, (enum sim_lot)lot);
-            rates->rate[lot] = is_known && !is_spared ? (uint16_t)(mille * 65) : 0;
-            rates->sum += rates->rate[lot];
-        }
+        draw_target(p, r, (enum sim_target)target, highest);
         rates->fast_ms = (int32_t)SIM_PICK(r, 1, 3, 10, 40);
         rates->timeout_ms = (int32_t)SIM_PICK(r, 500, 1000, 2000, 5000);
         rates->slow_ms = rates->timeout_ms;
@@ -247,6 +309,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, enum sim_profile profil
     plan->calm_at_ms = plan->publish_span_ms + sim_between(&r, unit, unit * 12);
     draw_server(plan, &r);
     draw_rates(plan, &r);
+    draw_network(plan);
     draw_staged(plan);
     if (profile == SIM_PROFILE_WIDE) { /* a thousand suspects, one by one, take their time */
         plan->rates[SIM_TARGET_RECORD].fast_ms = 1;

@@ -11,7 +11,7 @@
 #define SIM_WORKERS_MAX   4u
 #define SIM_IN_FLIGHT_MAX 1024u
 #define SIM_FAULTS_MAX    96u
-#define SIM_LOTS_MAX      8u /* of a course: the first requests of a run */
+#define SIM_LOTS_MAX      8u /* of a course: the first requests of a run, of each kind */
 #define SIM_COURSE_KILLS  2u
 #define SIM_WALL_MS       INT64_C(1790000000000) /* Unix time at the world's time 0 */
 
@@ -46,7 +46,10 @@ enum sim_profile {
     X(BURY, "bury")                                                                                \
     X(LOAD, "load")                                                                                \
     X(KEEP, "keep")                                                                                \
-    X(RECORD, "record")
+    X(RECORD, "record")                                                                            \
+    X(SETTLE, "settle") /* from here on to the server of the requests stream: network.c */         \
+    X(PULL, "pull")                                                                                \
+    X(CHECK, "check")
 
 enum sim_target {
 #define SIM_TARGET_ENUM(name, text) SIM_TARGET_##name,
@@ -122,9 +125,19 @@ struct sim_fault {
 
 /* What is said instead of drawn: the lots of the first requests, and kills by number of effect
  * (over all processes, from 1). Short pipelines are enumerated by it. */
-struct sim_course {
+struct sim_lots {
     uint8_t lots[SIM_LOTS_MAX]; /* enum sim_lot */
-    uint32_t lots_count;
+    uint32_t count;
+};
+
+/* Whom the first requests of a run were for. */
+struct sim_asked {
+    uint8_t targets[SIM_LOTS_MAX]; /* enum sim_target */
+    uint32_t count;
+};
+
+struct sim_course {
+    struct sim_lots requests, network;
     uint32_t kills[SIM_COURSE_KILLS]; /* 2 × effect: just before it; + 1: just after; 0: none */
 };
 
@@ -168,6 +181,12 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, enum sim_profile profil
 
 /* Can this become of a request to that target? */
 int sim_target_knows(enum sim_target target, enum sim_lot lot);
+
+/* The lot that a course says for the next request; -1: it says none. After a kill the request may be
+ * for another target than the lot was meant for. */
+int sim_lots_said(const struct sim_lots *said, struct sim_asked *asked, enum sim_target target);
+/* The lot that a number below 65536 means. */
+enum sim_lot sim_rates_lot(const struct sim_rates *rates, uint32_t draw);
 
 const char *sim_profile_name(enum sim_profile profile);
 const char *sim_target_name(enum sim_target target);

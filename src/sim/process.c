@@ -250,7 +250,7 @@ static void on_message(struct sim_world *w, struct sim_process *p, const struct 
     const struct sim_inbox *inbox = sim_process_inbox(p, item->b);
     int is_gone = inbox == NULL ||
                   (inbox->is_abandoned && inbox->sent_ms + inbox->pull.expires_ms < w->now_ms) ||
-                  (p->is_stopped && !w->plan.hears_after_stop);
+                  (p->is_stopped && (!w->plan.hears_after_stop || !p->stop_owed));
     if (is_gone) {
         return; /* nobody is subscribed to that inbox any more */
     }
@@ -280,7 +280,7 @@ static void on_settled(struct sim_world *w, struct sim_process *p, const struct 
         h->is_settle_owed = 0;
     }
     struct sluice_event ev = {.kind = SLUICE_EV_SETTLED, .ticket = item->ticket};
-    ev.settled = (struct sluice_ev_settled){.verb = (uint8_t)(item->a & 0xff),
+    ev.settled = (struct sluice_ev_settled){.verb = (uint8_t)(item->a & SIM_SETTLE_VERB),
                                             .is_answered = item->kind == SIM_K_TO_CLIENT_SETTLED,
                                             .settle = item->a >> 8,
                                             .sent_ms = item->d + p->clock_ms};
@@ -378,7 +378,7 @@ static void read_item(struct sim_world *w, struct sim_process *p, const struct s
     case SIM_K_UNSENT:
         ev.kind = SLUICE_EV_SETTLED;
         ev.ticket = item->ticket;
-        ev.settled = (struct sluice_ev_settled){.verb = (uint8_t)(item->a & 0xff),
+        ev.settled = (struct sluice_ev_settled){.verb = (uint8_t)(item->a & SIM_SETTLE_VERB),
                                                 .settle = item->a >> 8,
                                                 .sent_ms = item->d + p->clock_ms};
         sim_process_step(w, p, &ev);

@@ -28,6 +28,7 @@ struct sim_inbox {
     struct sluice_fx_pull pull;
     int64_t sent_ms;
     uint8_t is_abandoned;
+    uint8_t is_deaf; /* half of what the server sends there is lost on its way */
 };
 
 /* A message in flight, as the host of the handler keeps it. */
@@ -120,6 +121,16 @@ int sim_link_connect(struct sim_world *w, struct sim_process *p);
 void sim_link_break(struct sim_world *w, uint8_t worker);
 /* Nothing passes for a while; then all of it, or the connection breaks. */
 void sim_link_stall(struct sim_world *w, uint8_t worker, int64_t length_ms, uint8_t how);
+
+/* ---- Requests to that server, and their answers, on a living connection (network.c) */
+
+/* 0 when it could not be sent. */
+int sim_network_settle(struct sim_world *w, struct sim_process *p, struct sim_item item);
+void sim_network_pull(struct sim_world *w, struct sim_process *p, struct sim_inbox *inbox);
+void sim_network_check(struct sim_world *w, struct sim_process *p);
+/* 0: what the server said is lost, or comes later. */
+int sim_network_arrives(struct sim_world *w, const struct sim_process *p,
+                        const struct sim_item *item);
 
 /* ---- The host of the handler and the ports (host.c, handler.c) */
 

@@ -116,11 +116,17 @@ static void write_rates(FILE *out, const struct sim_plan *plan)
     }
 }
 
+static void write_lots(FILE *out, const char *name, const struct sim_lots *said)
+{
+    for (uint32_t i = 0; i < said->count; i++) {
+        fprintf(out, "%s %u %s\n", name, i + 1, sim_lot_name((enum sim_lot)said->lots[i]));
+    }
+}
+
 static void write_course(FILE *out, const struct sim_course *course)
 {
-    for (uint32_t i = 0; i < course->lots_count; i++) {
-        fprintf(out, "request %u %s\n", i + 1, sim_lot_name((enum sim_lot)course->lots[i]));
-    }
+    write_lots(out, "request", &course->requests);
+    write_lots(out, "network", &course->network);
     for (uint32_t i = 0; i < SIM_COURSE_KILLS; i++) {
         if (course->kills[i] != 0) {
             fprintf(out, "kill %s effect %u\n", course->kills[i] % 2 == 0 ? "before" : "after",

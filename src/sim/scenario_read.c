@@ -118,7 +118,7 @@ static int read_field(struct reading *r)
     }
     return wrong(r, r->line,
                  "\"%s\": unknown, expected a number of the plan or times, rate, fault, "
-                 "breaker, request, kill, without",
+                 "breaker, request, network, kill, without",
                  r->words[0]);
 }
 
@@ -173,7 +173,7 @@ static int read_fault(struct reading *r)
         return wrong(r, r->line, "fault: expected no more than %u", SIM_FAULTS_MAX);
     }
     int kind = named_at(r, 1, "fault", fault_name, SIM_FAULT_COUNT);
-    int64_t what_max = kind == SIM_FAULT_OUTAGE    ? SIM_TARGET_COUNT - 1
+    int64_t what_max = kind == SIM_FAULT_OUTAGE    ? SIM_TARGET_SETTLE - 1
                        : kind == SIM_FAULT_KILL_AT ? SLUICE_FX_COUNT - 1
                                                    : UINT8_MAX;
     if (kind < 0 || !number_at(r, 2, "AT_MS", 0, SIM_SCENARIO_TIME_MAX, &at_ms) ||
@@ -232,19 +232,28 @@ static int read_breaker(struct reading *r)
 }
 
 /* Requests in their order, from 1. */
-static int read_request(struct reading *r)
+static int read_lot(struct reading *r, struct sim_lots *said)
 {
-    struct sim_course *course = &r->plan->course;
-    int64_t number, next = (int64_t)course->lots_count + 1;
+    int64_t number, next = (int64_t)said->count + 1;
     if (next > SIM_LOTS_MAX) {
-        return wrong(r, r->line, "request: expected no more than %u", SIM_LOTS_MAX);
+        return wrong(r, r->line, "%s: expected no more than %u", r->words[0], SIM_LOTS_MAX);
     }
     int lot = named_at(r, 2, "lot", lot_name, SIM_LOT_COUNT);
-    if (lot < 0 || !number_at(r, 1, "request", next, next, &number)) {
+    if (lot < 0 || !number_at(r, 1, r->words[0], next, next, &number)) {
         return 0;
     }
-    course->lots[course->lots_count++] = (uint8_t)lot;
+    said->lots[said->count++] = (uint8_t)lot;
     return 1;
+}
+
+static int read_request(struct reading *r)
+{
+    return read_lot(r, &r->plan->course.requests);
+}
+
+static int read_network(struct reading *r)
+{
+    return read_lot(r, &r->plan->course.network);
 }
 
 static int read_kill(struct reading *r)
@@ -303,6 +312,7 @@ static const struct {
     {"breaker", 8, read_breaker,
      "breaker NAME FAILURES HALF_OPEN SUCCESSES THROUGHPUT SOURCES RESET_MS"},
     {"request", 3, read_request, "request NUMBER LOT"},
+    {"network", 3, read_network, "network NUMBER LOT"},
     {"kill", 4, read_kill, "kill before|after effect NUMBER"},
     {"without", 5, read_without, "without messages FIRST to LAST"},
 };
@@ -395,7 +405,10 @@ static sluice_rc judge(const struct reading *r)
         }
     }
     for (int target = 0; target < SIM_TARGET_COUNT; target++) {
-        if (r->times_lines[target] == 0) {
+        /* Files from before the network had fates say nothing of it. */
+        int is_used = target < SIM_TARGET_SETTLE || plan->rates[target].sum > 0 ||
+                      plan->course.network.count > 0;
+        if (r->times_lines[target] == 0 && is_used) {
             return missing(r, "times ", target_name(target));
         }
     }

@@ -93,6 +93,15 @@ struct search {
     struct sim_plan plan;
 };
 
+static void note_met(struct search *s, const struct sim_asked *asked, const struct sim_lots *said)
+{
+    for (uint32_t i = 0; i < asked->count; i++) {
+        int lot = i < said->count ? said->lots[i] : SIM_LOT_OK;
+        int is_known = sim_target_knows((enum sim_target)asked->targets[i], (enum sim_lot)lot);
+        s->result->met[asked->targets[i]] |= (uint16_t)(1u << (is_known ? lot : SIM_LOT_OK));
+    }
+}
+
 /* 1: no rule was broken. */
 static int run(struct search *s)
 {
@@ -102,12 +111,8 @@ static int run(struct search *s)
     result->runs++;
     result->events += one.totals.events;
     result->kills += one.totals.kills;
-    for (uint32_t i = 0; i < s->w->asked_count; i++) {
-        const struct sim_course *course = &s->plan.course;
-        int lot = i < course->lots_count ? course->lots[i] : SIM_LOT_OK;
-        int is_known = sim_target_knows((enum sim_target)s->w->asked[i], (enum sim_lot)lot);
-        result->met[s->w->asked[i]] |= (uint16_t)(1u << (is_known ? lot : SIM_LOT_OK));
-    }
+    note_met(s, &s->w->asked, &s->plan.course.requests);
+    note_met(s, &s->w->network_asked, &s->plan.course.network);
     if (one.rule != SIM_RULE_NONE) {
         result->plan = s->plan;
         result->broken = one;
@@ -133,43 +138,47 @@ static int run_killed(struct search *s, uint32_t kills, uint32_t kills_max)
     return is_good;
 }
 
-/* Whom the first requests of a run were for. */
+/* Whom the first requests of a run were for: of messages, and to the server. */
 struct asked {
-    uint8_t targets[SIM_LOTS_MAX];
-    uint32_t count;
+    struct sim_asked requests, network;
 };
 
 static int run_course(struct search *s, struct asked *asked)
 {
-    uint32_t lots = s->plan.course.lots_count;
+    uint32_t lots = s->plan.course.requests.count + s->plan.course.network.count;
     uint32_t kills = lots <= s->depth->lots_killed_twice ? 2 : lots <= s->depth->lots_killed;
     if (!run(s)) {
         return 0;
     }
-    asked->count = s->w->asked_count;
-    memcpy(asked->targets, s->w->asked, sizeof asked->targets);
+    asked->requests = s->w->asked;
+    asked->network = s->w->network_asked;
     return run_killed(s, 0, kills);
 }
 
-/* All courses that differ from the present one, which was run, only behind its last lot. */
-static int explore(struct search *s, const struct asked *asked)
+/* All courses that differ from the present one, which was run, only behind its last lot: of the
+ * messages' requests, or of those to the server, each of these with a few of the others. */
+static int explore(struct search *s, const struct asked *asked, int is_network, uint32_t depth)
 {
     struct sim_course *course = &s->plan.course;
-    uint32_t first = course->lots_count;
+    struct sim_lots *said = is_network ? &course->network : &course->requests;
+    const struct sim_asked *own = is_network ? &asked->network : &asked->requests;
+    uint32_t first = said->count;
     int is_good = 1;
-    for (uint32_t i = first; is_good && i < s->depth->lots && i < asked->count; i++) {
-        course->lots_count = i + 1;
+    for (uint32_t i = first; is_good && i < depth && i < own->count; i++) {
+        said->count = i + 1;
         for (int lot = SIM_LOT_OK + 1; is_good && lot < SIM_LOT_COUNT; lot++) {
-            if (sim_target_knows((enum sim_target)asked->targets[i], (enum sim_lot)lot)) {
+            if (sim_target_knows((enum sim_target)own->targets[i], (enum sim_lot)lot)) {
                 struct asked next;
-                course->lots[i] = (uint8_t)lot;
-                is_good = run_course(s, &next) && explore(s, &next);
-                course->lots_count = i + 1;
+                said->lots[i] = (uint8_t)lot;
+                is_good = run_course(s, &next) &&
+                          (!is_network || explore(s, &next, 0, s->depth->lots_beside)) &&
+                          explore(s, &next, is_network, depth);
+                said->count = i + 1;
             }
         }
-        course->lots[i] = SIM_LOT_OK; /* those in between are OK */
+        said->lots[i] = SIM_LOT_OK; /* those in between are OK */
     }
-    course->lots_count = first;
+    said->count = first;
     return is_good;
 }
 
@@ -184,5 +193,6 @@ int sim_short_run(struct sim_world *w, enum sim_short_kind kind,
     s.depth = depth;
     s.result = result;
     make_plan(&s.plan, &shapes[kind]);
-    return run_course(&s, &asked) && explore(&s, &asked);
+    return run_course(&s, &asked) && explore(&s, &asked, 0, depth->lots) &&
+           explore(&s, &asked, 1, depth->network);
 }

@@ -27,10 +27,11 @@ enum sim_short_kind {
 
 const char *sim_short_name(enum sim_short_kind kind);
 
-/* How far: all lots of the first `lots` requests without a kill, of `lots_killed` requests with
- * one, of `lots_killed_twice` with two. At most SIM_LOTS_MAX. */
+/* How far: all lots of the first `lots` requests; of the first `network` ones to the server of the
+ * requests stream (pulls, settles), each with all lots of the first `lots_beside` others. With up
+ * to `lots_killed` of them also one kill, with `lots_killed_twice` two. At most SIM_LOTS_MAX. */
 struct sim_short_depth {
-    uint32_t lots, lots_killed, lots_killed_twice;
+    uint32_t lots, lots_killed, lots_killed_twice, network, lots_beside;
 };
 
 struct sim_short_result {

@@ -140,7 +140,8 @@ static void to_server(struct sim_world *w, const struct sim_item *item)
 static void to_client(struct sim_world *w, const struct sim_item *item)
 {
     struct sim_process *p = &w->processes[item->worker];
-    if (p->is_running && p->link.is_up && p->link.epoch == item->life) {
+    if (p->is_running && p->link.is_up && p->link.epoch == item->life &&
+        sim_network_arrives(w, p, item)) {
         sim_process_receive(w, p, item);
     }
 }
@@ -330,7 +331,7 @@ static void begin(struct sim_world *w)
     w->now_ms = 0;
     w->is_calm = w->is_ending = 0;
     w->version = 0;
-    w->asked_count = w->effects_count = 0;
+    w->asked.count = w->network_asked.count = w->effects_count = 0;
     memset(w->outage_until_ms, 0, sizeof w->outage_until_ms);
     memset(w->outage_hangs, 0, sizeof w->outage_hangs);
     memset(&w->totals, 0, sizeof w->totals);

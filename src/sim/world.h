@@ -18,7 +18,8 @@
 #define SIM_KINDS(X)                                                                               \
     X(INPUT)            /* a: sequence that is published */                                        \
     X(TO_SERVER_PULL)   /* b: pull id */                                                           \
-    X(TO_SERVER_SETTLE) /* a: verb | settle << 8, b: sequence, c: delay, d: sent */                \
+    X(TO_SERVER_SETTLE) /* a: verb, fate of its answer, settle << 8; b: sequence, c: delay,        \
+                           d: sent */                                                              \
     X(TO_SERVER_CHECK)                                                                             \
     X(TO_SERVER_STOP)                                                                              \
     X(TO_SERVER_PING)     /* d: sent */                                                            \
@@ -59,6 +60,11 @@ enum sim_kind {
 #undef SIM_KIND_ENUM
         SIM_K_COUNT
 };
+
+/* A settle's verb, and what the network does to the answer. */
+#define SIM_SETTLE_VERB        0x0fu
+#define SIM_SETTLE_ANSWER_LOST 0x10u
+#define SIM_SETTLE_ANSWER_SLOW 0x20u
 
 /* One message of the requests stream, by sequence, and what has become of it. */
 struct sim_input {
@@ -102,8 +108,8 @@ struct sim_world {
     struct sim_input inputs[SIM_INPUTS_MAX + 1];
     struct sluice_effects effects;
     /* Of a course, until the calm: whom the first requests were for, effects performed. */
-    uint8_t asked[SIM_LOTS_MAX]; /* enum sim_target */
-    uint32_t asked_count, effects_count;
+    struct sim_asked asked, network_asked;
+    uint32_t effects_count;
 };
 
 /* The script that a worker of `version` follows for a message. */

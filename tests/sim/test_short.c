@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-static const struct sim_short_depth depth = {.lots = 6, .lots_killed = 1, .lots_killed_twice = 0};
+static const struct sim_short_depth depth = {
+    .lots = 6, .lots_killed = 1, .network = 4, .lots_beside = 1};
 
 static struct sim_short_result results[SIM_SHORT_COUNT];
 
@@ -29,9 +30,9 @@ static void no_course_breaks_a_rule(void **state)
 
 static void every_fate_of_every_request_is_met(void **state)
 {
-    static const enum sim_target targets[] = {SIM_TARGET_LLM,     SIM_TARGET_STORE, SIM_TARGET_BURY,
-                                              SIM_TARGET_PUBLISH, SIM_TARGET_LOAD,  SIM_TARGET_KEEP,
-                                              SIM_TARGET_RECORD};
+    static const enum sim_target targets[] = {
+        SIM_TARGET_LLM,  SIM_TARGET_STORE,  SIM_TARGET_BURY, SIM_TARGET_PUBLISH, SIM_TARGET_LOAD,
+        SIM_TARGET_KEEP, SIM_TARGET_RECORD, SIM_TARGET_PULL, SIM_TARGET_SETTLE};
     (void)state;
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
         for (int lot = SIM_LOT_OK; lot < SIM_LOT_COUNT; lot++) {
