@@ -33,6 +33,12 @@ def unit_tests():
                                            if len(re.findall(rf"\b{name}\b", text)) > 1}
 
 
+def torture_tests(text):
+    """Those of parts of the program by their names, those of the whole by what is swept: in both stores."""
+    swept = re.findall(r"\['(boot|messages)', '(\w+)', '\d+', '\d+'\]", text)
+    return set(re.findall(r"test\('(\w+)'", text)) | {f"{program}_{kind}_fail" for program, kind in swept}
+
+
 def all_that_exists():
     import cases, command_cases, fault_cases, input_cases, runtime_cases, service_cases, settle_cases, tls_cases
     from run import CAMPAIGNS
@@ -42,7 +48,7 @@ def all_that_exists():
     names.update(scenario=stems("tests/sim/scenarios/*"), mutant=stems("tests/sim/mutants/*"),
                  script=stems("tests/conformance/scripts/*"), campaign=set(CAMPAIGNS),
                  case={case.__name__ for module in modules for case in module.CASES},
-                 torture=set(re.findall(r"test\('(\w+)'", read("tests/torture/meson.build"))),
+                 torture=torture_tests(read("tests/torture/meson.build")),
                  fuzz=stems("tests/fuzz/fuzz_*.c", "fuzz_"))
     for file, tests in unit_tests():
         names.setdefault(file, set()).update(tests)
