@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "llmsim/ledger.h"
 
+#include "llmsim/call.h"
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 struct entry {
     char key[72];
     uint32_t calls, answered;
+    int64_t called_ms, answered_ms; /* the last time; 0: never */
 };
 
 struct llmsim_ledger {
@@ -91,6 +93,9 @@ unsigned llmsim_ledger_call(struct llmsim_ledger *l, const char *key)
     l->calls++;
     struct entry *e = entry_of(l, key);
     unsigned before = e == NULL ? 0 : e->calls++;
+    if (e != NULL) {
+        e->called_ms = llmsim_now_ms();
+    }
     (void)pthread_mutex_unlock(&l->lock);
     return before;
 }
@@ -102,6 +107,7 @@ void llmsim_ledger_answered(struct llmsim_ledger *l, const char *key)
     struct entry *e = entry_of(l, key);
     if (e != NULL) {
         e->answered++;
+        e->answered_ms = llmsim_now_ms();
     }
     (void)pthread_mutex_unlock(&l->lock);
 }
@@ -138,6 +144,8 @@ cJSON *llmsim_ledger_json(struct llmsim_ledger *l, int with_keys)
             cJSON *one = cJSON_AddObjectToObject(keys, l->entries[i].key);
             cJSON_AddNumberToObject(one, "calls", l->entries[i].calls);
             cJSON_AddNumberToObject(one, "answered", l->entries[i].answered);
+            cJSON_AddNumberToObject(one, "called_ms", (double)l->entries[i].called_ms);
+            cJSON_AddNumberToObject(one, "answered_ms", (double)l->entries[i].answered_ms);
         }
     }
     (void)pthread_mutex_unlock(&l->lock);

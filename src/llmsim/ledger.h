@@ -15,7 +15,8 @@ void llmsim_ledger_destroy(struct llmsim_ledger *l); /* accepts NULL */
 unsigned llmsim_ledger_call(struct llmsim_ledger *l, const char *key);
 /* What was decided about it. */
 void llmsim_ledger_fault(struct llmsim_ledger *l, enum llmsim_fault fault);
-/* Its complete answer was handed to the socket. Only a fault-free answer counts as paid for. */
+/* Its complete answer was handed to the socket, now. Only a fault-free answer counts as paid for.
+ */
 void llmsim_ledger_answered(struct llmsim_ledger *l, const char *key);
 void llmsim_ledger_reset(struct llmsim_ledger *l);
 cJSON *llmsim_ledger_json(struct llmsim_ledger *l, int with_keys);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all campaigns share: the books, kept from the streams, the database and the LLM simulator, and words on progress."""
 import array
+import bisect
 import json
 import re
 import struct
@@ -13,7 +14,9 @@ from lib.servers import http
 from stage import check, wait_for
 
 REQUEST = "context.enrich.request"
+READY = "context.enrich.ready"
 ACK_WAIT = 2.0
+JOURNALED_AFTER = 1.0  # seconds; a worker that was not in a fault so long after an answer has it in the journal
 
 
 class Progress:
@@ -120,12 +123,19 @@ class PayOnce:
     answers in the journal would be no limit: it grows with what is paid for again without need.)
 
     `every`: only every so many faults are looked at. `has_sum`: whatever is asked again is so after a fault that was looked
-    at, and the sum of all calls has a limit, too. `llms`: the simulators, where there are several."""
+    at, and the sum of all calls has a limit, too. `llms`: the simulators, where there are several.
 
-    def __init__(self, s, every=1, has_sum=True, llms=None):
+    `is_timed`: a second limit, which does not come from the journal, and so not from the worker. A question that was answered
+    JOURNALED_AFTER before a fault that is looked at, without a fault from its call until that long after the answer, is not asked
+    again after it, be its message finished or not. A campaign sees to it that there are some of messages that are not."""
+
+    def __init__(self, s, every=1, has_sum=True, llms=None, is_timed=False):
         self.s, self.every, self.has_sum, self.llms = s, every, has_sum and every == 1, llms or [s.llm]
         self.count, self.looks = 0, []  # (fault, how many may be asked again, {question: calls} as of _calls)
         self.order = {}  # {question: its place, by when it was first seen here}
+        self.is_timed, self.fault_times = is_timed, []
+        self.answered = {}  # {question: (when it was asked, when answered)} of its last call
+        self.long_answered = []  # (fault, {question: calls} of those that are not to be asked again)
 
     def note(self, fault=None):
         """Right after a fault; or `fault` makes it, where the journal cannot be asked any more then. The journal first:
@@ -133,11 +143,22 @@ class PayOnce:
         self.count += 1
         is_looked_at = self.count % self.every == 0
         kept = journaled_count(self.s) if is_looked_at else 0
+        self.fault_times.append(time.monotonic())
         made = fault() if fault else None
         if is_looked_at:
             calls = self._calls(self.llms)
             self.looks.append((self.count, len(calls) - kept, calls))
+            if self.is_timed:
+                self.long_answered.append((self.count, {place: calls[place] for place in self._long_answered()}))
         return made
+
+    def _long_answered(self):
+        """Whose answer had its time to come into the journal before a fault. The simulator and we have one clock."""
+        times = self.fault_times
+        for key, (called, answered) in self.answered.items():
+            after = bisect.bisect_left(times, called)  # an answer can also be sent to one that is dead by then
+            if answered >= called and after < len(times) and times[after] >= answered + JOURNALED_AFTER:
+                yield self.order[key]
 
     def _calls(self, llms):
         """For each question how often it was asked there."""
@@ -150,6 +171,9 @@ class PayOnce:
                 if place == len(calls):
                     calls.append(0)
                 calls[place] += one["calls"]
+                if self.is_timed:
+                    last = one["called_ms"] / 1000, one["answered_ms"] / 1000  # not answered: before it was called
+                    self.answered[key] = max(self.answered.get(key, last), last)
         return calls
 
     def figures(self, messages):
@@ -164,6 +188,10 @@ class PayOnce:
             check(again <= most, f"pay once: fault {fault}: {most} questions had no answer in the journal, {again} of those "
                                  "before it were asked again")
             unjournaled, again_after = unjournaled + most, again_after + again
+        for fault, before in self.long_answered:
+            again = sum(end[place] > calls for place, calls in before.items())
+            check(again == 0, f"pay once: fault {fault}: {again} questions were asked again that had been answered {JOURNALED_AFTER} s "
+                              "before it")
         limit = messages + failed + unjournaled
         check(not self.has_sum or sum(end) <= limit, f"pay once: {sum(end)} calls, at most {limit} expected: {messages} "
                                                      f"messages, {failed} failed calls, {unjournaled} not journaled")
@@ -173,18 +201,46 @@ class PayOnce:
 
 
 class Kills(PayOnce):
-    """Of a worker: whether it held anything is counted as well."""
+    """Of a worker: whether it held anything is counted as well, by what the consumer has delivered since it was started and
+    what has left the stream since. (num_ack_pending has also what those hold that were killed before it, for the ack wait.)
 
-    def __init__(self, s, *of, **these):
+    `in_flight`: what one worker holds at most. Then each kill has a limit, looked at or not, and so has the sum:
+    calls <= messages + failed calls + questions without an answer in the journal at a kill, of each kill at most `in_flight`."""
+
+    def __init__(self, s, *of, in_flight=None, **these):
         super().__init__(s, *of, **these)
-        self.in_hand = 0
+        self.in_hand, self.in_flight, self.unjournaled = 0, in_flight, 0
+        self.started()
+
+    def started(self):
+        """To be called before each start of a worker, when those before it are dead."""
+        self.delivered, self.left = self._stand()
+
+    def _stand(self):
+        return self.s.consumer()["delivered"]["consumer_seq"], self.s.left()
+
+    def held(self):
+        delivered, left = self._stand()
+        return delivered - self.delivered - (self.left - left)
 
     def note(self, fault=None):
-        self.in_hand += self.s.consumer()["num_ack_pending"] > 0
-        return super().note(fault)
+        self.in_hand += self.held() > 0
+        made = super().note(fault)
+        if self.in_flight and self.count % self.every == 0:
+            self.unjournaled += min(self.in_flight, self.looks[-1][1])
+        elif self.in_flight:
+            kept = journaled_count(self.s)  # first, as in PayOnce
+            self.unjournaled += min(self.in_flight, sum(llm.ledger()["keys"] for llm in self.llms) - kept)
+        return made
 
     def figures(self, messages):
-        return {"kills": self.count, "kills_with_messages_in_hand": self.in_hand, **super().figures(messages)}
+        v = super().figures(messages)
+        limit = messages + v["llm_calls_failed"] + self.unjournaled
+        check(not self.in_flight or v["llm_calls"] <= limit, f"pay once: {v['llm_calls']} calls, at most {limit} expected: {messages} "
+                                                             f"messages, {v['llm_calls_failed']} failed, {self.unjournaled} not "
+                                                             "journaled at the kills")
+        most = {"llm_calls_limit": limit} if self.in_flight else {}
+        return {"kills": self.count, "kills_with_messages_in_hand": self.in_hand, **v, **most}
 
 
 class KillsOfOne(Kills):
@@ -192,14 +248,38 @@ class KillsOfOne(Kills):
 
     NEVER = 65535  # more often than anything was asked
 
-    def note(self, llm, calls_before):
-        """Right after the kill; `calls_before` there, when the messages came that are in flight."""
+    def held(self):
+        return self.holding
+
+    def note(self, llm, calls_before, holding):
+        """Right after the kill; `calls_before` there when the messages came that are in flight, and how many of them it held:
+        calls that were open, and outputs that were lost."""
+        self.holding = holding
         super().note()
         fault, unjournaled, calls = self.looks.pop()
         of_it = self._calls([llm])
         most = min(unjournaled, sum(of_it) - calls_before)
         self.looks += [(fault, most, [n if own else self.NEVER for n, own in zip(calls, of_it)]),
                        (fault, 0, [self.NEVER if own else n for n, own in zip(calls, of_it)])]
+
+
+class OutputsLost:
+    """The outputs of the workers behind a proxy, while it is on: their answers are journaled, their messages not finished."""
+
+    def __init__(self, proxy):
+        self.proxy, self.rule = proxy, None
+
+    def begin(self):
+        self.rule = self.proxy.on_request(lambda frame: frame.subject == READY, lambda frame: None, count=-1)
+
+    def wait(self, count):
+        """Until as many are lost, and the answers of these have had their time to come into the journal."""
+        wait_for(f"{count} lost outputs", lambda: self.rule.seen >= count, 60)
+        end = time.monotonic() + JOURNALED_AFTER + 0.2
+        wait_for("the answers are old", lambda: time.monotonic() > end, 10)
+
+    def end(self):
+        self.proxy.hooks.remove(self.rule)
 
 
 def start_beside(s, host="127.0.0.1", **env):

@@ -7,11 +7,10 @@ import re
 import threading
 import time
 
-from books import ACK_WAIT, PayOnce, assert_clean, progress, publish_many, start_beside, verdict
+from books import ACK_WAIT, JOURNALED_AFTER, READY, PayOnce, assert_clean, progress, publish_many, start_beside, verdict
 from lib.proxy import NatsProxy, Proxy
 from stage import check, wait_for
 
-READY = "context.enrich.ready"
 VERDICTS = ("+ACK", "-NAK", "+TERM", "+WPI")
 
 
@@ -121,7 +120,7 @@ def freeze(s, a):
     lines = [s.part(Calls(s.llm.port)) for _ in range(2)]
     two = [start_beside(s, NATS_URL=f"nats://127.0.0.1:{proxy.port}", LLM_BASE_URL=f"http://127.0.0.1:{line.port}/v1",
                         LLM_BREAKER_RESET=0.5) for proxy, line in zip(proxies, lines)]
-    first, paid, late_failures = 1, PayOnce(s), 0
+    first, paid, late_failures = 1, PayOnce(s, is_timed=True), 0
     for n in range(rounds):
         kind = ("calls run", "calls fail", "outputs are lost")[n // 2 % 3]
         frozen, proxy, line, calls = two[n % 2], proxies[n % 2], lines[n % 2], s.llm.ledger()["calls"]
@@ -131,6 +130,8 @@ def freeze(s, a):
         if proxy.is_output_lost:
             goal = proxy.lost + rng.randint(1, 20)
             wait_for("some outputs are lost", lambda: proxy.lost >= goal)  # noqa: B023, called at once
+            old = time.monotonic() + JOURNALED_AFTER + 0.2
+            wait_for("their answers are old", lambda: time.monotonic() > old, 10)  # noqa: B023, called at once
         else:
             goal = calls + rng.randint(1, 50)
             wait_for("some calls run", lambda: s.llm.ledger()["calls"] >= goal)  # noqa: B023, called at once

@@ -27,6 +27,7 @@ def killed_once(s, noted, point, proxy, store, first, count, rejected, **through
         through["MONGODB_URI"] = s.store.server.uri(store.port)
     is_reached = point(s, proxy)
     publish_many(s, first, count, rejected)
+    noted.started()
     worker = s.start_worker(**SETTINGS, **through)
     wait_for(f"{point.__name__}, {first - 1} messages so far", is_reached, 60)
     worker.kill()

@@ -38,7 +38,7 @@ if __name__ == "__main__":
     PARSER, ARGUMENTS = arguments()
     os.environ["SLUICE_BUILD"] = ARGUMENTS.build  # before tests/lib looks for the programs
 
-from books import (ACK_WAIT, Kills, KillsOfOne, PayOnce, assert_clean, percentile, progress,  # noqa: E402
+from books import (ACK_WAIT, OutputsLost, Kills, KillsOfOne, PayOnce, assert_clean, percentile, progress,  # noqa: E402
                    publish_many, start_beside, verdict)
 from cluster import ClusterStage, lose_quorum, play  # noqa: E402
 from frozen import freeze  # noqa: E402
@@ -62,29 +62,51 @@ def kills(s, a):
     rng = random.Random(a.seed)
     messages, wanted = a.messages or (3000 if a.quick else 100000), a.kills or (50 if a.quick else 1000)
     s.llm_http("/control", {"latency-ms": 20})
-    worker = s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT, SLUICE_LOG_LEVEL="warn", SLUICE_MAX_IN_FLIGHT=KILLS_IN_FLIGHT)
+    proxy = s.nats_proxy()
+    settings = {"SLUICE_ACK_WAIT": ACK_WAIT, "SLUICE_LOG_LEVEL": "warn", "SLUICE_MAX_IN_FLIGHT": KILLS_IN_FLIGHT}
+    worker = plain = s.start_worker(**settings)
     s.ready()
+    plain.kill()
+    losing, lost = s.start_worker(**settings, NATS_URL=f"nats://127.0.0.1:{proxy.port}"), OutputsLost(proxy)
+    s.ready()
+    losing.kill()
+    every = max(1, wanted // 50)  # each look reads the whole ledger
+    held_every = every * max(1, 10 // every)
+    noted = Kills(s, every, in_flight=KILLS_IN_FLIGHT, is_timed=True)
     publish_many(s, 1, messages)
-    done, noted = 0, Kills(s, max(1, wanted // 50))  # each look reads the whole ledger
-    per_kill = max(1, messages // (wanted + 1))
+    lost.begin()
+    done, held = 0, 0
     for kill in range(wanted):
-        goal = min(done + rng.randint(1, 2 * per_kill - 1) if per_kill > 1 else done + 1, messages - 1)
-        wait_for(f"progress before kill {kill + 1}", lambda: messages - s.left() >= min(goal, messages - 300), 120)
+        noted.started()
+        is_held = (kill + 1) % held_every == 0
+        worker = (losing if is_held else plain).start()
+        if is_held:  # its messages are answered and journaled, and cannot be finished
+            lost.wait(lost.rule.seen + 1)
+            held += 1
+        else:
+            per_kill = max(1, (messages - 300 - done) // (wanted - kill))
+            goal = min(done + rng.randint(1, max(1, 2 * per_kill - 1)), messages - 300)
+            wait_for(f"progress before kill {kill + 1}", lambda: messages - s.left() >= goal, 120)  # noqa: B023, called at once
         worker.kill()
         noted.note()
         done = messages - s.left()
         progress(f"kills: {kill + 1}/{wanted} kills, {done}/{messages} messages, "
                  f"{noted.in_hand} kills with messages in hand")
         os.unlink(worker.log)
-        worker.start()
+    plain.start()
+    s.workers.append(plain)
     s.ready()
     wait_for("no request is left", lambda: s.left() == 0 and s.pending() == 0, 600)
     v = verdict(s, messages)
     assert_clean(v)
-    v.update(noted.figures(messages))
-    check(v["llm_calls_again"] <= wanted * KILLS_IN_FLIGHT, f"more calls again than messages in flight at the kills: {v}")
+    v.update(noted.figures(messages), kills_with_outputs_lost=held, outputs_lost=lost.rule.seen)
     check(noted.in_hand >= wanted * 0.9, f"many kills hit a worker that held nothing: {v}")
     return v
+
+
+def open_calls(llm):
+    ledger = llm.ledger()
+    return ledger["calls"] - ledger["answered"] - ledger["failed"]
 
 
 def failover(s, a):
@@ -94,16 +116,26 @@ def failover(s, a):
     llms = s.llm, s.part(LlmSim(s.folder, "--quiet", name="llm2")).start().wait_ready()
     for llm in llms:
         llm.set(latency_ms=300)
-    first, times, noted = 1, [], KillsOfOne(s, llms=llms)
-    victim = start_beside(s, LLM_BASE_URL=llms[0].url)
+    proxies = [s.nats_proxy() for _ in llms]
+    losing = [OutputsLost(proxy) for proxy in proxies]
+    through = [{"LLM_BASE_URL": llm.url, "NATS_URL": f"nats://127.0.0.1:{proxy.port}"} for llm, proxy in zip(llms, proxies)]
+    victim = start_beside(s, **through[0])
+    first, times, noted = 1, [], KillsOfOne(s, llms=llms, is_timed=True)
     for n in range(rounds):
-        other = start_beside(s, LLM_BASE_URL=llms[(n + 1) % 2].url)
-        before = [llm.ledger()["calls"] for llm in llms]
+        other = start_beside(s, **through[(n + 1) % 2])
+        before, open_before = [llm.ledger()["calls"] for llm in llms], open_calls(llms[n % 2])
+        is_held = n % 3 == 1  # its messages are answered and journaled, and it cannot finish them
+        if is_held:
+            losing[n % 2].begin()
         publish_many(s, first, 40)
         wait_for("all calls run", lambda: sum(llm.ledger()["calls"] for llm in llms) >= sum(before) + 40)  # noqa: B023
+        if is_held:
+            losing[n % 2].wait(1)
         victim.kill()
         start = time.monotonic()
-        noted.note(llms[n % 2], before[n % 2])
+        noted.note(llms[n % 2], before[n % 2], losing[n % 2].rule.seen if is_held else open_calls(llms[n % 2]) - open_before)
+        if is_held:
+            losing[n % 2].end()
         victim = other
         first += 40
         wait_for("all outputs", lambda: s.left("ENRICH_READY") >= first - 1, 60)
@@ -114,6 +146,7 @@ def failover(s, a):
     v.update(noted.figures(first - 1), ack_wait_s=ACK_WAIT, finished_elsewhere_p50_s=round(percentile(times, 50), 2),
              finished_elsewhere_p99_s=round(percentile(times, 99), 2))
     assert_clean(v)
+    check(noted.in_hand == rounds, f"a kill hit a worker that held nothing: {v}")
     in_time(v["finished_elsewhere_p99_s"], ACK_WAIT + 2, str(v))
     return v
 

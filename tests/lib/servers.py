@@ -216,8 +216,9 @@ def added(past, now):
     """Two ledgers with their keys as one."""
     by_key = {key: dict(one) for key, one in past["by_key"].items()}
     for key, one in now["by_key"].items():
-        known = by_key.setdefault(key, {"calls": 0, "answered": 0})
-        by_key[key] = {name: known[name] + one[name] for name in known}
+        known = by_key.setdefault(key, {"calls": 0, "answered": 0, "called_ms": 0, "answered_ms": 0})
+        by_key[key] = dict({name: known[name] + one[name] for name in ("calls", "answered")},
+                           **{name: max(known[name], one[name]) for name in ("called_ms", "answered_ms")})
     out = {name: past[name] + now[name] for name in ("calls", "answered", "failed")}
     by_fault = {name: past["by_fault"][name] + now["by_fault"][name] for name in now["by_fault"]}
     return dict(out, keys=len(by_key), truncated=past["truncated"] or now["truncated"], by_fault=by_fault, by_key=by_key)

@@ -37,6 +37,10 @@ static void counts_calls_answers_and_faults(void **state)
     const cJSON *a =
         cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(json, "by_key"), "a");
     assert_true(number(a, "calls") == 2 && number(a, "answered") == 1);
+    assert_true(number(a, "called_ms") > 0 && number(a, "answered_ms") >= number(a, "called_ms"));
+    const cJSON *b =
+        cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(json, "by_key"), "b");
+    assert_true(number(b, "answered_ms") == 0);
     cJSON_Delete(json);
     llmsim_ledger_reset(l);
     json = llmsim_ledger_json(l, 0);
