@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HEAD_SIZE_MAX 8192 /* request line and headers together */
@@ -253,8 +254,11 @@ static void *serve(void *ctx)
     struct sluice_probe *p = ctx;
     struct pollfd wanted[2] = {{.fd = p->daemon_fd, .events = POLLIN},
                                {.fd = p->stop[0], .events = POLLIN}};
-    while (wanted[1].revents == 0) {
-        (void)poll(wanted, 2, wait_ms(p));
+    while (!atomic_load(&p->is_stopping)) {
+        if (poll(wanted, 2, wait_ms(p)) < 0) {
+            struct timespec pause = {0, 10000000}; /* 10 ms: without memory it fails at once */
+            (void)nanosleep(&pause, NULL);
+        }
         do { /* at its limit the daemon looks for new clients only in the run after an end */
             p->has_closed = 0;
             (void)MHD_run(p->daemon);
@@ -328,6 +332,7 @@ sluice_rc sluice_probe_create(const struct sluice_probe_config *config, struct s
 void sluice_probe_destroy(struct sluice_probe *p)
 {
     if (p != NULL) {
+        atomic_store(&p->is_stopping, 1);
         (void)close(p->stop[1]);
         (void)pthread_join(p->thread, NULL);
         (void)close(p->stop[0]);

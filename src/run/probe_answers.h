@@ -13,7 +13,8 @@
 struct sluice_probe {
     struct MHD_Daemon *daemon;
     int daemon_fd;                /* readable when there is something to do */
-    int stop[2];                  /* a pipe whose writing end is closed to end the thread */
+    int stop[2];                  /* a pipe whose writing end is closed to wake the thread */
+    atomic_int is_stopping;       /* then the thread ends */
     pthread_t thread;             /* all of libmicrohttpd's callbacks are its */
     struct probe_clients clients; /* the thread's */
     int has_closed;               /* the thread's: a connection has ended in this run */

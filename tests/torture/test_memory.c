@@ -13,11 +13,16 @@
 #include "failing.h"
 #include "llm_writer.h"
 #include "run/host.h"
+#include "run/probe.h"
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -391,6 +396,33 @@ static void a_run_without_memory_fails_as_that(void **state)
     sweep(running_to_a_step);
 }
 
+/* ---- The probe ---- */
+
+/* Its thread waits when the first byte comes; from then on every wait fails. Were the end learnt
+ * from waiting alone, this would hang. */
+static void a_probe_that_cannot_wait_ends(void **state)
+{
+    const struct sluice_probe_config config = {.host = "127.0.0.1", .loop_limit_ms = 1000};
+    struct sluice_probe *probe = NULL;
+    struct sluice_err err = {.rc = SLUICE_OK};
+    (void)state;
+    assert_int_equal(sluice_probe_create(&config, &probe, &err), SLUICE_OK);
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(sluice_probe_port(probe)),
+                             .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&to, sizeof to), 0);
+    failing_begin(FAILING_CALLS, 1, 1);
+    assert_int_equal(send(fd, "G", 1, 0), 1);
+    while (failing_name()[0] == '\0') { /* until it does not wait any more */
+        const struct timespec pause = {0, 1000000};
+        (void)nanosleep(&pause, NULL);
+    }
+    sluice_probe_destroy(probe);
+    (void)failing_end();
+    (void)close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +432,7 @@ int main(void)
         cmocka_unit_test(the_journal_reports_missing_memory),
         cmocka_unit_test(the_engine_reports_missing_memory),
         cmocka_unit_test(a_run_without_memory_fails_as_that),
+        cmocka_unit_test(a_probe_that_cannot_wait_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
