@@ -236,9 +236,8 @@ void sluice_watch_stack_give_back(const stack_t *before)
 int sluice_watch_start(struct sluice_watch *w)
 {
     pthread_t thread;
-    *w = (struct sluice_watch){.phase = SLUICE_WATCH_BOOT};
-    int is_started = pthread_mutex_init(&w->lock, NULL) == 0 &&
-                     pthread_create(&thread, NULL, watch_thread, w) == 0;
+    *w = (struct sluice_watch){.phase = SLUICE_WATCH_BOOT, .lock = PTHREAD_MUTEX_INITIALIZER};
+    int is_started = pthread_create(&thread, NULL, watch_thread, w) == 0;
     if (is_started) {
         (void)pthread_detach(thread);
     }

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 static const struct sim_short_depth depth = {
-    .lots = 6, .lots_killed = 1, .network = 4, .lots_beside = 1};
+    .lots = 5, .lots_killed = 1, .network = 4, .lots_beside = 1};
 
 static struct sim_short_result results[SIM_SHORT_COUNT];
 
