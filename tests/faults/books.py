@@ -9,6 +9,7 @@ import sys
 import time
 
 from lib import wire
+from lib.nats import ApiError
 from lib.ports import free_port
 from lib.servers import http
 from stage import check, wait_for
@@ -217,7 +218,11 @@ class Kills(PayOnce):
         self.delivered, self.left = self._stand()
 
     def _stand(self):
-        return self.s.consumer()["delivered"]["consumer_seq"], self.s.left()
+        try:
+            delivered = self.s.consumer()["delivered"]["consumer_seq"]
+        except ApiError:  # no worker has made it yet
+            delivered = 0
+        return delivered, self.s.left()
 
     def held(self):
         delivered, left = self._stand()
