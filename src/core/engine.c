@@ -198,7 +198,7 @@ static void on_verdict(struct sluice_engine *e, struct message *m,
     if (!m->is_run_out) {
         return;
     }
-    ready_on_verdict(e, m);
+    ready_on_verdict(e, m, v->kind != SLUICE_VERDICT_SUSPENDED);
     if (m->state == SLUICE_MSG_LOST) {
         lease_idle(e, m);
         return;

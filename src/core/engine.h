@@ -202,7 +202,7 @@ struct sluice_step_status {
 struct sluice_record {
     uint32_t failures; /* recorded so far */
     uint32_t epoch;    /* answers of other epochs are spent: the handler failed after having them */
-    uint16_t stale_marks;  /* marks found that no run had cleared */
+    uint16_t stale_marks;  /* marks found that no run had cleared, since a handler ended */
     uint8_t is_marked;     /* a run of the handler is (or was, when the process died) going on */
     uint8_t outputs_count; /* confirmed outputs of a delivery that failed later */
     uint64_t outputs[SLUICE_EFFECTS_MAX]; /* their ids, hashed; sluice_verdict.outputs has the same

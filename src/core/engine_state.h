@@ -159,7 +159,8 @@ void timer_pump(struct sluice_engine *e);
 void ready_push(struct sluice_engine *e, struct message *m);
 void ready_drop(struct sluice_engine *e, struct message *m);
 void ready_pump(struct sluice_engine *e);
-void ready_on_verdict(struct sluice_engine *e, struct message *m);
+/* `has_ended`: the handler has returned for good, not only to wait. */
+void ready_on_verdict(struct sluice_engine *e, struct message *m, int has_ended);
 void ready_on_recorded(struct sluice_engine *e, struct message *m, enum sluice_fate fate);
 void ready_release(struct sluice_engine *e, struct message *m);
 

@@ -341,14 +341,15 @@ static int is_killer(struct sluice_engine *e, struct message *m)
     int is_found_marked = m->record != NULL && m->record->is_marked;
     m->is_suspect = unexplained >= e->config.suspect_deliveries || is_found_marked;
     e->metrics.suspects += m->is_suspect;
-    if (!is_found_marked) {
-        return 0;
+    if (is_found_marked) {
+        e->metrics.marks_stale++;
+        m->record->is_marked = 0;
+        m->record->stale_marks++;
     }
-    e->metrics.marks_stale++;
-    m->record->is_marked = 0;
     /* Twice can be chance: of 100,000 messages under 1,000 kills from outside one was marked at
-     * two. */
-    return ++m->record->stale_marks >= 3;
+     * two. Three without a run that ended between them. They count until the dead letter is there.
+     */
+    return m->record != NULL && m->record->stale_marks >= 3;
 }
 
 void msg_begin(struct sluice_engine *e, struct message *m)

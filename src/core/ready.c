@@ -121,12 +121,15 @@ static int is_exclusive(const struct sluice_engine *e, const struct message *m)
     return e->exclusive == msg_slot(e, m);
 }
 
-void ready_on_verdict(struct sluice_engine *e, struct message *m)
+void ready_on_verdict(struct sluice_engine *e, struct message *m, int has_ended)
 {
     m->is_run_out = 0;
     e->runs_out--;
     if (is_exclusive(e, m)) {
         m->record->is_marked = 0;
+        if (has_ended) { /* whatever left the marks before, this handler did not */
+            m->record->stale_marks = 0;
+        }
         record_write(e, m, RECORD_CLEAR);
     }
 }

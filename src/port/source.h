@@ -28,7 +28,7 @@ enum sluice_link_state {
     SLUICE_LINK_UP,     /* connected, first or again */
     SLUICE_LINK_DOWN,   /* lost, reconnecting */
     SLUICE_LINK_LOST,   /* reconnect attempts exhausted or closed by the server: for good */
-    SLUICE_LINK_REFUSED /* as it was; the server denied something, which the text names */
+    SLUICE_LINK_REFUSED /* as it was; the server denied something, a login too, as the text says */
 };
 
 /* Called on the loop thread, never from inside an operation. Texts are borrowed. */

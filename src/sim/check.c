@@ -32,6 +32,7 @@ void sim_judge_init(struct sim_world *w)
     struct sim_judge *j = &w->judge;
     j->has_failed = j->rule = j->journal_trouble = 0;
     j->text[0] = '\0';
+    memset(j->spreads, 0, sizeof j->spreads);
     memset(j->histories, 0, (w->inputs_count + 1u) * sizeof j->histories[0]);
     memset(j->was_acked, 0, (w->inputs_count + 1u) * sizeof j->was_acked[0]);
     memset(j->dead_ms, 0xff, (w->inputs_count + 1u) * sizeof j->dead_ms[0]);
@@ -78,26 +79,12 @@ void sim_judge_start(struct sim_world *w, const struct sim_process *p)
     }
 }
 
-/* Whoever ends or stops a process may leave marks of its messages behind, which are no proof. */
-static void excuse_marks(struct sim_world *w, const struct sim_process *p)
-{
-    struct sim_watch *watch = &w->judge.watches[p->index];
-    for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
-        const struct sim_attempt *a = &watch->attempts[i];
-        int is_marked = a->is_mark_asked || a->record_owed ||
-                        (a->generation != 0 && w->kv.entries[a->key].record.is_marked);
-        if (a->generation != 0 && is_marked) {
-            w->judge.histories[a->key].excuses++;
-        }
-    }
-}
-
 void sim_judge_end(struct sim_world *w, const struct sim_process *p)
 {
     struct sim_watch *watch = &w->judge.watches[p->index];
     /* An end by a handler is no excuse for burying its neighbours: it is what must not happen. */
     if (!watch->has_drained && !watch->is_poisoned) {
-        excuse_marks(w, p);
+        sim_judge_marks_left(w, p);
     }
     for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
         watch->attempts[i].generation = 0;
@@ -107,19 +94,8 @@ void sim_judge_end(struct sim_world *w, const struct sim_process *p)
 
 void sim_judge_freeze(struct sim_world *w, const struct sim_process *p)
 {
-    excuse_marks(w, p);
-}
-
-void sim_judge_poisoned(struct sim_world *w, const struct sim_process *p, uint32_t key)
-{
-    struct sim_watch *watch = &w->judge.watches[p->index];
-    w->judge.histories[key].killings++;
-    watch->is_poisoned = 1;
-}
-
-void sim_judge_record_in_doubt(struct sim_world *w, uint32_t key)
-{
-    w->judge.histories[key].excuses++;
+    sim_judge_marks_left(w, p);
+    w->judge.watches[p->index].frozen_ms = w->now_ms + p->clock_ms;
 }
 
 /* ---- Events */
@@ -192,8 +168,8 @@ static void see_loaded(struct sim_world *w, struct sim_attempt *a, const struct 
     const struct sluice_ev_loaded *l = &ev->loaded;
     a->load_owed = 0;
     a->load_failed = l->fate != SLUICE_FATE_OK;
+    sim_judge_mark_loaded(w, a, l);
     if (a->load_failed) {
-        w->judge.histories[a->key].excuses++;
         a->loads_failed = (uint8_t)(a->loads_failed + (a->loads_failed < UINT8_MAX));
         return;
     }
@@ -202,7 +178,6 @@ static void see_loaded(struct sim_world *w, struct sim_attempt *a, const struct 
     a->base_failures = a->recorded_failures = l->record->failures;
     a->slack = 0;
     a->base_epoch = l->record->epoch;
-    a->base_stale = l->record->stale_marks + (l->record->is_marked ? 1u : 0u);
     a->skippable_count = 0;
     for (uint32_t i = 0; i < l->record->outputs_count && i < SIM_OUTPUTS_MAX; i++) {
         a->skippable[a->skippable_count++] = l->record->outputs[i];
@@ -227,6 +202,7 @@ static void see_settled(struct sim_world *w, const struct sim_watch *watch, stru
             a->was_short = 1;
         }
         a->lease_end_ms = end;
+        sim_judge_leased(w, watch, a, ev);
     }
 }
 
@@ -277,7 +253,7 @@ static void see_attempt(struct sim_world *w, struct sim_watch *watch, const stru
         break;
     case SLUICE_EV_RECORDED:
         a->record_owed = 0;
-        a->is_mark_confirmed = ev->fate == SLUICE_FATE_OK && a->is_mark_asked;
+        sim_judge_mark_recorded(w, a, ev->fate);
         break;
     case SLUICE_EV_STORED:
         a->store_owed = 0;
@@ -321,6 +297,14 @@ static void see_journal(struct sim_watch *watch, const struct sluice_event *ev)
     }
 }
 
+/* By the server's clock, unless the process's own is behind it by more than can be borne. */
+static int64_t server_time_ms(const struct sim_world *w, const struct sluice_event *ev)
+{
+    int64_t there_ms = SIM_WALL_MS + w->now_ms;
+    int64_t most_ms = ev->wall_ms + SIM_SKEW_MAX_MS;
+    return there_ms < most_ms ? there_ms : most_ms;
+}
+
 void sim_judge_event(struct sim_world *w, const struct sim_process *p,
                      const struct sluice_event *ev)
 {
@@ -331,8 +315,9 @@ void sim_judge_event(struct sim_world *w, const struct sim_process *p,
     case SLUICE_EV_CONNECTED:
         watch->is_connected = 1;
         watch->journal_failures = 0;
+        watch->connected_ms = ev->mono_ms;
         if (ev->connected.journal_in_use) {
-            watch->connected_wall_ms = ev->wall_ms;
+            watch->connected_wall_ms = server_time_ms(w, ev);
         }
         sim_judge_pull_event(w, watch, ev);
         break;
@@ -380,6 +365,13 @@ static void judge_admit(struct sim_world *w, struct sim_watch *watch, const stru
     }
     struct sim_attempt *a = &watch->attempts[slot];
     const struct sluice_ev_message *m = &ev->message;
+    for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
+        if (watch->attempts[i].generation != 0 && watch->attempts[i].sequence == m->sequence) {
+            sim_judge_fail(w, SIM_RULE_CONTRACT, "ADMIT of message %u, which is in hand already",
+                           watch->attempts[i].sequence);
+            return;
+        }
+    }
     memset(a, 0, sizeof *a);
     a->generation = a->last_generation = fx->ticket.generation;
     a->sequence = (uint32_t)m->sequence;
@@ -392,9 +384,11 @@ static void judge_admit(struct sim_world *w, struct sim_watch *watch, const stru
     a->lease_end_ms = m->horizon_ms + w->plan.engine.ack_wait_ms;
     a->needs_load = w->plan.engine.journal &&
                     (m->deliveries != 1 || m->is_replay || m->stored_ms < watch->connected_wall_ms);
+    a->order = ++watch->admissions;
     watch->live++;
     watch->live_bytes += m->size;
     sim_judge_is_due(w, watch, a);
+    sim_judge_leased(w, watch, a, ev);
 }
 
 static void judge_rebind(struct sim_world *w, struct sim_watch *watch,
@@ -411,6 +405,7 @@ static void judge_rebind(struct sim_world *w, struct sim_watch *watch,
     a->is_retaken |= (uint8_t)sim_judge_is_at_end(w, a, ev->mono_ms);
     if (sim_judge_is_late(a, ev->mono_ms) || end > a->lease_end_ms) {
         a->lease_end_ms = end;
+        sim_judge_leased(w, watch, a, ev);
     }
     a->has_gap |= ev->message.deliveries != a->deliveries + 1;
     a->rebound_ms = w->now_ms;
@@ -549,6 +544,7 @@ void sim_judge_step(struct sim_world *w, const struct sim_process *p, const stru
                        "message %llu was answered by %u of ADMIT, REBIND and REFUSE",
                        (unsigned long long)ev->message.sequence, received);
     }
+    sim_judge_breakers(w, watch);
     sim_judge_due(w, watch, ev, effects);
     sim_judge_bounds(w, watch, p, ev);
     sim_judge_probe(w, watch, p, ev);

@@ -60,6 +60,7 @@ struct sim_seen {
     uint8_t must_wait; /* its rate limit ends well inside of the attempt */
     uint32_t period;   /* of the breaker, when it was started */
     int64_t keep_ms;
+    int64_t limited_ms, limit_ms; /* 429: read, until when; 0: that is not clear */
 };
 
 /* One admitted message of one engine. Times in the clock of its process. */
@@ -67,6 +68,7 @@ struct sim_attempt {
     uint32_t generation; /* 0: none */
     uint32_t last_generation;
     uint32_t sequence, key, deliveries, size;
+    uint32_t order; /* of admission */
     int64_t lease_end_ms, admitted_ms;
     int64_t delivered_ms; /* its newest delivery was read */
     uint8_t has_run, run_owed, has_verdict, verdict_kind;
@@ -79,12 +81,12 @@ struct sim_attempt {
     uint8_t is_unsent;      /* the newest could not be sent, or was lost with the connection */
     uint8_t is_retaken;     /* another delivery came after its lease: it has not begun again */
     int64_t verdict_ms, renewed_ms; /* newest sending of the verdict, of a WPI */
-    uint8_t slack;          /* failures that it may have recorded before another delivery came */
-    uint8_t misses_paid;    /* calls because a journaled answer was of no use */
-    uint8_t nak_known;      /* the journal's count was known when the NAK was sent … */
-    uint32_t nak_base;      /* … and was this */
-    uint8_t was_short;      /* the lease came so near its end that a careful engine gave it up */
-    uint8_t blames;         /* enum sim_blame of what this run or commit failed by, 0 if nothing */
+    uint8_t slack;       /* failures that it may have recorded before another delivery came */
+    uint8_t misses_paid; /* calls because a journaled answer was of no use */
+    uint8_t nak_known;   /* the journal's count was known when the NAK was sent … */
+    uint32_t nak_base;   /* … and was this */
+    uint8_t was_short;   /* the lease came so near its end that a careful engine gave it up */
+    uint8_t blames;      /* enum sim_blame of what this run or commit failed by, 0 if nothing */
     uint8_t documents_count, outputs_count, steps_count;
     uint32_t publish_owed, published; /* bit sets */
     uint32_t settle;                  /* newest number */
@@ -97,7 +99,7 @@ struct sim_attempt {
     uint32_t skippable_count; /* outputs that an earlier delivery confirmed */
     uint64_t skippable[SIM_OUTPUTS_MAX];
     uint32_t recorded_failures; /* newest RECORD of this delivery; base_failures before */
-    uint8_t has_recorded, is_mark_asked, is_mark_confirmed;
+    uint8_t has_recorded, is_mark_asked, is_mark_confirmed, clears_mark;
     uint8_t has_own_error;  /* its handler returned an error that is no step's */
     uint8_t has_lost_error; /* that one, from an answer that had lost its race */
     uint8_t is_rejected;    /* this run or its commit met what can never work */
@@ -124,28 +126,50 @@ struct sim_watched_pull {
 #define SIM_WATCHED_PULLS 64u
 
 struct sim_watched_breaker {
-    uint8_t state; /* enum sluice_breaker_state as the engine reports it */
+    uint8_t state; /* enum sluice_breaker_state, by the calls and their answers … */
+    uint8_t told;  /* … and as the engine reports it */
     int64_t changed_ms;
     uint32_t period;    /* grows with each change */
     uint32_t running;   /* calls started in this period and not ended */
     uint32_t failures;  /* in a row while closed */
+    uint32_t successes; /* of trials */
     uint32_t completed; /* since it was closed */
     uint32_t sources_count;
     uint32_t sources[SLUICE_BREAKER_SOURCES_MAX]; /* messages that failed, in this row */
-    uint8_t is_answering;     /* closed, and the newest call was answered; 2: perhaps */
+    uint8_t is_answering;                         /* closed, and the newest call was answered */
     int64_t limited_until_ms; /* at least, and at most: a 429 that does not say when counts, too */
     int64_t limited_most_ms;
+};
+
+/* What has to be spread. */
+enum sim_spread_kind { SIM_SPREAD_NAKS, SIM_SPREAD_LIMITED, SIM_SPREAD_RENEWALS, SIM_SPREAD_COUNT };
+
+/* A time that an engine has drawn, in its range. */
+struct sim_draw {
+    uint32_t generation;
+    uint16_t slot;
+    uint8_t step;
+    uint8_t is_open; /* not seen yet */
+    uint8_t part;    /* 1 << the part of its range that it has met; 0: none */
+    int64_t low_ms, high_ms;
+};
+
+#define SIM_DRAWS_MAX 16u
+
+struct sim_spread {
+    struct sim_draw draws[SIM_DRAWS_MAX];
 };
 
 /* One process. */
 struct sim_watch {
     uint32_t live;
+    uint32_t admissions;
     uint64_t live_bytes;
     int64_t step_ms;                 /* of the step before */
     int64_t due_ms;                  /* nothing of any attempt has to be sent before */
-    uint32_t nak_delays;             /* how many are in … */
-    uint32_t nak_delay_parts;        /* … this bit set of parts of their range */
+    int64_t frozen_ms;               /* it was stopped, last */
     uint8_t must_check, has_checked; /* in this step: is the consumer there? */
+    int64_t connected_ms;            /* the newest connection */
     int64_t connected_wall_ms;       /* INT64_MIN: no connection with journal records before */
     uint8_t is_connected, is_draining, is_aborted, is_stopped, has_drained, is_poisoned;
     uint8_t was_hungry; /* allocations have failed: what could not be kept is excused */
@@ -159,9 +183,11 @@ struct sim_watch {
 
 /* What is remembered of a message beyond its attempts. */
 struct sim_history {
-    uint32_t killings; /* its handler killed the process */
-    uint32_t excuses;  /* times a mark of it may have been left behind by something else */
-    uint8_t is_shared; /* a replay has the same journal: the marks of both are one */
+    uint32_t killings;        /* its handler killed the process */
+    uint32_t excuses;         /* times a mark of it may have been left behind by something else */
+    uint32_t doubts;          /* those of writes that may come late */
+    uint8_t is_shared;        /* a replay has the same journal: the marks of both are one */
+    uint8_t was_in_two_hands; /* at once: what one of them clears the other writes again */
     uint32_t outputs_count;
     struct {
         uint64_t id;
@@ -176,6 +202,7 @@ struct sim_judge {
     int64_t failed_ms;
     char text[240];
     struct sim_watch watches[SIM_WORKERS_MAX];
+    struct sim_spread spreads[SIM_WORKERS_MAX][SIM_SPREAD_COUNT];
     struct sim_history histories[SIM_INPUTS_MAX + 1]; /* by key */
     uint8_t was_acked[SIM_INPUTS_MAX + 1];            /* by sequence: the server took an ACK */
     int64_t dead_ms[SIM_INPUTS_MAX + 1]; /* by sequence: newest copy of its dead letter; -1: none */
@@ -227,7 +254,7 @@ void sim_judge_commit(struct sim_world *w, struct sim_watch *watch, struct sim_a
                       const struct sluice_event *ev, const struct sluice_effect *fx);
 void sim_judge_release(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                        const struct sluice_event *ev, const struct sluice_effect *fx);
-/* Calls, the journal, breakers (check_calls.c). */
+/* Calls, the journal (check_calls.c). */
 void sim_judge_call(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
                     struct sim_attempt *a, const struct sluice_event *ev,
                     const struct sluice_effect *fx);
@@ -235,13 +262,24 @@ void sim_judge_journal(struct sim_world *w, struct sim_watch *watch, struct sim_
                        const struct sluice_event *ev, const struct sluice_effect *fx);
 void sim_judge_call_ended(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                           const struct sluice_event *ev);
-/* A call to a dependency starts: the breaker's period; and it ends: whom to blame. */
+/* Breakers (check_breaker.c). A call to a dependency starts: the breaker's period; and it ends:
+ * whom to blame. */
 uint32_t sim_judge_may_call(struct sim_world *w, struct sim_watch *watch,
                             const struct sim_attempt *a, uint8_t dependency,
                             const struct sluice_event *ev);
 enum sim_blame sim_judge_called(struct sim_world *w, struct sim_watch *watch,
                                 const struct sim_attempt *a, uint8_t dependency, uint32_t period,
                                 uint8_t fate);
+/* Whose trial is it? Before the call is counted (check_trial.c). */
+void sim_judge_trial(struct sim_world *w, const struct sim_watch *watch,
+                     const struct sim_attempt *a, uint8_t dependency,
+                     const struct sluice_event *ev);
+/* Nothing more is heard of the calls of a message that leaves. */
+void sim_judge_uncalled(struct sim_world *w, struct sim_watch *watch, const struct sim_attempt *a);
+void sim_judge_breakers(struct sim_world *w, const struct sim_watch *watch);
+/* 1 while the breaker is open and its reset time has not passed. */
+int sim_judge_is_shut(const struct sim_world *w, const struct sim_watch *watch,
+                      uint32_t dependency);
 /* Pulls and bounds (check_bounds.c). */
 void sim_judge_pull(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
                     const struct sluice_fx_pull *fx);
@@ -250,15 +288,13 @@ void sim_judge_pull_event(struct sim_world *w, struct sim_watch *watch,
                           const struct sluice_event *ev);
 void sim_judge_bounds(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
                       const struct sluice_event *ev);
-/* 1 while the breaker is open and its reset time has not passed. */
-int sim_judge_is_shut(const struct sim_world *w, const struct sim_watch *watch,
-                      uint32_t dependency);
 /* Renewals, confirmed verdicts, the grace (check_settle.c). */
 void sim_judge_is_due(const struct sim_world *w, struct sim_watch *watch,
                       const struct sim_attempt *a);
 void sim_judge_due(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
                    const struct sluice_effects *effects);
-void sim_judge_renewal(struct sim_world *w, struct sim_attempt *a, const struct sluice_event *ev);
+void sim_judge_renewal(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                       const struct sluice_event *ev);
 void sim_judge_verdict_sent(const struct sim_world *w, struct sim_watch *watch,
                             struct sim_attempt *a, const struct sluice_event *ev);
 int sim_judge_is_outcome(const struct sim_world *w, const struct sim_watch *watch,
@@ -270,9 +306,31 @@ void sim_judge_nak_under_way(struct sim_world *w, const struct sim_watch *watch,
                              const struct sim_attempt *a);
 void sim_judge_handed_on(struct sim_world *w, const struct sim_watch *watch,
                          const struct sim_attempt *a);
+/* Jitter (check_spread.c): of a NAK's delay; a 429 was read, and the step starts again; the end of
+ * a lease was learned, and it is renewed. */
+void sim_judge_spread(struct sim_world *w, const struct sim_watch *watch, int64_t delay_ms,
+                      int64_t low_ms, int64_t high_ms);
+void sim_judge_limited(struct sim_world *w, const struct sim_watch *watch,
+                       const struct sim_attempt *a, struct sim_seen *s,
+                       const struct sluice_event *ev, int64_t after_ms);
+void sim_judge_unlimited(struct sim_world *w, const struct sim_watch *watch,
+                         const struct sim_attempt *a, const struct sim_seen *s,
+                         const struct sluice_event *ev);
+void sim_judge_leased(struct sim_world *w, const struct sim_watch *watch,
+                      const struct sim_attempt *a, const struct sluice_event *ev);
+void sim_judge_renewed(struct sim_world *w, const struct sim_watch *watch,
+                       const struct sim_attempt *a, const struct sluice_event *ev);
 /* What the probes are told (check_probe.c). */
 void sim_judge_probe(struct sim_world *w, const struct sim_watch *watch,
                      const struct sim_process *p, const struct sluice_event *ev);
+/* Marks of suspects (check_marks.c): a process ends or stops; a record was read, or written; the
+ * handler is to run; its message is buried as a killer. */
+void sim_judge_marks_left(struct sim_world *w, const struct sim_process *p);
+void sim_judge_mark_loaded(struct sim_world *w, struct sim_attempt *a,
+                           const struct sluice_ev_loaded *loaded);
+void sim_judge_mark_recorded(struct sim_world *w, struct sim_attempt *a, enum sluice_fate fate);
+void sim_judge_marked_run(struct sim_world *w, const struct sim_attempt *a);
+void sim_judge_killer(struct sim_world *w, const struct sim_attempt *a);
 /* Failures: delays, counts, burials (check_retry.c). */
 void sim_judge_nak_sent(const struct sim_world *w, const struct sim_watch *watch,
                         struct sim_attempt *a, const struct sluice_event *ev);
@@ -283,6 +341,9 @@ void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_att
 void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a);
 /* 1 near the end of its lease, where a careful engine may give it up. */
 int sim_judge_is_at_end(const struct sim_world *w, const struct sim_attempt *a, int64_t mono_ms);
+/* 1 when what is sent now may reach the server after the end of the lease. */
+int sim_judge_is_late_there(const struct sim_world *w, const struct sim_attempt *a,
+                            int64_t mono_ms);
 /* 1 while the lease is over for all that the engine can know. */
 int sim_judge_is_late(const struct sim_attempt *a, int64_t mono_ms);
 

@@ -5,6 +5,10 @@
 #include "sim/world.h"
 
 #define SILENCE_SLACK_MS 1000
+/* nats-server 2.9.10, just come back, may lose a pull, and hands out what it has only when another
+ * one comes: seen for so long. So whoever has connected asks again soon. */
+#define LOST_PULLS_MS 11000
+#define SHORT_PULL_MS 2000
 
 static struct sim_watched_pull *find(struct sim_watch *watch, uint32_t id)
 {
@@ -92,6 +96,11 @@ void sim_judge_pull(struct sim_world *w, struct sim_watch *watch, const struct s
                        (unsigned long long)c->max_bytes);
     }
     judge_pause(w, watch, ev, credit);
+    if (fx->expires_ms > SHORT_PULL_MS && ev->mono_ms < watch->connected_ms + LOST_PULLS_MS) {
+        sim_judge_fail(w, SIM_RULE_LIVENESS,
+                       "a pull of %u ms, %lld ms after a reconnect, in which it may be lost",
+                       fx->expires_ms, (long long)(ev->mono_ms - watch->connected_ms));
+    }
     if (watch->pulls_count == SIM_WATCHED_PULLS) {
         sim_judge_fail(w, SIM_RULE_BOUNDS, "%u pulls are kept", watch->pulls_count);
         return;

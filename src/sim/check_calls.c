@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls: which may start, which were paid for already, which must wait: INV-5, INV-14, INV-15. */
+/* Calls: which may start, which were paid for already, which must wait: INV-5, INV-14. */
 #include "sim/check.h"
 
 #include "sim/world.h"
@@ -13,142 +13,9 @@ static int is_same(const struct sluice_journaled *x, const struct sluice_journal
            x->occurrence == y->occurrence;
 }
 
-/* ---- Breakers */
-
-/* Failures of several messages, or twice as many of whoever it was. */
-static int may_open(const struct sim_watched_breaker *b, const struct sluice_breaker_config *config)
-{
-    uint32_t needed = config->failure_threshold;
-    return b->failures >= needed &&
-           (b->sources_count >= config->minimum_sources || b->failures >= 2 * needed);
-}
-
-void sim_judge_breaker(struct sim_world *w, const struct sim_process *p, uint32_t dependency,
-                       enum sluice_breaker_state to)
-{
-    struct sim_watched_breaker *b = &w->judge.watches[p->index].breakers[dependency];
-    const struct sluice_breaker_config *config = &w->plan.engine.dependencies[dependency];
-    sim_trace_text(w, "w%u breaker %s is %s", (unsigned)p->index, config->name,
-                   sluice_breaker_state_name(to));
-    if (to == SLUICE_BREAKER_HALF_OPEN &&
-        (b->state != SLUICE_BREAKER_OPEN || w->now_ms < b->changed_ms + config->reset_timeout_ms)) {
-        sim_judge_fail(w, SIM_RULE_RETRY, "the breaker of %s went half open too early",
-                       config->name);
-    }
-    if (to == SLUICE_BREAKER_OPEN && b->state == SLUICE_BREAKER_CLOSED && !may_open(b, config)) {
-        sim_judge_fail(w, SIM_RULE_RETRY,
-                       "the breaker of %s opens after %u failures of %u, of %u messages",
-                       config->name, b->failures, config->failure_threshold, b->sources_count);
-    }
-    b->state = (uint8_t)to;
-    b->changed_ms = w->now_ms;
-    b->period++;
-    b->running = b->failures = b->completed = b->sources_count = 0;
-    b->is_answering = 0;
-}
-
-int sim_judge_is_shut(const struct sim_world *w, const struct sim_watch *watch, uint32_t dependency)
-{
-    const struct sim_watched_breaker *b = &watch->breakers[dependency];
-    return b->state == SLUICE_BREAKER_OPEN &&
-           w->now_ms < b->changed_ms + w->plan.engine.dependencies[dependency].reset_timeout_ms;
-}
-
-static int must_be_open(const struct sim_watched_breaker *b,
-                        const struct sluice_breaker_config *config)
-{
-    return b->state == SLUICE_BREAKER_CLOSED && b->completed >= config->minimum_throughput &&
-           may_open(b, config);
-}
-
-uint32_t sim_judge_may_call(struct sim_world *w, struct sim_watch *watch,
-                            const struct sim_attempt *a, uint8_t dependency,
-                            const struct sluice_event *ev)
-{
-    if (dependency >= SLUICE_DEPENDENCIES_MAX) {
-        return 0;
-    }
-    struct sim_watched_breaker *b = &watch->breakers[dependency];
-    const struct sluice_breaker_config *config = &w->plan.engine.dependencies[dependency];
-    if (b->state == SLUICE_BREAKER_OPEN || must_be_open(b, config)) {
-        sim_judge_fail(w, SIM_RULE_RETRY, "message %u calls %s, whose breaker %s open", a->sequence,
-                       config->name, b->state == SLUICE_BREAKER_OPEN ? "is" : "should be");
-    } else if (b->state == SLUICE_BREAKER_HALF_OPEN && b->running >= config->half_open_max) {
-        sim_judge_fail(w, SIM_RULE_RETRY, "message %u calls %s beside %u trials", a->sequence,
-                       config->name, b->running);
-    } else if (ev->mono_ms < b->limited_until_ms) {
-        sim_judge_fail(w, SIM_RULE_RETRY, "message %u calls %s %lld ms before its Retry-After",
-                       a->sequence, config->name, (long long)(b->limited_until_ms - ev->mono_ms));
-    }
-    b->running++;
-    return b->period;
-}
-
 static int64_t larger(int64_t a, int64_t b)
 {
     return a > b ? a : b;
-}
-
-/* A table of the judges' own. What did not go out cannot be the message's fault; what is said to be
- * away is, when it was there for the call before. */
-static enum sim_blame blame_of(const struct sim_watched_breaker *b, uint8_t fate)
-{
-    switch ((enum sluice_fate)fate) {
-    case SLUICE_FATE_UNREACHABLE:
-        return SIM_BLAME_NONE;
-    case SLUICE_FATE_UNAVAILABLE:
-        return b->is_answering == 0   ? SIM_BLAME_NONE
-               : b->is_answering == 1 ? SIM_BLAME_SURE
-                                      : SIM_BLAME_UNCLEAR;
-    case SLUICE_FATE_RETRY:
-    case SLUICE_FATE_UNKNOWN:
-    case SLUICE_FATE_BAD_ANSWER:
-        return SIM_BLAME_SURE;
-    default:
-        return SIM_BLAME_UNCLEAR; /* has a reason of its own */
-    }
-}
-
-static void breaker_called(struct sim_watched_breaker *b, uint32_t sequence, uint8_t fate)
-{
-    b->running -= b->running > 0;
-    if (fate == SLUICE_FATE_CANCELLED || fate == SLUICE_FATE_RATE_LIMITED ||
-        fate == SLUICE_FATE_NO_MEMORY) {
-        return; /* says nothing about the health of the other side */
-    }
-    b->completed++;
-    if (fate != SLUICE_FATE_RETRY && fate != SLUICE_FATE_UNKNOWN &&
-        fate != SLUICE_FATE_UNREACHABLE && fate != SLUICE_FATE_UNAVAILABLE) {
-        b->failures = b->sources_count = 0;
-        b->is_answering = b->state == SLUICE_BREAKER_CLOSED;
-        return;
-    }
-    b->is_answering = 0;
-    b->failures++;
-    for (uint32_t i = 0; i < b->sources_count; i++) {
-        if (b->sources[i] == sequence) {
-            return;
-        }
-    }
-    if (b->sources_count < SLUICE_BREAKER_SOURCES_MAX) {
-        b->sources[b->sources_count++] = sequence;
-    }
-}
-
-enum sim_blame sim_judge_called(struct sim_world *w, struct sim_watch *watch,
-                                const struct sim_attempt *a, uint8_t dependency, uint32_t period,
-                                uint8_t fate)
-{
-    (void)w;
-    if (dependency >= SLUICE_DEPENDENCIES_MAX) {
-        return SIM_BLAME_UNCLEAR;
-    }
-    struct sim_watched_breaker *b = &watch->breakers[dependency];
-    enum sim_blame blame = blame_of(b, fate);
-    if (b->period == period) { /* of an older period: counts nowhere */
-        breaker_called(b, a->sequence, fate);
-    }
-    return blame;
 }
 
 /* ---- Paid for already? */
@@ -232,6 +99,10 @@ static void start(struct sim_world *w, struct sim_watch *watch, struct sim_attem
         return;
     }
     judge_payment(w, a, s, ev);
+    sim_judge_unlimited(w, watch, a, s, ev);
+    if (s->dependency < SLUICE_DEPENDENCIES_MAX) {
+        sim_judge_trial(w, watch, a, s->dependency, ev);
+    }
     s->period = sim_judge_may_call(w, watch, a, s->dependency, ev);
     s->was_started = 1;
     s->state = SIM_SEEN_RUNNING;
@@ -279,9 +150,6 @@ void sim_judge_call(struct sim_world *w, struct sim_watch *watch, const struct s
     } else {
         sim_judge_cancel(w, watch, a, ev, fx->step);
         a->decided_ms = a->decided_ms == 0 ? ev->mono_ms : a->decided_ms;
-        if (s->was_started && !s->was_cancelled) { /* a trial leaves its place at once */
-            (void)sim_judge_called(w, watch, a, s->dependency, s->period, SLUICE_FATE_CANCELLED);
-        }
         s->was_cancelled = 1;
     }
 }
@@ -296,20 +164,17 @@ void sim_judge_call_ended(struct sim_world *w, struct sim_watch *watch, struct s
     struct sim_seen *s = &a->steps[e->step];
     /* A rate limit may be waited for inside of the lease. */
     int may_start = e->fate == SLUICE_FATE_MISS || e->fate == SLUICE_FATE_RATE_LIMITED;
+    int has_run = s->was_started && s->state == SIM_SEEN_RUNNING;
     s->state = may_start ? SIM_SEEN_ASKED : SIM_SEEN_ENDED;
     s->was_missed |= e->fate == SLUICE_FATE_MISS;
     s->fate = e->fate;
     s->blame = SIM_BLAME_UNCLEAR;
-    if (!s->was_started) {
+    if (!has_run) {
         return;
     }
-    if (!s->was_cancelled) {
-        s->blame = (uint8_t)sim_judge_called(w, watch, a, s->dependency, s->period, e->fate);
-    } else if (s->dependency < SLUICE_DEPENDENCIES_MAX && e->fate == SLUICE_FATE_OK) {
-        /* It works: an engine may count that. */
-        watch->breakers[s->dependency].failures = watch->breakers[s->dependency].sources_count = 0;
-        watch->breakers[s->dependency].is_answering = 2;
-    }
+    /* An answer that has overtaken its CANCEL counts for the breaker as any other. */
+    enum sim_blame blame = sim_judge_called(w, watch, a, s->dependency, s->period, e->fate);
+    s->blame = (uint8_t)(s->was_cancelled ? SIM_BLAME_UNCLEAR : blame);
     s->was_cancelled = 0;
     if (e->fate == SLUICE_FATE_RATE_LIMITED) {
         const struct sluice_engine_config *c = &w->plan.engine;
@@ -327,6 +192,7 @@ void sim_judge_call_ended(struct sim_world *w, struct sim_watch *watch, struct s
             s->must_wait =
                 !a->was_rebound && !watch->is_aborted &&
                 b->limited_most_ms + RATE_LIMIT_SPREAD_MS < a->delivered_ms + c->handler_timeout_ms;
+            sim_judge_limited(w, watch, a, s, ev, after);
         }
     }
 }
@@ -360,6 +226,7 @@ static void record(struct sim_world *w, struct sim_attempt *a, const struct slui
     }
     a->has_recorded = 1;
     a->is_mark_confirmed = 0;
+    a->clears_mark = a->is_mark_asked && !r->is_marked;
     a->is_mark_asked = r->is_marked;
 }
 

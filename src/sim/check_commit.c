@@ -102,7 +102,7 @@ void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_a
     a->settle = fx->settle;
     if (fx->verb == SLUICE_VERB_PROGRESS) {
         judge_deadline(w, a, ev);
-        sim_judge_renewal(w, a, ev);
+        sim_judge_renewal(w, watch, a, ev);
         return;
     }
     if (a->verdict_verb != 0 && (a->verdict_verb != fx->verb + 1 || fx->verb == SLUICE_VERB_NAK)) {
@@ -122,8 +122,9 @@ void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_a
         judge_ack(w, a);
         return;
     }
-    if (sim_judge_is_late(a, ev->mono_ms)) {
-        sim_judge_fail(w, SIM_RULE_LEASE, "%s of message %u, %lld ms after its lease",
+    if (sim_judge_is_late_there(w, a, ev->mono_ms)) {
+        sim_judge_fail(w, SIM_RULE_LEASE,
+                       "%s of message %u, %lld ms after its lease, or too late to arrive before",
                        verbs[fx->verb & 3], a->sequence,
                        (long long)(ev->mono_ms - a->lease_end_ms));
         return;
@@ -154,6 +155,7 @@ static void judge_store(struct sim_world *w, struct sim_watch *watch, struct sim
                        a->sequence);
     }
     judge_keeps(w, watch, a, ev, "STORE");
+    sim_judge_trial(w, watch, a, SLUICE_DEP_STORE, ev);
     a->store_owed = 1;
     a->store_period = sim_judge_may_call(w, watch, a, SLUICE_DEP_STORE, ev);
 }
@@ -176,6 +178,7 @@ static void judge_publish(struct sim_world *w, struct sim_watch *watch, struct s
                        output, a->sequence);
         return;
     }
+    sim_judge_trial(w, watch, a, SLUICE_DEP_PUBLISH, ev);
     a->publish_owed |= 1u << output;
     a->publish_period[output] = sim_judge_may_call(w, watch, a, SLUICE_DEP_PUBLISH, ev);
 }
@@ -232,6 +235,7 @@ void sim_judge_release(struct sim_world *w, struct sim_watch *watch, struct sim_
             sim_judge_handed_on(w, watch, a);
         }
     }
+    sim_judge_uncalled(w, watch, a);
     a->generation = 0;
     watch->live--;
     watch->live_bytes -= a->size;

@@ -56,32 +56,10 @@ static void judge_blame(struct sim_world *w, const struct sim_attempt *a, uint8_
 
 /* ---- Delays */
 
-/* Those who failed together must not come back together: of so many delays of a process, at least
- * three of eight equal parts of their range are met (by chance they miss that once in 10^8). */
-#define SPREAD_DELAYS 16u
-#define SPREAD_PARTS  8
-#define SPREAD_LEAST  3
-
 static void judge_spread(struct sim_world *w, struct sim_watch *watch, int64_t delay_ms,
                          int64_t full_ms)
 {
-    int64_t low = full_ms / 2;
-    if (full_ms < 64 || delay_ms < low || delay_ms > full_ms) {
-        return;
-    }
-    watch->nak_delay_parts |= 1u << ((delay_ms - low) * SPREAD_PARTS / (full_ms - low + 1));
-    if (++watch->nak_delays < SPREAD_DELAYS) {
-        return;
-    }
-    int parts = 0;
-    for (int i = 0; i < SPREAD_PARTS; i++) {
-        parts += (int)(watch->nak_delay_parts >> i & 1u);
-    }
-    if (parts < SPREAD_LEAST) {
-        sim_judge_fail(w, SIM_RULE_RETRY, "%u NAK delays with no jitter to speak of",
-                       SPREAD_DELAYS);
-    }
-    watch->nak_delays = watch->nak_delay_parts = 0;
+    sim_judge_spread(w, watch, delay_ms, full_ms / 2, full_ms);
 }
 
 /* Which dependencies does the message wait for, or has it failed by? */
@@ -309,37 +287,6 @@ void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_atte
     }
 }
 
-/* Attempts whose lease has passed on while their mark was under way: they clear it no more, and
- * that says nothing about the message. */
-static uint32_t marks_left_behind(const struct sim_world *w, const struct sim_attempt *burying)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < w->plan.workers_count; i++) {
-        const struct sim_watch *watch = &w->judge.watches[i];
-        for (uint32_t j = 0; j < w->plan.engine.max_in_flight; j++) {
-            const struct sim_attempt *a = &watch->attempts[j];
-            count += a != burying && a->generation != 0 && a->key == burying->key &&
-                     (a->is_mark_asked || a->record_owed);
-        }
-    }
-    return count;
-}
-
-static void judge_killer(struct sim_world *w, const struct sim_attempt *a)
-{
-    const struct sim_history *h = &w->judge.histories[a->key];
-    const struct sluice_engine_config *c = &w->plan.engine;
-    if (!c->journal && c->max_deliver > 0 && a->deliveries >= c->max_deliver) {
-        return; /* without a journal, deliveries are all that there is to count */
-    }
-    if (h->killings + h->excuses + marks_left_behind(w, a) < 3 && !h->is_shared) {
-        sim_judge_fail(w, SIM_RULE_POISON,
-                       "message %u is buried as the killer: it killed %u processes, and %u times "
-                       "something else may have left its mark",
-                       a->sequence, h->killings, h->excuses);
-    }
-}
-
 void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                     const struct sluice_effect *fx)
 {
@@ -356,7 +303,7 @@ void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_att
     }
     a->bury_owed = 1;
     if (fx->failure == SLUICE_FAILURE_KILLER) {
-        judge_killer(w, a);
+        sim_judge_killer(w, a);
         return;
     }
     judge_reason(w, a, fx->failure, 1);
@@ -377,7 +324,6 @@ void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_att
 
 void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a)
 {
-    const struct sluice_engine_config *c = &w->plan.engine;
     if (a->run_owed || a->load_owed || a->store_owed || a->publish_owed != 0 || a->bury_owed ||
         a->verdict_verb != 0) {
         sim_judge_fail(w, SIM_RULE_CONTRACT, "RUN of message %u while something is owed to it",
@@ -393,12 +339,8 @@ void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_atte
         sim_judge_fail(w, SIM_RULE_DRAIN, "message %u is started after DRAIN", a->sequence);
         return;
     }
-    uint32_t explained = a->base_failures + c->suspect_deliveries + 1u;
-    /* Deliveries that a living process takes over have not killed it. */
-    int is_suspect = c->journal && a->was_loaded && !a->was_rebound && a->deliveries > explained;
-    if (is_suspect && !a->is_mark_confirmed) {
-        sim_judge_fail(w, SIM_RULE_POISON, "suspect message %u, delivery %u, runs without a mark",
-                       a->sequence, a->deliveries);
+    sim_judge_marked_run(w, a);
+    if (w->judge.has_failed) {
         return;
     }
     a->run_owed = a->has_run = 1;

@@ -175,6 +175,29 @@ static void draw_staged(struct sim_plan *p)
     }
 }
 
+static void raise_lot(struct sim_rates *rates, enum sim_lot lot, uint32_t rate)
+{
+    uint32_t others = rates->sum - rates->rate[lot];
+    uint32_t room = others < 65536u ? 65536u - others : 0;
+    rates->rate[lot] = (uint16_t)(rate < room ? rate : room);
+    rates->sum = others + rates->rate[lot];
+}
+
+/* Dead letters that take longer than a lease whose renewals do not arrive: the message comes again
+ * while its burial is under way. Each is rare alone. From luck of its own, as above. */
+static void draw_late_burials(struct sim_plan *p)
+{
+    struct sluice_prng r = {sim_mix(p->seed, 0x6c617465)};
+    if (p->profile != SIM_PROFILE_LEASE || p->engine.max_deliver == 0 || !sim_chance(&r, 500)) {
+        return;
+    }
+    struct sim_rates *bury = &p->rates[SIM_TARGET_BURY];
+    p->fails_always = 1 + sim_below(&r, 300);
+    bury->timeout_ms = bury->slow_ms = (int32_t)(3 * p->engine.ack_wait_ms);
+    raise_lot(bury, SIM_LOT_SLOW, 30000);
+    raise_lot(&p->rates[SIM_TARGET_SETTLE], SIM_LOT_NEVER, 20000);
+}
+
 static void draw_engine(struct sim_plan *p, struct sluice_prng *r)
 {
     struct sluice_engine_config *c = &p->engine;
@@ -316,6 +339,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, enum sim_profile profil
         plan->engine.handler_timeout_ms = 300000;
     }
     draw_handlers(plan, &r);
+    draw_late_burials(plan);
     draw_faults(plan, &r);
     plan->restart_ms = SIM_PICK(&r, 10, 200, 1000, unit);
     plan->grace_ms = SIM_PICK(&r, unit / 2, 5000, 25000);

@@ -13,6 +13,7 @@
 #define SIM_FAULTS_MAX    96u
 #define SIM_LOTS_MAX      8u /* of a course: the first requests of a run, of each kind */
 #define SIM_COURSE_KILLS  2u
+#define SIM_SKEW_MAX_MS   240000 /* between the wall clocks of a worker and the server */
 #define SIM_WALL_MS       INT64_C(1790000000000) /* Unix time at the world's time 0 */
 
 /* Where the draws lean. X(name, text, what it is for). */

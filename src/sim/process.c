@@ -16,7 +16,9 @@ void sim_process_init(struct sim_world *w, uint8_t index)
     p->engine = NULL;
     p->link = (struct sim_link){0};
     p->clock_ms = sim_between(&w->rng, 1000, 100000000);
-    p->wall_ms = 0;
+    /* Clocks of machines differ. From a generator of its own, as in plan.c. */
+    struct sluice_prng skew = {sim_mix(w->plan.seed, 0x636c6f636b + index)};
+    p->wall_ms = sim_chance(&skew, 500) ? sim_between(&skew, -SIM_SKEW_MAX_MS, SIM_SKEW_MAX_MS) : 0;
     sim_heap_reset(&p->heap);
     p->heap.rng = &w->rng;
 }
@@ -527,6 +529,23 @@ static void plan_tick(struct sim_world *w, struct sim_process *p)
     p->tick_ms = at > w->now_ms ? at : w->now_ms;
 }
 
+/* Streams have gaps, and sequences whatever places a table gives them. In every second seed those
+ * of four neighbours share one place of the engine's, which multiplies by 0x9e3779b97f4a7c15: this
+ * is that number's inverse, times 2 to the 30th. */
+static uint64_t stream_sequence(const struct sim_world *w, uint64_t sequence)
+{
+    return w->plan.seed % 2 == 0 ? sequence * 0x664ddccf40000000u : sequence;
+}
+
+static void step_engine(struct sim_world *w, struct sim_process *p, const struct sluice_event *ev)
+{
+    struct sluice_event told = *ev;
+    if (ev->kind == SLUICE_EV_MESSAGE) {
+        told.message.sequence = stream_sequence(w, ev->message.sequence);
+    }
+    sluice_engine_step(p->engine, &told, &w->effects);
+}
+
 void sim_process_step(struct sim_world *w, struct sim_process *p, struct sluice_event *ev)
 {
     if (w->judge.has_failed) {
@@ -538,7 +557,7 @@ void sim_process_step(struct sim_world *w, struct sim_process *p, struct sluice_
     p->has_moved = 0;
     sim_trace_event(w, p, ev);
     sim_judge_event(w, p, ev);
-    sluice_engine_step(p->engine, ev, &w->effects);
+    step_engine(w, p, ev);
     w->totals.steps++;
     w->totals.events += p->has_moved || w->effects.count > 0;
     watch_spinning(w, p, ev);

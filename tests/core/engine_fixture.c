@@ -70,6 +70,10 @@ static void print_one(struct fixture *f, const struct sluice_effect *fx, char *t
         f->record = *fx->record;
         (void)snprintf(to, size, "%s failures=%u marked=%u", name, fx->record->failures,
                        fx->record->is_marked);
+        if (fx->record->stale_marks != 0) {
+            size_t at = strlen(to);
+            (void)snprintf(to + at, size - at, " stale=%u", fx->record->stale_marks);
+        }
         break;
     case SLUICE_FX_START:
     case SLUICE_FX_REPLAY:

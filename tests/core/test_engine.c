@@ -197,6 +197,32 @@ static void marks_a_suspect_and_runs_it_alone(void **state)
     fixture_close(&f);
 }
 
+static void forgets_the_marks_of_a_handler_that_ended(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    (void)fixture_deliver(&f, 7, 6);
+    struct sluice_ticket suspect = f.ticket;
+    struct sluice_record record = {.is_marked = 1, .stale_marks = 1};
+    struct sluice_event loaded = {
+        .kind = SLUICE_EV_LOADED, .ticket = suspect, .loaded = {.record = &record}};
+    assert_string_equal(fixture_step(&f, loaded), "record failures=0 marked=1 stale=2");
+    assert_string_equal(fixture_answer(&f, suspect, SLUICE_EV_RECORDED, SLUICE_FATE_OK), "run");
+    /* to wait is not the end: the next run may kill */
+    assert_string_equal(fixture_suspend(&f, suspect, 1, 0),
+                        "record failures=0 marked=0 stale=2; start 0");
+    (void)fixture_answer(&f, suspect, SLUICE_EV_RECORDED, SLUICE_FATE_OK);
+    assert_string_equal(fixture_answer(&f, suspect, SLUICE_EV_STEP, SLUICE_FATE_OK),
+                        "keep 0; record failures=0 marked=1 stale=2");
+    assert_string_equal(fixture_answer(&f, suspect, SLUICE_EV_RECORDED, SLUICE_FATE_OK), "run");
+    assert_string_equal(fixture_failed(&f, suspect, SLUICE_FAILURE_HANDLER, -1),
+                        "record failures=0 marked=0");
+    fixture_close(&f);
+}
+
 static void buries_the_killer_at_the_third_stale_mark(void **state)
 {
     (void)state;
@@ -208,6 +234,13 @@ static void buries_the_killer_at_the_third_stale_mark(void **state)
     struct sluice_record record = {.is_marked = 1, .stale_marks = 2};
     struct sluice_event loaded = {
         .kind = SLUICE_EV_LOADED, .ticket = f.ticket, .loaded = {.record = &record}};
+    assert_string_equal(fixture_step(&f, loaded), "bury killed_the_process");
+    /* without a dead letter it is a killer still, whoever has it next */
+    assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_BURIED, SLUICE_FATE_UNKNOWN), "nak");
+    (void)fixture_settled(&f, f.ticket, SLUICE_VERB_NAK);
+    (void)fixture_deliver(&f, 7, 7);
+    record = (struct sluice_record){.is_marked = 0, .stale_marks = 3};
+    loaded.ticket = f.ticket;
     assert_string_equal(fixture_step(&f, loaded), "bury killed_the_process");
     fixture_close(&f);
 }
@@ -224,6 +257,25 @@ static void asks_for_exactly_the_free_slots(void **state)
     }
     assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_NO_MEMORY, -1), "nak");
     assert_string_equal(fixture_settled(&f, f.ticket, SLUICE_VERB_NAK), "release naked; pull 1");
+    fixture_close(&f);
+}
+
+static void finds_a_message_whose_neighbour_in_the_table_has_gone(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sluice_engine_config c = fixture_config();
+    fixture_open(&f, &c);
+    (void)fixture_connect(&f);
+    const uint64_t step = 0x664ddccf40000000u; /* 4, 5 and 6 times it have the same place */
+    assert_string_equal(fixture_deliver(&f, 4 * step, 1), "admit; run");
+    struct sluice_ticket first = f.ticket;
+    assert_string_equal(fixture_deliver(&f, 5 * step, 1), "admit; run");
+    assert_string_equal(fixture_deliver(&f, 6 * step, 1), "admit; run");
+    (void)fixture_failed(&f, first, SLUICE_FAILURE_NO_MEMORY, -1);
+    (void)fixture_settled(&f, first, SLUICE_VERB_NAK);
+    assert_string_equal(fixture_deliver(&f, 6 * step, 2), "rebind; pull 1");
+    assert_string_equal(fixture_deliver(&f, 5 * step, 2), "rebind; pull 1");
     fixture_close(&f);
 }
 
@@ -361,8 +413,10 @@ int main(void)
         cmocka_unit_test(renews_while_it_waits_and_counts_from_the_sending),
         cmocka_unit_test(takes_journaled_answers_instead_of_paying_again),
         cmocka_unit_test(marks_a_suspect_and_runs_it_alone),
+        cmocka_unit_test(forgets_the_marks_of_a_handler_that_ended),
         cmocka_unit_test(buries_the_killer_at_the_third_stale_mark),
         cmocka_unit_test(asks_for_exactly_the_free_slots),
+        cmocka_unit_test(finds_a_message_whose_neighbour_in_the_table_has_gone),
         cmocka_unit_test(notices_a_silent_pull_and_reserves_its_slots),
         cmocka_unit_test(opens_the_breaker_after_failures_of_three_messages),
         cmocka_unit_test(what_holds_back_longest_is_told),
