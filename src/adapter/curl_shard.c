@@ -2,12 +2,17 @@
 #include "adapter/curl_shard.h"
 
 #include "adapter/curl_memory.h"
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { AGAIN_MS = 100 };
+enum {
+    AGAIN_MS = 100,
+    FAREWELL_SIZE_MAX = 128 /* TLS's close_notify, at most 85 bytes; a paid request is longer */
+};
 
 /* A descriptor that libcurl uses. A connection's is made and closed by us, and outlives the
  * transfers on it: libcurl says REMOVE at the end of each transfer, while the connection stays in
@@ -249,12 +254,25 @@ static curl_socket_t on_curl_open(void *ctx, curlsocktype purpose, struct curl_s
     return fd;
 }
 
+/* The kernel goes on sending what a closed connection still has, for minutes: a request that was
+ * lost in a partition and given up would arrive when that is over, and be paid for beside the one
+ * that was made in its place. So it is thrown away, and the peer gets a reset, if anything. */
+static void forget_unsent(int fd)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    int unacknowledged = 0;
+    if (ioctl(fd, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged > FAREWELL_SIZE_MAX) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    }
+}
+
 static int on_curl_close(void *ctx, curl_socket_t fd)
 {
     struct sluice_curl_socket *s = socket_find(ctx, fd);
     if (s != NULL) {
         socket_destroy(s); /* leaves epoll before the descriptor is closed */
     }
+    forget_unsent(fd);
     return close(fd);
 }
 

@@ -11,8 +11,10 @@
 
 #define SUBJECT_SIZE     512u
 #define STATUS_SIZE      160u
-#define CHECK_TIMEOUT_MS 5000
+#define CHECK_TIMEOUT_MS 2500
 #define INFO_SIZE_MAX    65536u
+#define VERDICTS_SILENT_MS                                                                         \
+    4000 /* a group of servers that has a majority needs milliseconds to confirm a verdict */
 
 /* An answer, or an operation that failed at once. */
 struct answer_note {
@@ -47,6 +49,10 @@ static void end_check(struct sluice_nats_answers *answers, int exists)
 {
     if (answers->check_until_ms != 0) {
         answers->check_until_ms = 0;
+        if (exists < 0) {
+            sluice_nats_link_leave(answers->intake->link,
+                                   "the server knows nothing of the consumer");
+        }
         answers->intake->events.on_consumer(answers->intake->ctx, exists);
     }
 }
@@ -56,6 +62,16 @@ static void tell_settled(struct sluice_nats_note *base)
     const struct answer_note *note = (const struct answer_note *)base;
     base->intake->events.on_settled(base->intake->ctx, note->number, note->is_answered,
                                     note->sent_ms);
+}
+
+/* Of a +ACK or +TERM, which all copies of the consumer have taken. */
+static void tell_verdict(struct sluice_nats_note *base)
+{
+    const struct answer_note *note = (const struct answer_note *)base;
+    if (note->is_answered) {
+        note->answers->unanswered_ms = 0;
+    }
+    tell_settled(base);
 }
 
 static void tell_check(struct sluice_nats_note *base)
@@ -98,8 +114,8 @@ static void post_settled(struct sluice_nats_answers *answers, uint64_t op, int i
 
 /* ---- Callbacks on the delivery thread ---- */
 
-/* An answer to a settle (s), an echo (e) or a check (c): the subject carries number and time of
- * sending, so nothing needs to be kept for an operation that is open. */
+/* An answer to a verdict (v), another settle (s), an echo (e) or a check (c): the subject carries
+ * number and time of sending, so nothing needs to be kept for an operation that is open. */
 static void on_answer(void *ctx, const struct sluice_nats_message *message)
 {
     struct sluice_nats_wire *wire = ctx;
@@ -120,7 +136,10 @@ static void on_answer(void *ctx, const struct sluice_nats_message *message)
         wire->horizon_ms = sent_ms;
     }
     size_t len = kind == 'c' && message->body_len <= INFO_SIZE_MAX ? message->body_len : 0;
-    sluice_nats_note_fn *tell = kind == 's' ? tell_settled : kind == 'c' ? tell_check : tell_echo;
+    sluice_nats_note_fn *tell = kind == 'v'   ? tell_verdict
+                                : kind == 's' ? tell_settled
+                                : kind == 'c' ? tell_check
+                                              : tell_echo;
     struct answer_note *note = note_create(wire->answers, tell, message->body, len);
     if (note != NULL) {
         note->base.read_ms = now;
@@ -165,7 +184,8 @@ void sluice_nats_answers_settle(struct sluice_nats_answers *answers, uint64_t op
         sluice_fixed_text(&word, "}");
     }
     sluice_fixed_text(&to, in->wire == NULL ? "" : in->wire->inbox);
-    sluice_fixed_text(&to, ".a.s.");
+    int is_verdict = verb == SLUICE_VERB_ACK || verb == SLUICE_VERB_TERM;
+    sluice_fixed_text(&to, is_verdict ? ".a.v." : ".a.s.");
     sluice_fixed_hex(&to, op);
     sluice_fixed_text(&to, ".");
     sluice_fixed_hex(&to, (uint64_t)sluice_mono_ms());
@@ -177,6 +197,8 @@ void sluice_nats_answers_settle(struct sluice_nats_answers *answers, uint64_t op
     if (in->wire == NULL || sluice_nats_link_publish(in->link, reply, inbox, NULL, 0, body,
                                                      word.len) != SLUICE_NATS_SENT) {
         post_settled(answers, op, 0);
+    } else if (is_verdict && answers->unanswered_ms == 0) {
+        answers->unanswered_ms = sluice_mono_ms();
     }
 }
 
@@ -214,9 +236,14 @@ void sluice_nats_answers_tick(struct sluice_nats_answers *answers, int64_t now_m
     if (answers->check_until_ms != 0 && now_ms > answers->check_until_ms) {
         end_check(answers, -1);
     }
+    if (answers->unanswered_ms != 0 && now_ms > answers->unanswered_ms + VERDICTS_SILENT_MS) {
+        answers->unanswered_ms = 0;
+        sluice_nats_link_leave(answers->intake->link, "the server confirms no verdict");
+    }
 }
 
 void sluice_nats_answers_down(struct sluice_nats_answers *answers)
 {
+    answers->unanswered_ms = 0;
     end_check(answers, -1);
 }

@@ -9,6 +9,7 @@
 struct sluice_nats_answers {
     struct sluice_nats_intake *intake;
     int64_t check_until_ms; /* 0: no check is open */
+    int64_t unanswered_ms;  /* first +ACK or +TERM sent since one was answered; 0: none */
     int is_unconfirmed;     /* for `sluice bench` alone: settles count as answered when sent */
 };
 
@@ -26,7 +27,9 @@ void sluice_nats_answers_check(struct sluice_nats_answers *answers);
 void sluice_nats_answers_echo(struct sluice_nats_answers *answers);
 
 /* Nobody knows whether the consumer exists: a check that is open ends so when its time is over, or
- * when the connection is gone. */
+ * when the connection is gone. A server that does not know it, or that confirms no verdict for some
+ * seconds, is left for another one: cut off from its cluster it goes on answering pings and, while
+ * it takes itself for the leader, beats for our pulls. */
 void sluice_nats_answers_tick(struct sluice_nats_answers *answers, int64_t now_ms);
 void sluice_nats_answers_down(struct sluice_nats_answers *answers);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_api.h"
 
+#include "adapter/nats_api_answer.h"
 #include "adapter/nats_greeting.h"
 #include "adapter/nats_headers.h"
 #include "adapter/nats_login.h"
@@ -115,39 +116,12 @@ static sluice_rc set_disabled(struct sluice_nats_api *api, struct sluice_err *er
                           server_of(api, server, sizeof server));
 }
 
-/* The server's refusal in its own words. */
-static sluice_rc read_error(struct sluice_nats_api *api, const cJSON *error, struct sluice_err *err)
-{
-    const cJSON *code = cJSON_GetObjectItemCaseSensitive(error, "code");
-    const cJSON *words = cJSON_GetObjectItemCaseSensitive(error, "description");
-    const cJSON *number = cJSON_GetObjectItemCaseSensitive(error, "err_code");
-    if (cJSON_IsNumber(number) && (number->valueint == SLUICE_JS_ERR_NOT_ENABLED ||
-                                   number->valueint == SLUICE_JS_ERR_NOT_ENABLED_FOR_ACCOUNT)) {
-        return set_disabled(api, err);
-    }
-    int is_missing = cJSON_IsNumber(code) && code->valueint == 404;
-    return sluice_err_set(err, is_missing ? SLUICE_ERR_NOT_FOUND : SLUICE_ERR_API, "%s (%d)",
-                          cJSON_IsString(words) ? words->valuestring : "refused",
-                          cJSON_IsNumber(number) ? number->valueint : 0);
-}
-
 static sluice_rc read_answer(struct sluice_nats_api *api, natsMsg *msg, cJSON **out,
                              struct sluice_err *err)
 {
-    cJSON *json = cJSON_ParseWithLength(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg));
-    const cJSON *error = cJSON_GetObjectItemCaseSensitive(json, "error");
-    sluice_rc rc = SLUICE_OK;
-    if (!cJSON_IsObject(json)) {
-        rc = sluice_err_set(err, SLUICE_ERR_DECODE, "the server's answer is no JSON object");
-    } else if (error != NULL) {
-        rc = read_error(api, error, err);
-    }
-    if (rc == SLUICE_OK && out != NULL) {
-        *out = json;
-    } else {
-        cJSON_Delete(json);
-    }
-    return rc;
+    sluice_bytes answer = {natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)};
+    sluice_rc rc = sluice_nats_api_answer_read(answer, out, err);
+    return rc == SLUICE_ERR_UNAVAILABLE ? set_disabled(api, err) : rc;
 }
 
 /* ---- Requests ---- */

@@ -118,6 +118,7 @@ sluice_rc sluice_nats_conn_open(struct sluice_nats_settings *settings,
     }
     conn->payload_max = natsConnection_GetMaxPayload(conn->nc);
     sluice_nats_settings_learn(settings, conn->nc);
+    conn->has_others = sluice_nats_settings_has_others(settings);
     *out = conn;
     return SLUICE_OK;
 }

@@ -33,6 +33,7 @@ struct sluice_nats_conn {
     struct sluice_nats_spent received; /* delivery thread */
     int64_t since_ms;                  /* begin of the connect */
     int64_t payload_max;
+    int has_others; /* servers that are known beside this one; as of the connect */
     char inbox[SLUICE_NATS_CONN_INBOX_SIZE];
     char server[SLUICE_NATS_CONN_TEXT_SIZE];
     /* Guarded by the monitor. */

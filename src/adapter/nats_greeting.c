@@ -36,15 +36,30 @@ static int connect_to(const char *host, const char *port)
     return fd;
 }
 
+int sluice_nats_greeting_parse(const char *text, struct sluice_nats_greeting *out)
+{
+    cJSON *info = strncmp(text, "INFO ", 5) == 0 ? cJSON_ParseWithOpts(text + 5, NULL, 0) : NULL;
+    const cJSON *version = cJSON_GetObjectItemCaseSensitive(info, "version");
+    int is_read = cJSON_IsObject(info);
+    memset(out, 0, sizeof *out);
+    if (is_read && cJSON_IsString(version)) {
+        (void)snprintf(out->version, sizeof out->version, "%s", version->valuestring);
+    }
+    out->wants_client_certificate =
+        is_read && cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(info, "tls_verify"));
+    cJSON_Delete(info);
+    return is_read;
+}
+
 /* "INFO {…}\r\n", the first thing that a server says, also one that wants TLS after it. */
-static cJSON *read_greeting(int fd)
+static int read_greeting(int fd, struct sluice_nats_greeting *out)
 {
     char text[GREETING_SIZE];
     size_t len = 0;
     while (len < sizeof text - 1) {
         ssize_t n = recv(fd, text + len, sizeof text - 1 - len, 0);
         if (n <= 0) {
-            return NULL;
+            return 0;
         }
         len += (size_t)n;
         if (memchr(text, '\n', len) != NULL) {
@@ -52,7 +67,7 @@ static cJSON *read_greeting(int fd)
         }
     }
     text[len] = '\0';
-    return strncmp(text, "INFO ", 5) == 0 ? cJSON_ParseWithOpts(text + 5, NULL, 0) : NULL;
+    return sluice_nats_greeting_parse(text, out);
 }
 
 /* The URL's host and port, both within `url`; 0 without a port. */
@@ -83,15 +98,7 @@ int sluice_nats_greeting_read(const char *url, struct sluice_nats_greeting *out)
     if (fd < 0) {
         return 0;
     }
-    cJSON *info = read_greeting(fd);
+    int is_read = read_greeting(fd, out);
     close(fd);
-    const cJSON *version = cJSON_GetObjectItemCaseSensitive(info, "version");
-    if (cJSON_IsString(version)) {
-        (void)snprintf(out->version, sizeof out->version, "%s", version->valuestring);
-    }
-    out->wants_client_certificate =
-        cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(info, "tls_verify"));
-    int is_read = info != NULL;
-    cJSON_Delete(info);
     return is_read;
 }

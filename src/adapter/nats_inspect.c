@@ -30,6 +30,11 @@ static sluice_rc look_up(struct sluice_nats_object *o, const char *info_operatio
     }
     if (rc == SLUICE_OK) {
         o->config = cJSON_DetachItemFromObjectCaseSensitive(*info, "config");
+        if (!cJSON_IsObject(o->config)) {
+            rc =
+                sluice_err_set(p->err, SLUICE_ERR_DECODE,
+                               "%s %s: the server's answer has no configuration", o->kind, o->name);
+        }
     }
     return rc;
 }

@@ -139,7 +139,7 @@ static void deliver_refused(struct sluice_mail *mail)
     free(refusal);
 }
 
-/* cnats' callback thread. */
+/* cnats' callback thread, or the link's. */
 static void post_refused(void *ctx, const char *text)
 {
     struct sluice_nats_link *link = ctx;
@@ -149,7 +149,8 @@ static void post_refused(void *ctx, const char *text)
     }
     refusal->mail.deliver = deliver_refused;
     refusal->link = link;
-    (void)snprintf(refusal->text, sizeof refusal->text, "%s", text);
+    (void)snprintf(refusal->text, sizeof refusal->text, "%.*s", (int)sizeof refusal->text - 1,
+                   text);
     pthread_mutex_lock(&link->monitor.lock);
     if (!link->must_stop && link->refusals_posted < REFUSALS_MAX) {
         link->refusals_posted++;
@@ -240,6 +241,9 @@ static struct sluice_nats_conn *connect_again(struct sluice_nats_link *link)
         link->connecting_since_ms = sluice_mono_ms();
         pthread_mutex_unlock(&link->monitor.lock);
         sluice_rc rc = open_conn(link, &conn, &err);
+        if (rc == SLUICE_ERR_AUTH) {
+            post_refused(link, err.text);
+        }
         pthread_mutex_lock(&link->monitor.lock);
         link->state = THREAD_WAITING;
         if (rc == SLUICE_OK) {
@@ -334,6 +338,9 @@ static void watch_current(struct sluice_nats_link *link)
 static void end_current(struct sluice_nats_link *link)
 {
     struct sluice_nats_conn *conn = link->current;
+    if (conn->must_close) { /* its server may still take connections */
+        sluice_nats_settings_skip(link->settings);
+    }
     pthread_mutex_unlock(&link->monitor.lock);
     int is_gone = sluice_nats_conn_destroy(conn);
     free_unposted(link);
@@ -579,6 +586,13 @@ void sluice_nats_link_reset(struct sluice_nats_link *link, const char *why)
 {
     if (link->conn != NULL) {
         sluice_nats_conn_give_up(link->conn, why);
+    }
+}
+
+void sluice_nats_link_leave(struct sluice_nats_link *link, const char *why)
+{
+    if (link->conn != NULL && link->conn->has_others) {
+        sluice_nats_link_reset(link, why);
     }
 }
 

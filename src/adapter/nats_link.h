@@ -32,7 +32,8 @@ struct sluice_nats_link_events {
     void (*on_up)(void *ctx); /* connected, first or again; no subscription exists */
     void (*on_down)(void *ctx, const char *text); /* lost; all taps of it are gone */
     void (*on_lost)(void *ctx, const char *text); /* attempts exhausted: for good */
-    /* The server denied a publish or a subscription, in its words; in a flood not of each. */
+    /* The server denied a publish or a subscription, in its words, or no server takes the login any
+     * more; in a flood not of each. */
     void (*on_refused)(void *ctx, const char *text);
 };
 
@@ -76,6 +77,10 @@ void sluice_nats_link_tick(struct sluice_nats_link *link);
 
 /* Give the connection up and make a new one: on_down, then on_up. */
 void sluice_nats_link_reset(struct sluice_nats_link *link, const char *why);
+
+/* The server answers pings and nothing else, as one that has lost its cluster does: the same, if
+ * another server is known. What is given up for any reason is tried last. */
+void sluice_nats_link_leave(struct sluice_nats_link *link, const char *why);
 
 /* NULL when down or without memory. `released` is called once in any case, on any thread, when no
  * callback can come any more; after NULL it was called already. */

@@ -2,6 +2,7 @@
 #include "adapter/nats_provision.h"
 
 #include "adapter/nats_inspect.h"
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +10,18 @@
 #define WAITING_MIN 8.0    /* max_waiting: pulls of two processes */
 #define KV_WINDOW_MS                                                                               \
     120000 /* duplicate window of a key-value bucket, as the NATS clients make it */
-#define JOURNAL_ENTRY (320.0 * 1024) /* a chunk of a journaled answer and its headers */
+#define SIZE_MAX_SAID  INT32_MAX      /* sizes of messages: servers count them in 32 bits */
+#define COUNT_MAX_SAID (1LL << 53)    /* what a number of JSON counts one by one */
+#define JOURNAL_ENTRY  (320.0 * 1024) /* a chunk of a journaled answer and its headers */
+
+/* A number as the server says it, from 0 to `max`. */
+static int64_t whole(double said, int64_t max)
+{
+    if (!(said >= 1)) {
+        return 0;
+    }
+    return said >= (double)max ? max : (int64_t)said;
+}
 
 /* ---- Streams ---- */
 
@@ -113,8 +125,8 @@ static void check_requests(struct sluice_nats_object *o, const cJSON *info)
         (void)snprintf(expected, sizeof expected, "at most %.0f, so that a dead letter fits", room);
         sluice_nats_field_differs(o, SLUICE_NATS_NOTE, "max_msg_size", expected);
     }
-    size = sluice_nats_number_of(o, "max_msg_size");
-    p->facts->message_size_max = size > 0 ? (int64_t)size : p->facts->payload_max;
+    int64_t most = whole(sluice_nats_number_of(o, "max_msg_size"), SIZE_MAX_SAID);
+    p->facts->message_size_max = most > 0 ? most : p->facts->payload_max;
 }
 
 static void check_ready(struct sluice_nats_object *o, const cJSON *info)
@@ -148,7 +160,8 @@ static void check_journal(struct sluice_nats_object *o, const cJSON *info)
     const cJSON *state = cJSON_GetObjectItemCaseSensitive(info, "state");
     const cJSON *messages = cJSON_GetObjectItemCaseSensitive(state, "messages");
     double ttl = (double)o->p->plan->journal_ttl_ms * SLUICE_NATS_MS;
-    o->p->facts->journal_messages = cJSON_IsNumber(messages) ? (uint64_t)messages->valuedouble : 0;
+    o->p->facts->journal_messages =
+        cJSON_IsNumber(messages) ? (uint64_t)whole(messages->valuedouble, COUNT_MAX_SAID) : 0;
     (void)snprintf(subject, sizeof subject, "$KV.%s.>", o->p->plan->bucket);
     check_any_stream(o);
     expect_subject(o, subject);
@@ -426,7 +439,7 @@ sluice_rc sluice_nats_provision(const struct sluice_nats_options *options,
     if (rc != SLUICE_OK) {
         return rc;
     }
-    facts->payload_max = sluice_nats_api_payload_max(p.api);
+    facts->payload_max = whole((double)sluice_nats_api_payload_max(p.api), SIZE_MAX_SAID);
     facts->message_size_max = facts->payload_max;
     sluice_nats_api_server_version(p.api, facts->server_version, sizeof facts->server_version);
     check_version(&p);
@@ -462,5 +475,8 @@ sluice_rc sluice_nats_mend(const struct sluice_nats_options *options,
         rc = mend_consumer(&p);
         sluice_nats_api_close(p.api);
     }
+    /* The thread is borrowed from a pool that outlives libcrypto: what that keeps for a thread (it
+     * has looked at a key) would be lost at the process's end. */
+    OPENSSL_thread_stop();
     return rc;
 }

@@ -25,8 +25,8 @@ struct sluice_nats_plan {
 };
 
 struct sluice_nats_facts {
-    char server_version[32]; /* "" when it could not be read */
-    int64_t payload_max;
+    char server_version[32];  /* "" when it could not be read */
+    int64_t payload_max;      /* this and the next: from 0 to INT32_MAX */
     int64_t message_size_max; /* of the request stream */
     uint64_t journal_messages;
 };
@@ -46,7 +46,8 @@ typedef void sluice_nats_told_fn(void *ctx, const char *verb, const char *what);
 /* Verify after having done what `mode` allows. All differences are told; the error has the first,
  * how many more there are, and the names of the other objects. ERR_CONNECTION, ERR_AUTH,
  * ERR_TIMEOUT, ERR_UNAVAILABLE, ERR_NOT_FOUND (names what is missing and the remedy), ERR_CONFIG
- * (names object, field, value and expectation), ERR_API (the server refused to make it). */
+ * (names object, field, value and expectation), ERR_API (the server refused to make it), ERR_DECODE
+ * (an answer is none). */
 SLUICE_MUST_CHECK
 sluice_rc sluice_nats_provision(const struct sluice_nats_options *options,
                                 const struct sluice_nats_plan *plan, int mode,

@@ -20,6 +20,9 @@
 #define SILENT_TURNS                                                                               \
     60u /* 3 s in which nothing came at all, not even the answer to the link's ping every 2 s */
 
+#define UNANSWERED_MAX_MS                                                                          \
+    1500 /* a request was late and no other was answered meanwhile: the server may be cut off */
+
 enum entry_state { ENTRY_FREE, ENTRY_OPEN, ENTRY_ENDED };
 
 /* One request. Entries are linked by index: free list, a bucket of the wheel, or the list of those
@@ -45,9 +48,10 @@ struct sluice_nats_requests {
     struct sluice_nats_queue held[2]; /* by token; the last steps first */
     uint32_t buckets[WHEEL_COUNT];
     uint32_t ended_first, ended_last;
-    int64_t turn;         /* the bucket that was looked at last, since the clock's zero */
-    int64_t silent_turns; /* since something came over the link */
-    uint64_t reads;       /* of the link, as far as it was looked at */
+    int64_t turn;          /* the bucket that was looked at last, since the clock's zero */
+    int64_t silent_turns;  /* since something came over the link */
+    uint64_t reads;        /* of the link, as far as it was looked at */
+    int64_t unanswered_ms; /* first request sent since one was answered; 0: none */
     struct sluice_mail ended_mail;
     int is_ended_posted;
     int is_closed;                   /* end() was called */
@@ -246,6 +250,9 @@ static enum sluice_nats_sent transmit(struct sluice_nats_requests *r, uint32_t i
     sluice_fixed_text(&to, r->inbox);
     sluice_fixed_text(&to, ".");
     sluice_fixed_hex(&to, token_of(r, index));
+    if (r->unanswered_ms == 0) {
+        r->unanswered_ms = sluice_mono_ms();
+    }
     return sluice_nats_link_publish(r->link, request->subject, reply, request->headers,
                                     request->headers_count, request->body.data, request->body.len);
 }
@@ -371,6 +378,14 @@ static enum sluice_nats_outcome late_outcome(const struct sluice_nats_requests *
     return copy->pause == SLUICE_NATS_HELD ? SLUICE_NATS_NOT_SENT : SLUICE_NATS_NO_RESPONDERS;
 }
 
+static void note_late(struct sluice_nats_requests *r, int64_t now_ms)
+{
+    if (r->unanswered_ms != 0 && now_ms >= r->unanswered_ms + UNANSWERED_MAX_MS) {
+        r->unanswered_ms = 0;
+        sluice_nats_link_leave(r->link, "the server has no answer to any request");
+    }
+}
+
 static void pass_bucket(struct sluice_nats_requests *r, uint32_t bucket, int64_t now_ms)
 {
     uint32_t next;
@@ -383,8 +398,12 @@ static void pass_bucket(struct sluice_nats_requests *r, uint32_t bucket, int64_t
         if (e->copy != NULL && now_ms < e->copy->deadline_ms) {
             send_copy(r, i, now_ms);
         } else {
+            enum sluice_nats_outcome outcome = late_outcome(r, e->copy);
             unlink_open(r, i);
-            end_later(r, i, late_outcome(r, e->copy));
+            end_later(r, i, outcome);
+            if (outcome == SLUICE_NATS_LATE) {
+                note_late(r, now_ms);
+            }
         }
     }
 }
@@ -435,6 +454,9 @@ static void deliver_answer(struct sluice_mail *mail)
     struct answer *a = (struct answer *)mail;
     struct sluice_nats_requests *r = a->requests;
     uint32_t index = index_of(r, a->token);
+    if (a->outcome == SLUICE_NATS_ANSWERED) {
+        r->unanswered_ms = 0;
+    }
     if (index != NONE && !is_put_off(r, index, a)) {
         const struct sluice_nats_copy *copy = r->entries[index].copy;
         if (a->outcome == SLUICE_NATS_NO_RESPONDERS && copy != NULL && copy->is_unknown) {
@@ -498,6 +520,7 @@ void sluice_nats_requests_up(struct sluice_nats_requests *r)
 void sluice_nats_requests_down(struct sluice_nats_requests *r)
 {
     r->inbox[0] = '\0';
+    r->unanswered_ms = 0;
     for (uint32_t i = 0; i < WHEEL_COUNT; i++) {
         lose_bucket(r, i);
     }

@@ -138,6 +138,16 @@ void sluice_nats_settings_learn(struct sluice_nats_settings *s, natsConnection *
     free(list);
 }
 
+int sluice_nats_settings_has_others(const struct sluice_nats_settings *s)
+{
+    return s->servers_count > 1;
+}
+
+void sluice_nats_settings_skip(struct sluice_nats_settings *s)
+{
+    s->servers_next = (s->servers_next + 1) % s->servers_count;
+}
+
 /* ---- Settings ---- */
 
 /* Keep a copy of *text, "" for NULL. */
@@ -409,7 +419,7 @@ sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *s,
         if (rc == SLUICE_OK) {
             break; /* the next pass begins with the server that was good */
         }
-        s->servers_next = (s->servers_next + 1) % s->servers_count;
+        sluice_nats_settings_skip(s);
     }
     sluice_signals_restore(&before);
     return rc;

@@ -42,4 +42,8 @@ sluice_rc sluice_nats_settings_connect(struct sluice_nats_settings *settings,
 /* Remember the servers of the cluster that this one told of. */
 void sluice_nats_settings_learn(struct sluice_nats_settings *settings, natsConnection *nc);
 
+int sluice_nats_settings_has_others(const struct sluice_nats_settings *settings); /* two servers */
+/* The next connect begins with another server than the last one that was good. */
+void sluice_nats_settings_skip(struct sluice_nats_settings *settings);
+
 #endif

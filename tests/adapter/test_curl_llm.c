@@ -9,10 +9,15 @@
 #include <cmocka.h>
 
 #include "curl_fixture.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
@@ -529,6 +534,54 @@ static void answer_with_status(void *ctx, const struct tiny_request *request,
     tiny_answer_text(out, f->script, "", "{\"data\":[]}");
 }
 
+/* A peer that reads nothing yet and has room for little of a request. */
+static int narrow_listener(char *url, size_t size)
+{
+    const int little = 4096;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &little, sizeof little), 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    (void)snprintf(url, size, "http://127.0.0.1:%u/v1", ntohs(address.sin_port));
+    return listener;
+}
+
+/* The kernel would go on sending it, and the provider be paid for an answer that nobody waits for.
+ */
+static void what_was_given_up_is_not_sent_any_more(void **state)
+{
+    enum { REQUEST_SIZE = 1 << 20 };
+    struct fixture *f = *state;
+    struct outcome o;
+    char url[64], some[4096];
+    int listener = narrow_listener(url, sizeof url);
+    f->options.base_url = url;
+    llm_open(f);
+    char *request = malloc(REQUEST_SIZE);
+    assert_non_null(request);
+    memset(request, ' ', REQUEST_SIZE);
+    struct sluice_llm_ask ask = plain_ask(f);
+    ask.request = (sluice_bytes){request, REQUEST_SIZE};
+    ask.timeout_ms = 150;
+    start_ask(f, &ask, &o);
+    wait_outcome(f, &o);
+    assert_int_equal(o.rc, SLUICE_ERR_TIMEOUT);
+    free(request);
+    llm_close(f); /* other threads close it when they like, but by now */
+    int peer = accept(listener, NULL, NULL);
+    assert_true(peer >= 0);
+    ssize_t n;
+    while ((n = recv(peer, some, sizeof some, 0)) > 0) {
+    }
+    assert_int_equal(n, -1);
+    assert_int_equal(errno, ECONNRESET);
+    close(peer);
+    close(listener);
+}
+
 static void ping_tells_whether_the_endpoint_answers(void **state)
 {
     static const struct {
@@ -642,6 +695,7 @@ int main(int argc, char **argv)
         CASE(calls_beyond_the_connections_wait_their_turn),
         CASE(nobody_there_is_unreachable_and_a_lost_request_is_not),
         CASE(waiting_for_a_connection_counts_against_the_timeout),
+        CASE(what_was_given_up_is_not_sent_any_more),
         CASE(ping_tells_whether_the_endpoint_answers),
         CASE(creation_refuses_what_cannot_work),
         CASE(creation_fails_cleanly_wherever_memory_ends),

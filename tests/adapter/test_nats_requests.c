@@ -12,19 +12,23 @@
 
 /* A publisher's requests, and a listener that answers when the test says so. */
 struct world {
-    struct nats_server server;
+    struct nats_server server, other; /* `other` only where it was started */
     struct test_loop loop;
     struct sluice_publisher *publisher;
     natsConnection *nc;
     natsSubscription *sub;
     int ups, wanted;
     int outcomes[SLUICE_NATS_LATE + 1], done;
+    char at[128]; /* the server of the last connect */
 };
 
 static void on_link(void *ctx, enum sluice_link_state state, const char *text)
 {
-    (void)text;
-    ((struct world *)ctx)->ups += state == SLUICE_LINK_UP;
+    struct world *w = ctx;
+    if (state == SLUICE_LINK_UP) {
+        w->ups++;
+        (void)snprintf(w->at, sizeof w->at, "%s", text);
+    }
 }
 
 static void on_answer(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes body)
@@ -59,14 +63,19 @@ static void wait_for(struct world *w, int (*is)(void *), int wanted, const char 
     test_loop_until(&w->loop, is, w, what);
 }
 
-static struct world *open_world(void)
+static struct world *open_world_of(int servers)
 {
     struct sluice_err err = {0};
     struct world *w = calloc(1, sizeof *w);
+    char url[256];
     assert_non_null(w);
     skip_without_server(&w->server);
+    if (servers == 2) {
+        skip_without_server(&w->other);
+    }
+    (void)snprintf(url, sizeof url, "%s%s%s", w->server.url, servers == 2 ? "," : "", w->other.url);
     test_loop_init(&w->loop);
-    const struct sluice_nats_publisher_config config = {.nats = {.url = w->server.url},
+    const struct sluice_nats_publisher_config config = {.nats = {.url = url},
                                                         .loop = &w->loop.loop,
                                                         .mailbox = &w->loop.mailbox,
                                                         .on_link = on_link,
@@ -81,6 +90,11 @@ static struct world *open_world(void)
     return w;
 }
 
+static struct world *open_world(void)
+{
+    return open_world_of(1);
+}
+
 static void close_world(struct world *w)
 {
     natsSubscription_Destroy(w->sub);
@@ -90,6 +104,9 @@ static void close_world(struct world *w)
     }
     test_loop_fini(&w->loop);
     nats_server_stop(&w->server);
+    if (w->other.pid != 0) {
+        nats_server_stop(&w->other);
+    }
     free(w);
 }
 
@@ -118,6 +135,21 @@ static void hear(struct world *w, const char *subject, int is_answered)
                          NATS_OK);
     }
     natsMsg_Destroy(msg);
+}
+
+static void ask_for(struct world *w, const char *subject, int64_t timeout_ms)
+{
+    const struct sluice_nats_request request = {
+        .subject = subject, .body = {"x", 1}, .timeout_ms = timeout_ms};
+    assert_int_equal(sluice_nats_requests_send(sluice_nats_publisher_requests(w->publisher),
+                                               &request, on_answer, w),
+                     SLUICE_OK);
+}
+
+static void hear_looping(struct world *w, const char *subject, int is_answered)
+{
+    wait_for(w, has_heard, 1, subject);
+    hear(w, subject, is_answered);
 }
 
 static void each_answer_lets_one_go_and_last_steps_go_first(void **state)
@@ -152,6 +184,58 @@ static void silence_holds_nobody_up_for_long(void **state)
     ask(w, "quiet.other", 0, 3);
     wait_for(w, has_heard, SLUICE_NATS_UNDER_WAY_MAX + 3, "those that have waited long enough");
     assert_int_equal(w->done, 0);
+    close_world(w);
+}
+
+/* One that was cut off from its cluster still answers pings, and takes what is published. */
+static void a_server_without_answers_is_left_for_another(void **state)
+{
+    (void)state;
+    for (int servers = 1; servers <= 2; servers++) {
+        struct world *w = open_world_of(servers);
+        struct nats_server *at = strcmp(w->at, w->server.url) == 0 ? &w->server : &w->other;
+        natsConnection *nc = NULL;
+        natsSubscription *sub = NULL;
+        char first[sizeof w->at];
+        (void)snprintf(first, sizeof first, "%s", w->at);
+        assert_int_equal(natsConnection_ConnectTo(&nc, at->url), NATS_OK);
+        assert_int_equal(natsConnection_SubscribeSync(&sub, nc, "deaf"), NATS_OK);
+        assert_int_equal(natsConnection_Flush(nc), NATS_OK);
+        ask_for(w, "deaf", 2000);
+        wait_for(w, is_done, 1, "the deadline");
+        assert_int_equal(w->outcomes[SLUICE_NATS_LATE], 1);
+        if (servers == 2) {
+            wait_for(w, is_up, 2, "another server");
+            assert_string_not_equal(w->at, first);
+        } else {
+            test_loop_for(&w->loop, 300);
+            assert_int_equal(w->ups, 1);
+        }
+        natsSubscription_Destroy(sub);
+        natsConnection_Destroy(nc);
+        close_world(w);
+    }
+}
+
+static void an_answer_to_another_request_keeps_the_server(void **state)
+{
+    (void)state;
+    struct world *w = open_world_of(2);
+    struct nats_server *at = strcmp(w->at, w->server.url) == 0 ? &w->server : &w->other;
+    natsSubscription_Destroy(w->sub);
+    natsConnection_Destroy(w->nc);
+    assert_int_equal(natsConnection_ConnectTo(&w->nc, at->url), NATS_OK);
+    assert_int_equal(natsConnection_SubscribeSync(&w->sub, w->nc, "quiet.*"), NATS_OK);
+    assert_int_equal(natsConnection_Flush(w->nc), NATS_OK);
+    ask_for(w, "quiet.late", 2000);
+    hear_looping(w, "quiet.late", 0);
+    test_loop_for(&w->loop, 1000);
+    ask_for(w, "quiet.one", 2000);
+    hear_looping(w, "quiet.one", 1);
+    wait_for(w, is_done, 2, "the deadline");
+    test_loop_for(&w->loop, 300);
+    assert_int_equal(w->outcomes[SLUICE_NATS_ANSWERED], 1);
+    assert_int_equal(w->ups, 1);
     close_world(w);
 }
 
@@ -210,6 +294,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_answer_lets_one_go_and_last_steps_go_first),
         cmocka_unit_test(silence_holds_nobody_up_for_long),
+        cmocka_unit_test(a_server_without_answers_is_left_for_another),
+        cmocka_unit_test(an_answer_to_another_request_keeps_the_server),
         cmocka_unit_test(what_waited_when_the_link_broke_was_not_sent),
         cmocka_unit_test(what_waits_ends_with_its_owner),
         cmocka_unit_test(a_queue_grows_around_its_beginning),

@@ -5,6 +5,7 @@
 #include "nats_fixture.h"
 #include "port/clock.h"
 #include <nats/nats.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ struct world {
     enum sluice_pull_status status;
     char status_text[200];
     int checks, consumer;
+    const char *api_prefix; /* NULL: the usual one */
     /* what a wait waits for */
     int wanted;
 };
@@ -147,7 +149,7 @@ static void open_source_with(struct world *w, int64_t ack_wait_ms,
     int ups = w->ups;
     struct sluice_err err = {0};
     const struct sluice_nats_source_config config = {
-        .nats = {.url = w->server.url, .name = "sluice/test@here"},
+        .nats = {.url = w->server.url, .name = "sluice/test@here", .api_prefix = w->api_prefix},
         .loop = &w->loop.loop,
         .mailbox = &w->loop.mailbox,
         .stream = "S",
@@ -307,6 +309,57 @@ static void progress_holds_a_message_beyond_the_ack_wait(void **state)
     close_world(w);
 }
 
+/* When it was handed out cannot be seen: not before the newest request whose answer came before it.
+ * A process that was frozen reads deliveries long after, when somebody else has them. */
+static int is_handed_out(void *ctx)
+{
+    return consumer_says(ctx, "num_ack_pending") == ((struct world *)ctx)->wanted;
+}
+
+static int is_a_moment_later(void *ctx)
+{
+    return sluice_mono_ms() > *(int64_t *)ctx;
+}
+
+static void a_lease_counts_from_the_last_answer_heard(void **state)
+{
+    (void)state;
+    struct world *w = open_world(30000);
+    pull(w, 1, 1, 20000, 500);
+    wait_for(w, has_heartbeat, 1, "the pull is parked");
+    int64_t last_sent = sluice_mono_ms(); /* without the loop nothing more is sent */
+    test_wait_until(is_a_moment_later, &last_sent, "the clock to go on");
+    nats_say(&w->server, "s.one", "x", 1);
+    w->wanted = 1;
+    test_wait_until(is_handed_out, w, "the message to be handed out");
+    wait_for(w, has_delivered, 1, "the message");
+    assert_true(w->deliveries[0]->horizon_ms <= last_sent);
+    close_world(w);
+}
+
+/* An answer is read late as well, and in front of the delivery: it counts from when the
+ * echo was sent. */
+static void an_answer_that_is_read_late_counts_from_its_question(void **state)
+{
+    (void)state;
+    struct world *w = open_world(30000);
+    pull(w, 1, 1, 20000, 500);
+    wait_for(w, has_heartbeat, 1, "the pull is parked");
+    nats_server_signal(&w->server, SIGSTOP);
+    w->source->ops->settle(w->source, 5, "nobody.listens", SLUICE_VERB_PROGRESS, 0);
+    (void)uv_run(&w->loop.loop, UV_RUN_NOWAIT); /* sends it, and reads nothing of the message */
+    int64_t last_sent = sluice_mono_ms();
+    test_wait_until(is_a_moment_later, &last_sent, "the clock to go on");
+    nats_server_signal(&w->server, SIGCONT);
+    nats_say(&w->server, "s.one", "x", 1);
+    w->wanted = 1;
+    test_wait_until(is_handed_out, w, "the message to be handed out");
+    wait_for(w, has_settled, 1, "the answer that nobody listens");
+    wait_for(w, has_delivered, 1, "the message");
+    assert_true(w->deliveries[0]->horizon_ms <= last_sent);
+    close_world(w);
+}
+
 static void a_parked_pull_beats_and_expires(void **state)
 {
     (void)state;
@@ -442,6 +495,71 @@ static void a_server_without_jetstream_is_no_missing_consumer(void **state)
     assert_int_equal(w->answered, 0);
     assert_int_equal(w->last_op, 5);
     close_world(w);
+}
+
+/* Two servers, and a source that may go to either; what it publishes on "deaf" is never answered.
+ */
+struct pair {
+    struct nats_server other;
+    natsConnection *nc[2];
+    natsSubscription *sub[2];
+};
+
+static struct world *open_pair(struct pair *p)
+{
+    struct world *w = calloc(1, sizeof *w);
+    char url[30];
+    assert_non_null(w);
+    memset(p, 0, sizeof *p);
+    skip_without_server(&w->server);
+    skip_without_server(&p->other);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(natsConnection_ConnectTo(&p->nc[i], i == 0 ? w->server.url : p->other.url),
+                         NATS_OK);
+        assert_int_equal(natsConnection_SubscribeSync(&p->sub[i], p->nc[i], "deaf"), NATS_OK);
+        assert_int_equal(natsConnection_Flush(p->nc[i]), NATS_OK);
+    }
+    test_loop_init(&w->loop);
+    (void)snprintf(url, sizeof url, "%.29s", w->server.url);
+    (void)snprintf(w->server.url, sizeof w->server.url, "%s,%.30s", url, p->other.url);
+    w->api_prefix = "$JS.nowhere.API"; /* as if their JetStream had lost its majority */
+    open_source(w, 3000);
+    return w;
+}
+
+static void close_pair(struct world *w, struct pair *p)
+{
+    for (int i = 0; i < 2; i++) {
+        natsSubscription_Destroy(p->sub[i]);
+        natsConnection_Destroy(p->nc[i]);
+    }
+    close_world(w);
+    nats_server_stop(&p->other);
+}
+
+/* Cut off from its cluster a server answers pings, and nothing of what the others must agree to. */
+static void a_server_that_does_not_know_the_consumer_is_left_for_another(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct world *w = open_pair(&p);
+    w->source->ops->check(w->source);
+    wait_for(w, has_checked, 1, "the check");
+    assert_int_equal(w->consumer, -1);
+    wait_for(w, is_up, 2, "another server");
+    close_pair(w, &p);
+}
+
+static void a_server_that_confirms_no_verdict_is_left_for_another(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct world *w = open_pair(&p);
+    w->source->ops->settle(w->source, 5, "deaf", SLUICE_VERB_PROGRESS, 0);
+    test_loop_for(&w->loop, 100);
+    w->source->ops->settle(w->source, 6, "deaf", SLUICE_VERB_ACK, 0);
+    wait_for(w, is_up, 2, "another server");
+    close_pair(w, &p);
 }
 
 static void a_killed_server_is_found_again(void **state)
@@ -667,6 +785,8 @@ int main(void)
         cmocka_unit_test(pulls_and_settles),
         cmocka_unit_test(a_nak_comes_back_after_its_delay),
         cmocka_unit_test(progress_holds_a_message_beyond_the_ack_wait),
+        cmocka_unit_test(a_lease_counts_from_the_last_answer_heard),
+        cmocka_unit_test(an_answer_that_is_read_late_counts_from_its_question),
         cmocka_unit_test(a_parked_pull_beats_and_expires),
         cmocka_unit_test(a_full_pull_gives_its_inbox_back),
         cmocka_unit_test(messages_belong_to_the_pull_that_asked),
@@ -674,6 +794,8 @@ int main(void)
         cmocka_unit_test(what_is_too_large_for_the_pull_ends_it),
         cmocka_unit_test(a_deleted_consumer_is_noticed),
         cmocka_unit_test(a_server_without_jetstream_is_no_missing_consumer),
+        cmocka_unit_test(a_server_that_does_not_know_the_consumer_is_left_for_another),
+        cmocka_unit_test(a_server_that_confirms_no_verdict_is_left_for_another),
         cmocka_unit_test(a_killed_server_is_found_again),
         cmocka_unit_test(kills_under_load_cost_no_message),
         cmocka_unit_test(a_burst_arrives_whole),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lines: `--flag` and its like are arguments, NAME=value is put into the environment when it is one
- * of our names, all others are the file. What loads has every value inside its limits and can be
+ * of our names or of a family of ours (a service's, a header's, a worker's own, one that nobody
+ * knows), all others are the file. What loads has every value inside its limits and can be
  * printed; a secret is never printed. */
 #include "run/option.h"
 #include "scratch_file.h"
@@ -18,7 +19,14 @@ static const char *const names[] = {
     "OPENAI_BASE_URL"};
 #define NAMES_COUNT (sizeof names / sizeof names[0])
 
+/* Whoever begins so is ours, too: SLUICE_SERVICE_NAME_KEY, SLUICE_OPTION_KEY, SLUICE_OUTPUTS,
+ * LLM_HEADER_NAME, and what is told to be unknown. */
+static const char *const families[] = {"SLUICE_", "LLM_"};
+#define FAMILIES_COUNT (sizeof families / sizeof families[0])
+
 struct world {
+    char *names[ARGUMENTS_MAX + 2]; /* of the families, set for this input; owned */
+    int names_count;
     char *arguments[ARGUMENTS_MAX];
     int count;
     char *file;
@@ -42,6 +50,43 @@ static int is_secret_name(const char *name, size_t len)
     return 0;
 }
 
+/* Of the families: each header of the LLM, and each service's token. */
+static int is_secret_of_family(const char *name)
+{
+    static const char token[] = "_TOKEN";
+    size_t len = strlen(name);
+    return strncmp(name, "LLM_HEADER_", 11) == 0 ||
+           (strncmp(name, "SLUICE_SERVICE_", 15) == 0 && len > 15 + sizeof token - 1 &&
+            strcmp(name + len - (sizeof token - 1), token) == 0);
+}
+
+static int is_of_family(const char *name)
+{
+    for (size_t i = 0; i < FAMILIES_COUNT; i++) {
+        if (strncmp(name, families[i], strlen(families[i])) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void note_sentinel(struct world *w, const char *value, int is_secret)
+{
+    int has_it = strstr(value, SENTINEL) != NULL;
+    w->has_secret |= has_it && is_secret;
+    w->has_open_secret |= has_it && !is_secret;
+}
+
+static void take_variable(struct world *w, const char *line, size_t len)
+{
+    char *name = strndup(line, len);
+    FUZZ_CHECK(name != NULL && w->names_count < (int)(sizeof w->names / sizeof w->names[0]));
+    w->names[w->names_count++] = name;
+    (void)setenv(name, line + len + 1, 1);
+    note_sentinel(w, line + len + 1, is_secret_of_family(name));
+    w->has_open_secret |= strcasestr(name, SENTINEL) != NULL; /* names are shown, in lower case */
+}
+
 /* 1 when the line was a name of ours. */
 static int take_environment(struct world *w, const char *line)
 {
@@ -50,13 +95,16 @@ static int take_environment(struct world *w, const char *line)
     for (size_t i = 0; equals != NULL && i < NAMES_COUNT; i++) {
         if (strlen(names[i]) == len && memcmp(names[i], line, len) == 0) {
             (void)setenv(names[i], equals + 1, 1);
-            int has_it = strstr(equals + 1, SENTINEL) != NULL;
-            w->has_secret |= has_it && is_secret_name(line, len);
-            w->has_open_secret |= has_it && !is_secret_name(line, len);
+            note_sentinel(w, equals + 1, is_secret_name(line, len));
             return 1;
         }
     }
-    return 0;
+    /* never a path of a secret's file, as below */
+    if (equals == NULL || !is_of_family(line) || memmem(line, len, "_FILE", 5) != NULL) {
+        return 0;
+    }
+    take_variable(w, line, len);
+    return 1;
 }
 
 static void take_line(struct world *w, char *line)
@@ -131,6 +179,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_print(&w, box, 0);
     check_print(&w, box, 1);
     sluice_settings_free(box);
+    for (int i = 0; i < w.names_count; i++) {
+        (void)unsetenv(w.names[i]);
+        free(w.names[i]);
+    }
     free(w.file);
     fuzz_input_fini(&in);
     return 0;

@@ -5,7 +5,9 @@
 #include "port/clock.h"
 #include "run/probe.h"
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,6 +32,25 @@ static uint16_t probe_port(void)
     return sluice_probe_port(probe);
 }
 
+/* libFuzzer's alarm may interrupt it; the connection is made all the same. */
+static int connect_to(int fd, const struct sockaddr_in *address)
+{
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0) {
+        return 0;
+    }
+    if (errno != EINTR) {
+        return -1;
+    }
+    while (poll(&writable, 1, -1) < 0 && errno == EINTR) {
+    }
+    (void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    errno = error;
+    return error == 0 ? 0 : -1;
+}
+
 /* Send, say that nothing more will come, read to the end. */
 static size_t exchange(const void *data, size_t len, char *answer, size_t size)
 {
@@ -48,7 +69,7 @@ static size_t exchange(const void *data, size_t len, char *answer, size_t size)
     (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
     (void)bind(fd, (const struct sockaddr *)&from, sizeof from);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+    if (connect_to(fd, &address) != 0) {
         perror("connect");
         fuzz_fail(__FILE__, __LINE__, "the probe takes connections");
     }
