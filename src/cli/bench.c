@@ -179,6 +179,8 @@ static void chains_add(struct bench *b, uint32_t seconds)
                                         "raw round trips, SQLite, half load"};
     for (int i = 0; i < 2; i++) {
         struct bench_cell c = at_half_load(BENCH_RAW_CHAIN, stores[i], seconds);
+        c.latency_us = 100000;
+        c.jitter_us = 50000;
         (void)snprintf(c.name, sizeof c.name, "%s", names[i]);
         cell_add(b, c);
     }
@@ -381,8 +383,8 @@ static int bench_all(struct bench *b, const char *compare)
 }
 
 /* A child of the bench; not for people. */
-static int role_run(const char *role, const char *path, const char *url, uint32_t count,
-                    uint32_t at_once)
+static int role_run(const char *role, const char *path, const char *url, const char *llm_url,
+                    uint32_t count, uint32_t at_once)
 {
     int fd = open(path == NULL ? "" : path, O_RDWR | O_CLOEXEC);
     struct stat st;
@@ -399,9 +401,9 @@ static int role_run(const char *role, const char *path, const char *url, uint32_
     (void)snprintf(database, sizeof database, "%s.db", path);
     return strcmp(role, "responder") == 0   ? bench_responder(page)
            : strcmp(role, "raw-curl") == 0  ? bench_raw_curl(page, url, count, at_once)
-           : strcmp(role, "raw-chain") == 0 ? bench_raw_chain(page, url, NULL)
+           : strcmp(role, "raw-chain") == 0 ? bench_raw_chain(page, url, llm_url, NULL)
            : strcmp(role, "raw-chain-sqlite") == 0
-               ? bench_raw_chain(page, url, database)
+               ? bench_raw_chain(page, url, llm_url, database)
                : bench_raw_nats(page, url, count, strcmp(role, "raw-nats-whole") == 0);
 }
 
@@ -419,11 +421,12 @@ static int run(int argc, char **argv)
         return 0;
     }
     const char *role = arguments_value(&argc, argv, "--role");
-    const char *shared = NULL, *url = NULL;
+    const char *shared = NULL, *url = NULL, *llm_url = NULL;
     int64_t count = 0;
     if (role != NULL) {
         shared = arguments_value(&argc, argv, "--shared");
         url = arguments_value(&argc, argv, "--url");
+        llm_url = arguments_value(&argc, argv, "--llm-url");
         arguments_number(&argc, argv, "--count", 0, BENCH_MESSAGES_MAX, &count);
     }
     const char *compare = arguments_value(&argc, argv, "--compare");
@@ -442,8 +445,9 @@ static int run(int argc, char **argv)
     if (!arguments_are_all_taken(argc, argv)) {
         return 2;
     }
-    return role != NULL ? role_run(role, shared, url, (uint32_t)count, (uint32_t)b.in_flight)
-                        : bench_all(&b, compare);
+    return role != NULL
+               ? role_run(role, shared, url, llm_url, (uint32_t)count, (uint32_t)b.in_flight)
+               : bench_all(&b, compare);
 }
 
 extern const struct sluice_command sluice_command_bench;

@@ -5,6 +5,7 @@
 #define SLUICE_CLI_BENCH_H
 
 #include "cli/children.h"
+#include <curl/curl.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -131,8 +132,9 @@ int64_t bench_load_took_ns(const struct bench_load *l, uint32_t i);
 int bench_raw_nats(struct bench_shared *shared, const char *url, uint32_t count, int is_whole);
 
 /* ---- bench_chain.c ---- */
-/* Does a message's round trips until it is ended; `database` NULL: stores nothing. */
-int bench_raw_chain(struct bench_shared *shared, const char *url, const char *database);
+/* Does a message's call and round trips until it is ended; `database` NULL: stores nothing. */
+int bench_raw_chain(struct bench_shared *shared, const char *url, const char *llm_url,
+                    const char *database);
 
 /* ---- bench_responder.c ---- */
 int bench_responder(struct bench_shared *shared);
@@ -141,6 +143,8 @@ uint32_t bench_delay_us(uint32_t message, uint32_t latency_us, uint32_t jitter_u
 /* ---- bench_curl.c ---- */
 /* `count` calls over `at_once` connections, which are warm before. */
 int bench_raw_curl(struct bench_shared *shared, const char *url, uint32_t count, uint32_t at_once);
+/* A request as the raw programs make it; keeps `headers` and `body`. NULL: no memory. */
+CURL *bench_easy_make(const char *url, struct curl_slist *headers, const char *body, size_t size);
 
 int bench_is_interrupted(void); /* bench.c: somebody wants it to end */
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The least a message can wait: its round trips one after the other, straight on cnats and SQLite,
- * without an LLM and with nothing around them. Consume; journal and its PubAck; a commit of all
- * that wait for one; output and its PubAck; ACK and its answer. */
+/* The least a message can wait: its call and its round trips one after the other, straight on
+ * cnats, libcurl and SQLite, with nothing around them. Consume; the LLM; journal and its PubAck; a
+ * commit of all that wait for one; output and its PubAck; ACK and its answer. */
 #include "cli/bench.h"
 
 #include "sluice/names.h"
+#include <curl/curl.h>
 #include <nats/nats.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -16,6 +17,15 @@
 #define PULL_BATCH   256
 #define SUBJECT_SIZE 96
 #define ANSWER_SIZE  800
+#define BODY_SIZE    1200
+
+/* A connection's handle, used again and again. */
+struct chain_call {
+    CURL *easy;
+    struct chain_call *next; /* idle */
+    uint32_t message;
+    char body[BODY_SIZE];
+};
 
 struct chain {
     natsConnection *conn;
@@ -24,8 +34,13 @@ struct chain {
     uint32_t received;                 /* delivery thread */
     sqlite3 *db;                       /* NULL: no document is stored */
     sqlite3_stmt *put;
+    CURLM *llm;
+    char llm_url[160];
+    struct curl_slist *headers;
+    struct chain_call *idle; /* its thread alone */
     pthread_mutex_t lock;
     pthread_cond_t more;
+    uint32_t asking[BENCH_MESSAGES_MAX], asking_count;   /* for the LLM */
     uint32_t waiting[BENCH_MESSAGES_MAX], waiting_count; /* for the commit */
 };
 
@@ -65,10 +80,8 @@ static void output(struct chain *c, uint32_t i)
 
 static void on_delivery(natsConnection *conn, natsSubscription *sub, natsMsg *msg, void *ctx)
 {
-    static const char answer[ANSWER_SIZE];
     struct chain *c = ctx;
-    char subject[SUBJECT_SIZE];
-    char reply[SUBJECT_SIZE + 32];
+    (void)conn;
     (void)sub;
     const char *mark = strstr(natsMsg_GetData(msg), "#bench-");
     uint32_t i = mark == NULL ? BENCH_MESSAGES_MAX : (uint32_t)strtoul(mark + 7, NULL, 10);
@@ -80,10 +93,109 @@ static void on_delivery(natsConnection *conn, natsSubscription *sub, natsMsg *ms
     if (++c->received % (PULL_BATCH / 2) == 0) {
         (void)pull(c, PULL_BATCH / 2);
     }
+    (void)pthread_mutex_lock(&c->lock);
+    c->asking[c->asking_count++] = i;
+    (void)pthread_mutex_unlock(&c->lock);
+    (void)curl_multi_wakeup(c->llm);
+}
+
+/* ---- The LLM: a thread with one multi handle */
+
+static void journal(struct chain *c, uint32_t i)
+{
+    static const char answer[ANSWER_SIZE];
+    char subject[SUBJECT_SIZE];
+    char reply[SUBJECT_SIZE + 32];
     (void)snprintf(subject, sizeof subject, "$KV.%s.raw.b%08u", SLUICE_DEFAULT_JOURNAL_BUCKET, i);
     (void)snprintf(reply, sizeof reply, "%s.journal.%u", c->inbox, i);
-    (void)natsConnection_PublishRequest(conn, subject, reply, answer, (int)sizeof answer);
+    (void)natsConnection_PublishRequest(c->conn, subject, reply, answer, (int)sizeof answer);
 }
+
+static struct chain_call *call_make(struct chain *c)
+{
+    struct chain_call *call = calloc(1, sizeof *call);
+    if (call == NULL) {
+        return NULL;
+    }
+    memset(call->body, 'x', sizeof call->body);
+    call->easy = bench_easy_make(c->llm_url, c->headers, call->body, sizeof call->body);
+    if (call->easy == NULL) {
+        free(call);
+        return NULL;
+    }
+    (void)curl_easy_setopt(call->easy, CURLOPT_PRIVATE, call);
+    return call;
+}
+
+static int ask(struct chain *c, uint32_t i)
+{
+    struct chain_call *call = c->idle;
+    if (call != NULL) {
+        c->idle = call->next;
+    } else if ((call = call_make(c)) == NULL) {
+        return 1;
+    }
+    call->message = i;
+    int len = snprintf(call->body, sizeof call->body, "#bench-%u", i);
+    call->body[len] = ' ';
+    return curl_multi_add_handle(c->llm, call->easy) == CURLM_OK ? 0 : 1;
+}
+
+static int take_answers(struct chain *c)
+{
+    CURLMsg *message;
+    int left = 0;
+    int code = 0;
+    while ((message = curl_multi_info_read(c->llm, &left)) != NULL) {
+        struct chain_call *call = NULL;
+        code |= message->data.result != CURLE_OK;
+        (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
+        (void)curl_multi_remove_handle(c->llm, message->easy_handle);
+        journal(c, call->message);
+        call->next = c->idle;
+        c->idle = call;
+    }
+    return code;
+}
+
+/* A call that fails ends it: the messages never end, and the bench says so. */
+static void *ask_for_ever(void *ctx)
+{
+    static uint32_t batch[BENCH_MESSAGES_MAX];
+    struct chain *c = ctx;
+    int code = 0;
+    while (code == 0) {
+        int running = 0;
+        (void)pthread_mutex_lock(&c->lock);
+        uint32_t count = c->asking_count;
+        memcpy(batch, c->asking, count * sizeof batch[0]);
+        c->asking_count = 0;
+        (void)pthread_mutex_unlock(&c->lock);
+        for (uint32_t n = 0; n < count && code == 0; n++) {
+            code = ask(c, batch[n]);
+        }
+        code |= curl_multi_perform(c->llm, &running) != CURLM_OK;
+        code |= take_answers(c);
+        code |= curl_multi_poll(c->llm, NULL, 0, 1000, NULL) != CURLM_OK;
+    }
+    fprintf(stderr, "sluice bench: raw round trips: a call failed\n");
+    return NULL;
+}
+
+static int llm_open(struct chain *c, const char *url)
+{
+    pthread_t thread;
+    (void)snprintf(c->llm_url, sizeof c->llm_url, "%s/chat/completions", url);
+    c->headers = curl_slist_append(NULL, "Content-Type: application/json");
+    c->llm = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? curl_multi_init() : NULL;
+    return c->headers != NULL && c->llm != NULL &&
+                   pthread_create(&thread, NULL, ask_for_ever, c) == 0 &&
+                   pthread_detach(thread) == 0
+               ? 0
+               : 1;
+}
+
+/* ---- Behind it */
 
 static void on_answer(natsConnection *conn, natsSubscription *sub, natsMsg *msg, void *ctx)
 {
@@ -171,12 +283,17 @@ static natsStatus listen_to(struct chain *c, const char *rest, natsMsgHandler ha
     return s == NATS_OK ? natsSubscription_SetPendingLimits(sub, -1, -1) : s;
 }
 
-int bench_raw_chain(struct bench_shared *shared, const char *url, const char *database)
+int bench_raw_chain(struct bench_shared *shared, const char *url, const char *llm_url,
+                    const char *database)
 {
     static struct chain c = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
     natsOptions *o = NULL;
     if (database != NULL && db_open(&c, database) != 0) {
         fprintf(stderr, "sluice bench: %s: %s\n", database, sqlite3_errmsg(c.db));
+        return 1;
+    }
+    if (llm_open(&c, llm_url) != 0) {
+        fprintf(stderr, "sluice bench: raw round trips: no memory for calls\n");
         return 1;
     }
     (void)snprintf(c.inbox, sizeof c.inbox, "_INBOX.bench.chain.%ld", (long)getpid());

@@ -44,24 +44,29 @@ static size_t drop(char *data, size_t size, size_t count, void *ctx)
     return size * count;
 }
 
-static CURL *easy_make(const struct raw *raw)
+CURL *bench_easy_make(const char *url, struct curl_slist *headers, const char *body, size_t size)
 {
     CURL *easy = curl_easy_init();
     if (easy == NULL) {
         return NULL;
     }
-    (void)curl_easy_setopt(easy, CURLOPT_URL, raw->url);
+    (void)curl_easy_setopt(easy, CURLOPT_URL, url);
     (void)curl_easy_setopt(easy, CURLOPT_PROXY, "");
     (void)curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
     (void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, CALL_LIMIT_MS);
     (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
     (void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_SIZE);
-    (void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, raw->headers);
-    (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)sizeof raw->body);
-    (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, raw->body);
+    (void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+    (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)size);
+    (void)curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
     (void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, drop);
     return easy;
+}
+
+static CURL *easy_make(const struct raw *raw)
+{
+    return bench_easy_make(raw->url, raw->headers, raw->body, sizeof raw->body);
 }
 
 static void finish(struct raw *raw, uint32_t done)

@@ -423,6 +423,8 @@ int bench_role_start(struct bench_rig *r, const char *role, const struct bench_c
                           r->shared_path,
                           (char *)"--url",
                           strcmp(role, "raw-curl") == 0 ? r->llm_url : r->nats_url,
+                          (char *)"--llm-url",
+                          r->llm_url,
                           (char *)"--count",
                           number,
                           (char *)"--in-flight",

@@ -3,14 +3,22 @@
 # The programs that test and record: what they refuse before anything starts, and what a record and the report say of a run that
 # was skipped or has failed. Argument: the build folder.
 set -u
-root=$(cd "$(dirname "$0")/../.." && pwd) build=$1
+build=$1
 folder=$(mktemp -d /tmp/sluice-programs-XXXXXX)
 trap 'rm -rf "$folder"' EXIT
 . "$(dirname "$0")/expect.sh"
+# A tree of its own: what is changed in the one that is worked on must not matter.
+root=$folder/tree
+mkdir "$root"
+cp -r "$(dirname "$0")/.." "$root/tests"
+mkdir "$root/src" && echo one >"$root/src/some.c"
+in_tree() { git -C "$root" -c user.name=test -c user.email=test@localhost "$@"; }
+in_tree init -q && in_tree add -A && in_tree commit -q -m one || { echo "there is no git: skipped"; exit 77; }
 faults() { /usr/bin/python3 "$root/tests/faults/run.py" --build "$build" "$@"; }
 long() { "$root/tests/sim/long" "$@"; }
 conformance() { /usr/bin/python3 "$root/tests/conformance/run.py" --model /bin/true "$@"; }
 report() { "$root/tests/faults/report" "$@"; }
+begin() { "$root/tests/lib/record.py" --begin "$@"; }
 fuzz() { "$root/tests/fuzz/run" "$@"; }
 
 # ---- Wrong usage
@@ -44,6 +52,53 @@ expect 2 '--record: "ack_out_of_order" beside it, expected no script' conformanc
 expect 2 "\"$folder/absent\": expected a folder with results in it" report "$folder/absent"
 expect 2 "\"$folder\": expected a folder with results in it" report "$folder"
 expect 2 "unrecognized arguments" report "$root/tests/faults/results" more
+
+# ---- A record is of a commit
+first=$(in_tree rev-parse --short HEAD)
+expect 0 "$first" begin "$folder"
+echo two >"$root/tests/faults/results/kills-sqlite.json"
+expect 0 "$first" begin "$root/tests/faults/results" # a record of another run
+begin "$root/tests/faults/results" | grep -q dirty && fail "a record makes the commit another"
+changed="there are changes, and a record is of a commit: tests/faults/results/kills-sqlite.json"
+expect 2 "$changed" begin "$folder"
+in_tree checkout -q .
+for change in src/some.c src/new.c; do
+    echo two >"$root/$change"
+    changed="there are changes, and a record is of a commit: $change"
+    expect 2 "$changed" begin "$folder"
+    expect 2 "$changed" faults --campaign cluster --record "$folder"
+    expect 2 "$changed" long --part short --record "$folder"
+    expect 2 "$changed" conformance --record "$folder"
+    expect 2 "$changed" fuzz --record
+    expect 2 "$changed" "$root/tests/torture/run" --build "$build" --record "$folder"
+    expect 2 "$changed" "$root/tests/coverage" --record "$folder"
+    expect 2 "$changed" "$root/tests/clean" trixie --record "$folder"
+    expect 2 "$changed" "$root/tests/run" --record "$folder"
+    expect 0 "$first-dirty" env PYTHONPATH="$root/tests" /usr/bin/python3 -c "from lib.process import commit; print(commit('$root'))"
+    rm -f "$root/src/new.c"
+    in_tree checkout -q .
+done
+expect 2 "\"$folder/absent\": expected a folder" "$root/tests/coverage" --record "$folder/absent"
+expect 2 "\"$folder/absent\": expected a folder" "$root/tests/run" --record "$folder/absent"
+
+# ---- How old a record is
+mkdir "$folder/old"
+record() {
+    "$root/tests/lib/record.py" --folder "$folder/old" --name old --commit "$1" --command x a=1
+}
+record "$first"
+expect 0 "$first | 0 |" report "$folder/old"
+for i in 1 2; do
+    echo "$i" >"$root/src/some.c"
+    in_tree commit -q -a -m more
+done
+echo more >>"$root/tests/faults/README.md"
+in_tree commit -q -a -m "a text"
+expect 0 "$first | 2 |" report "$folder/old"
+record "$first-dirty"
+expect 0 "$first-dirty | 2 |" report "$folder/old"
+record unknown
+expect 0 "unknown | ? |" report "$folder/old"
 
 # ---- A campaign that is skipped or fails takes the place of an older record
 for name in cluster failover; do
