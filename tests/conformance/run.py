@@ -238,7 +238,7 @@ def main():
             parser.error('SCRIPT: "%s": expected one of scripts/, without .script' % name)
     if arguments.record and arguments.scripts:
         parser.error('--record: "%s" beside it, expected no script: a record is of all' % " ".join(arguments.scripts))
-    of = commit(os.path.dirname(os.path.dirname(HERE)))  # there may be another one when it has run
+    of = commit(os.path.dirname(os.path.dirname(HERE)), arguments.record)  # there may be another one when it has run
     folder = tempfile.mkdtemp(prefix="sluice-conformance-")
     start = time.monotonic()
     try:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults at each step, made outside the worker: by the LLM simulator, by proxies in front of its servers, by signals."""
-import contextlib, inspect, json, random, re, sqlite3, threading
+import contextlib, inspect, json, os, random, re, signal, sqlite3, threading
 from lib.proxy import NatsProxy, Proxy, is_publish, is_verdict
 from stage import check, wait_for
 
@@ -160,6 +160,95 @@ def burial_case(point):
     case.__name__ = "killed_when_" + point.__name__
     case.once = "a burial does not touch the store"
     return case
+
+
+# ---- SIGTERM at a labelled step
+
+def terminated_at(s, point, number):
+    """What was swallowed passes from the signal on; a worker that drains has to notice by itself that it is missing."""
+    nats, llm = s.nats_proxy(), s.part(Proxy(s.llm.port))
+    through = {"NATS_URL": f"nats://127.0.0.1:{nats.port}", "LLM_BASE_URL": f"http://127.0.0.1:{llm.port}/v1"}
+    if point is store_unconfirmed:
+        store = s.mongo_proxy(HeldStore)
+        through["MONGODB_URI"] = s.store.server.uri(store.port)
+    if point is asked:
+        before = s.llm_http("/ledger")["calls"]
+        llm.blackhole("down")
+        is_reached = lambda: s.llm_http("/ledger")["calls"] > before
+    else:
+        is_reached = point(s, nats)
+    buries = point in BURIAL_POINTS
+    w = s.start_worker(SLUICE_ON_REJECT="dead-letter", SLUICE_PUBLISH_TIMEOUT="0.5", **through)
+    s.ready()
+    if buries:
+        s.nats.js_publish_surely(REQUEST, b"{}", {"Content-Type": "application/json"})
+    else:
+        s.send(1, first=number)
+    wait_for(point.__name__, is_reached)
+    w.terminate()
+    wait_for("the signal is heard", lambda: any(e["event"] == "shutdown" for e in w.log_lines()))
+    nats.hooks.clear()
+    llm.heal()
+    if point is store_unconfirmed:
+        store.heal()
+    check(w.wait_exit(30) == 0, f"{point.__name__}: exit {w.code}, expected 0")
+
+
+def all_is_done_by_the_next(s, documents, letters):
+    s.start_worker(SLUICE_ON_REJECT="dead-letter")
+    s.ready()
+    s.expect_done(documents)
+    check(s.nats.count(s.names.dead) == letters, f"{s.nats.count(s.names.dead)} dead letters")
+    check(s.pending() == 0, "the consumer still waits")
+    check(s.llm_http("/ledger")["calls"] == documents, "an answer was paid for again")
+
+
+def sigterm_at_any_step_loses_nothing_and_repeats_nothing(s):
+    points = [point for point, _ in KILL_POINTS if (point is store_unconfirmed) == (s.store_kind == "mongodb")]
+    for number, point in enumerate(points, 1):
+        terminated_at(s, point, number)
+    all_is_done_by_the_next(s, len(points), 0)
+
+
+def sigterm_around_a_burial_leaves_one_letter(s):
+    for point in BURIAL_POINTS:
+        terminated_at(s, point, 0)
+    all_is_done_by_the_next(s, 0, len(BURIAL_POINTS))
+
+
+def a_hangup_ends_nothing(s):
+    """SIGHUP is of no meaning to a worker, whatever closed the terminal."""
+    llm = s.part(Proxy(s.llm.port))
+    w = s.start_worker(LLM_BASE_URL=f"http://127.0.0.1:{llm.port}/v1")
+    s.ready()
+    llm.blackhole("down")
+    s.send(1)
+    wait_for("its call runs", lambda: s.llm_http("/ledger")["calls"] == 1)
+    w.signal(signal.SIGHUP)
+    llm.heal()
+    s.expect_done(1)
+    check(w.is_alive() and s.llm_http("/ledger")["calls"] == 1, "ended, or asked again")
+    check(w.stop() == 0, f"exit {w.code}, expected 0")
+
+
+# ---- a worker that takes and gives nothing back
+
+def a_worker_that_leaks_costs_no_message(s):
+    """When nothing is left its messages fail, until somebody starts it again."""
+    s.needs_no_sanitizer()
+    s.make_streams()
+    s.send(60)
+    stuck = lambda w: sum(e["event"] == "message.failed" for e in w.log_lines()) >= 5
+    while s.left() > 0:
+        check(len(s.workers) < 10, f"{s.left()} requests left after ten starts")
+        w = s.start_worker(inside=["prlimit", f"--data={220 << 20}", "--"], SLUICE_MAX_IN_FLIGHT=16, SLUICE_MAX_DELIVER=0,
+                           SLUICE_WORKER=os.path.join(s.build, "tests/e2e/leaky.so"))
+        s.ready()
+        wait_for("it is done, has ended, or is stuck", lambda: not w.is_alive() or s.left() == 0 or stuck(w))
+        w.kill()
+    check(len(s.workers) > 1, "it never ran out")
+    s.expect_done(60)
+    check(s.nats.count(s.names.dead) == 0, "a dead letter")
 
 
 # ---- the same output from two deliveries: the stream drops it inside its duplicate window, and keeps it outside
@@ -333,6 +422,8 @@ def a7_thirty_percent_faults_in_each_step_and_kills(s):
     check(c.count("ENRICH_DEAD") == 0, "a dead letter")
 
 
+a_worker_that_leaks_costs_no_message.once = a_hangup_ends_nothing.once = "a store plays no part"
+sigterm_around_a_burial_leaves_one_letter.once = "a burial does not touch the store"
 a7_thirty_percent_faults_in_each_step_and_kills.long = 60
 CASES = [kill_case(*point) for point in KILL_POINTS] + [burial_case(point) for point in BURIAL_POINTS]
 CASES += [f for f in list(globals().values())

@@ -17,12 +17,12 @@ os.environ["SLUICE_BUILD"] = os.path.abspath(args.build)
 
 from lib.runner import run_one, run_patiently  # noqa: E402
 from stage import Stage  # noqa: E402
-import cases, command_cases, fault_cases, input_cases, runtime_cases, service_cases, settle_cases, tls_cases  # noqa: E402
+from all_cases import CASES  # noqa: E402
 
 LIMIT = 400.0  # seconds for one case
 counts = {"ok": 0, "FAIL": 0, "skip": 0}
 plan = []
-for case in cases.CASES + fault_cases.CASES + input_cases.CASES + command_cases.CASES + runtime_cases.CASES + service_cases.CASES + settle_cases.CASES + tls_cases.CASES:
+for case in CASES:
     for store in ("sqlite",) if hasattr(case, "once") else ("sqlite", "mongodb"):
         if args.pattern in f"{store} {case.__name__}":
             plan += [(case, store)] * args.repeat

@@ -230,18 +230,24 @@ def threads(pid):
             yield int(thread), dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
 
 
+def is_blocked(status, number):
+    return int(status["SigBlk"], 16) >> (number - 1) & 1
+
+
+def deaf(status):
+    return [number.name for number in CRASHES if is_blocked(status, number)]
+
+
 def a_crash_on_any_thread_is_told(s):
     s.needs_plain_threads()
     for unhappy in ("sluice-store", "sluice-llm", "one of cnats"):
         w = s.start_worker(SLUICE_LLM_THREADS=1)
         s.ready()
-        names = {}
+        # A thread that is just being made blocks all of them for a moment.
+        wait_for("each thread hears of its crash", lambda: not any(deaf(status) for _, status in threads(w.p.pid)))  # noqa: B023, called at once
+        names = {status["Name"]: thread for thread, status in threads(w.p.pid)}
         for thread, status in threads(w.p.pid):
-            names[status["Name"]] = thread
-            blocked = int(status["SigBlk"], 16)
-            deaf = [number.name for number in CRASHES if blocked >> (number - 1) & 1]
-            check(not deaf, f"thread {thread} ({status['Name']}) blocks {deaf}")
-            check(blocked >> (signal.SIGHUP - 1) & 1, f"thread {thread} ({status['Name']}) may be given SIGHUP")
+            check(is_blocked(status, signal.SIGHUP), f"thread {thread} ({status['Name']}) may be given SIGHUP")
         # Those of cnats have no name of their own: the one that was made last.
         thread = names.get(unhappy, max(thread for thread, _ in threads(w.p.pid)))
         check(ctypes.CDLL(None).tgkill(w.p.pid, thread, signal.SIGSEGV) == 0, f"no thread {unhappy} among {names}")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the end-to-end cases act on: the world of tests/lib with its servers started, in short words."""
-import json, os
+import json, os, re
 
 from lib import wait
 from lib.nats import NatsError
@@ -112,6 +112,12 @@ class Stage(World):
         with open(self.sluice, "rb") as program:
             if b"__tsan_init" in program.read():
                 raise Skip("ThreadSanitizer has a thread and a count of stack frames of its own")
+
+    def needs_no_sanitizer(self):
+        """Skips in a build with one."""
+        with open(self.sluice, "rb") as program:
+            if re.search(b"__[at]san_init", program.read()):
+                raise Skip("a sanitizer takes more memory than a limit leaves")
 
     def broken_plugins(self):
         """Paths: no shared object at all, and a worker whose end is missing."""

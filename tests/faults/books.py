@@ -124,13 +124,15 @@ class PayOnce:
     answers in the journal would be no limit: it grows with what is paid for again without need.)
 
     `every`: only every so many faults are looked at. `has_sum`: whatever is asked again is so after a fault that was looked
-    at, and the sum of all calls has a limit, too. `llms`: the simulators, where there are several.
+    at, and the sum of all calls has a limit, too. `llms`: the simulators, where there are several. `journaled`: counts the
+    answers in the journal of a stage.
 
     `is_timed`: a second limit, which does not come from the journal, and so not from the worker. A question that was answered
     JOURNALED_AFTER before a fault that is looked at, without a fault from its call until that long after the answer, is not asked
     again after it, be its message finished or not. A campaign sees to it that there are some of messages that are not."""
 
-    def __init__(self, s, every=1, has_sum=True, llms=None, is_timed=False):
+    def __init__(self, s, every=1, has_sum=True, llms=None, is_timed=False, journaled=journaled_count):
+        self.journaled = journaled
         self.s, self.every, self.has_sum, self.llms = s, every, has_sum and every == 1, llms or [s.llm]
         self.count, self.looks = 0, []  # (fault, how many may be asked again, {question: calls} as of _calls)
         self.order = {}  # {question: its place, by when it was first seen here}
@@ -143,7 +145,7 @@ class PayOnce:
         what comes between the two counts raises the limit."""
         self.count += 1
         is_looked_at = self.count % self.every == 0
-        kept = journaled_count(self.s) if is_looked_at else 0
+        kept = self.journaled(self.s) if is_looked_at else 0
         self.fault_times.append(time.monotonic())
         made = fault() if fault else None
         if is_looked_at:

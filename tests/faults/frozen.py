@@ -48,9 +48,8 @@ class Settled:
             if verdict == "+ACK" and request not in self.published:
                 self.wrong.append(f"{what}: its output has no PubAck")
 
-    def late_failures(self, proxy, requests):
-        """Of these requests, whose calls failed while the worker behind `proxy` was frozen: those that have been handed out
-        again since it had got them. It would NAK them when it goes on, did it not know that its leases are over."""
+    def handed_out_again(self, proxy, requests):
+        """How many of these requests were handed out again after the worker behind `proxy` had got them."""
         with self.lock:
             return sum(any(self.handed_out.get((request, delivery)) is proxy for delivery in range(1, self.newest[request]))
                        for request in requests)
@@ -71,10 +70,15 @@ class Watched(NatsProxy):
         super().__init__(port)
         self.settled, self.outputs = settled, {}
         self.is_output_lost, self.lost = False, 0
+        self.echoes = self.pulls = 0
         self.hooks.append(self.note)
 
     def note(self, way, frame):
-        if way == "down" and frame.reply.startswith("$JS.ACK."):
+        if way == "up" and ".a.e." in frame.subject:
+            self.echoes += 1
+        elif way == "up" and frame.subject.startswith("$JS.API.CONSUMER.MSG.NEXT."):
+            self.pulls += 1
+        elif way == "down" and frame.reply.startswith("$JS.ACK."):
             self.settled.deliver(self, frame.reply)
         elif way == "down" and frame.subject in self.outputs:
             request = self.outputs.pop(frame.subject)
@@ -111,8 +115,9 @@ class Calls(Proxy):
 def freeze(s, a):
     """SIGSTOP past the lease, with a second worker; then SIGCONT: the frozen one must not harm what the other did. Two rounds
     each in turn: calls are under way when it freezes; half of them fail meanwhile, so that it would have something to NAK when
-    it goes on; its answers are journaled and its outputs lost, so that the other has nothing to pay for."""
-    rounds = 6 if a.quick else 30
+    it goes on; its answers are journaled and its outputs lost, so that the other has nothing to pay for; its messages lie unread
+    in its socket, behind an answer that came too late to say anything of them, and it reads them while the other's calls run."""
+    rounds = 8 if a.quick else 32
     rng = random.Random(a.seed)
     settled = Settled()
     s.llm_http("/control", {"latency-ms": 100})
@@ -120,40 +125,54 @@ def freeze(s, a):
     lines = [s.part(Calls(s.llm.port)) for _ in range(2)]
     two = [start_beside(s, NATS_URL=f"nats://127.0.0.1:{proxy.port}", LLM_BASE_URL=f"http://127.0.0.1:{line.port}/v1",
                         LLM_BREAKER_RESET=0.5) for proxy, line in zip(proxies, lines)]
-    first, paid, late_failures = 1, PayOnce(s, is_timed=True), 0
+    first, paid, late_failures, unread = 1, PayOnce(s, is_timed=True), 0, 0
     for n in range(rounds):
-        kind = ("calls run", "calls fail", "outputs are lost")[n // 2 % 3]
+        kind = ("calls run", "calls fail", "outputs are lost", "nothing is read")[n // 2 % 4]
         frozen, proxy, line, calls = two[n % 2], proxies[n % 2], lines[n % 2], s.llm.ledger()["calls"]
         s.llm_http("/control", dict.fromkeys(("500", "503"), 25 if kind == "calls fail" else 0))
+        s.llm_http("/control", {"latency-ms": 3000 if kind == "nothing is read" else 100})
         proxy.is_output_lost = kind == "outputs are lost"
+        if kind == "nothing is read":
+            pulls, end = proxy.pulls, time.monotonic() + 1.2  # one that ends while its end is held leaves nothing to read
+            wait_for("a new pull, or none that is short", lambda: proxy.pulls > pulls or time.monotonic() > end)  # noqa: B023
+            proxy.blackhole("down")
+            echoes = proxy.echoes
+            wait_for("an echo is on its way back", lambda: proxy.echoes > echoes)  # noqa: B023, called at once
         publish_many(s, first, 60)
         if proxy.is_output_lost:
             goal = proxy.lost + rng.randint(1, 20)
             wait_for("some outputs are lost", lambda: proxy.lost >= goal)  # noqa: B023, called at once
             old = time.monotonic() + JOURNALED_AFTER + 0.2
             wait_for("their answers are old", lambda: time.monotonic() > old, 10)  # noqa: B023, called at once
-        else:
+        elif kind != "nothing is read":
             goal = calls + rng.randint(1, 50)
             wait_for("some calls run", lambda: s.llm.ledger()["calls"] >= goal)  # noqa: B023, called at once
         frozen.freeze()
+        proxy.heal()  # what it held lies in the worker's socket now
         line.worker_is_frozen, proxy.is_output_lost = True, False
         paid.note()
         s.llm_http("/control", {"500": 0, "503": 0})
+        new = range(first, first + 60)
         first += 60
         end = time.monotonic() + ACK_WAIT + 1.5
         wait_for("the lease is over", lambda: time.monotonic() > end, 10)  # noqa: B023, called at once
         line.worker_is_frozen = False
-        late_failures += settled.late_failures(proxy, line.failed)
+        if kind == "nothing is read":
+            unread += settled.handed_out_again(proxy, new)
+        late_failures += settled.handed_out_again(proxy, line.failed)
         line.failed.clear()
         frozen.thaw()
         is_over = lambda: settled.wrong or not all(w.is_alive() for w in two) or s.left() == 0 and s.pending() == 0
         wait_for("all done", is_over, 60)
         settled.judge()
         check(all(w.is_alive() for w in two), f"workers ended with {[w.code for w in two]}")
+        asked = s.llm.ledger()["calls"] - calls
+        check(kind != "nothing is read" or asked == 60, f"{asked} calls for 60 messages, none of which was asked before the freeze")
         progress(f"freeze: {n + 1}/{rounds}")
     v = verdict(s, first - 1)
-    v.update(freezes=rounds, late_failures=late_failures, **settled.figures(), **paid.figures(first - 1))
+    v.update(freezes=rounds, late_failures=late_failures, read_late=unread, **settled.figures(), **paid.figures(first - 1))
     assert_clean(v)
     v["outputs_lost"] = sum(proxy.lost for proxy in proxies)
-    check(v["redeliveries"] > 0 and v["late_failures"] > 0 and v["outputs_lost"] > 0, f"the frozen workers had nothing in their hands: {v}")
+    check(min(v[name] for name in ("redeliveries", "late_failures", "read_late", "outputs_lost")) > 0,
+          f"the frozen workers had nothing in their hands: {v}")
     return v

@@ -61,11 +61,10 @@ def labelled_kills(s, a):
             total += count
             kills[point.__name__] += 1
             progress(f"labelled_kills: round {n + 1}/{loops}, {point.__name__}, {total} messages")
-        # A message that were in flight at the kills of many rounds would be taken for their cause in the end, and buried.
-        s.start_worker(**SETTINGS)
-        s.ready()
-        wait_all_done(s, total)
-        check(s.workers[-1].stop() == 0, "a worker that nobody killed did not end cleanly")
+    s.start_worker(**SETTINGS)
+    s.ready()
+    wait_all_done(s, total)
+    check(s.workers[-1].stop() == 0, "a worker that nobody killed did not end cleanly")
     v = verdict(s, total, rejected)
     assert_clean(v)
     v.update(noted.figures(total - len(rejected)), kills_at=kills)

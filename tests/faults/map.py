@@ -40,14 +40,13 @@ def torture_tests(text):
 
 
 def all_that_exists():
-    import cases, command_cases, fault_cases, input_cases, runtime_cases, service_cases, settle_cases, tls_cases
+    from all_cases import CASES
     from run import CAMPAIGNS
     plan = read("src/sim/plan.h")
-    modules = (cases, command_cases, fault_cases, input_cases, runtime_cases, service_cases, settle_cases, tls_cases)
     names = {kind: listed(plan, f"SIM_{kind.upper()}S") for kind in ("profile", "fault", "lot", "target")}
     names.update(scenario=stems("tests/sim/scenarios/*"), mutant=stems("tests/sim/mutants/*"),
                  script=stems("tests/conformance/scripts/*"), campaign=set(CAMPAIGNS),
-                 case={case.__name__ for module in modules for case in module.CASES},
+                 case={case.__name__ for case in CASES},
                  torture=torture_tests(read("tests/torture/meson.build")),
                  fuzz=stems("tests/fuzz/fuzz_*.c", "fuzz_"))
     for file, tests in unit_tests():

@@ -71,10 +71,11 @@ def outages(s, a):
     for name, begin, end in outages_of(s, link):
         s.send(20, first=total + 1)  # some are on their way when it begins
         begin()
-        if name.startswith("llm"):
+        if name in ("llm: 503", "llm: refused"):
             paid.note()
         total = pass_away(s, name, total + 20, seconds)
         if name == "llm: silent":
+            paid.note()  # now at the latest what the link still carried has reached the LLM, whose answers are held back
             link.cut()  # what was held back is lost with its connections
         end()
         start = time.monotonic()

@@ -42,6 +42,7 @@ from books import (ACK_WAIT, OutputsLost, Kills, KillsOfOne, PayOnce, assert_cle
                    publish_many, start_beside, verdict)
 from cluster import ClusterStage, lose_quorum, play  # noqa: E402
 from frozen import freeze  # noqa: E402
+from isolation import isolation  # noqa: E402
 from labelled import labelled_kills  # noqa: E402
 from lib import record  # noqa: E402
 from lib.process import commit  # noqa: E402
@@ -50,6 +51,7 @@ from lib.servers import LlmSim  # noqa: E402
 from lying import lying_peers  # noqa: E402
 from network import partition, slow_links  # noqa: E402
 from outages import disk_full, outages  # noqa: E402
+from restarts import server_restarts  # noqa: E402
 from stage import Stage, check, in_time, wait_for  # noqa: E402
 
 KILLS_IN_FLIGHT = 64  # so few that the kills spread over all messages
@@ -86,7 +88,8 @@ def kills(s, a):
         else:
             per_kill = max(1, (messages - 300 - done) // (wanted - kill))
             goal = min(done + rng.randint(1, max(1, 2 * per_kill - 1)), messages - 300)
-            wait_for(f"progress before kill {kill + 1}", lambda: messages - s.left() >= goal, 120)  # noqa: B023, called at once
+            wait_for(f"progress before kill {kill + 1}, and messages in hand",
+                     lambda: messages - s.left() >= goal and noted.held() > 0, 120)  # noqa: B023, called at once
         worker.kill()
         noted.note()
         done = messages - s.left()
@@ -242,15 +245,15 @@ servers.takes = cluster.takes = labelled_kills.takes = ("kills",)
 cluster.stage = ClusterStage
 labelled_kills.stores = ("sqlite", "mongodb")
 slow_links.prefers = partition.prefers = lying_peers.prefers = "mongodb"  # its link is one of them
-CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, outages, disk_full, cluster, labelled_kills,
-                                     slow_links, partition, lying_peers)}
+CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, outages, disk_full, cluster, server_restarts,
+                                     labelled_kills, slow_links, partition, isolation, lying_peers)}
 OUTCOMES = {"ok": record.OK, "FAIL": record.FAILED, "skip": record.SKIPPED}
 
 
 def run(name, store, a):
     """Verdict as of run_twice, its text, and the record."""
     figures, seen, runs = {}, {}, 0
-    of = commit(ROOT)  # there may be another one when it has run
+    of = commit(ROOT, a.record)  # there may be another one when it has run
 
     def act(s):
         nonlocal runs

@@ -4,6 +4,10 @@ import argparse
 import os
 import re
 
+from lib.process import changes
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
 
 def whole_number(least):
     def number(text):
@@ -13,9 +17,18 @@ def whole_number(least):
     return number
 
 
-def record_folder(text):
+def folder_for_records(text):
     if not os.path.isdir(text) or not os.access(text, os.W_OK | os.X_OK):
         raise argparse.ArgumentTypeError(f'"{text}": expected a folder that exists and can be written to')
+    return text
+
+
+def record_folder(text):
+    """Of a runner that begins. A record is of a commit: what is changed must not be, but for the records of other runs."""
+    changed = changes(ROOT, folder_for_records(text))
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise argparse.ArgumentTypeError(f"there are changes, and a record is of a commit: {', '.join(changed[:3])}{more}")
     return text
 
 

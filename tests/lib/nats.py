@@ -79,7 +79,8 @@ class Subscription:
 
 
 class Nats:
-    def __init__(self, url, user=None, password=None, token=None, name="test", timeout=5.0):
+    def __init__(self, url, user=None, password=None, token=None, name="test", timeout=5.0, login=None):
+        """`login`: of what the server says of itself, further options; by JWT, say."""
         self.host, _, port = url.split("//")[-1].split("@")[-1].partition(":")
         self.port = int(port or 4222)
         self.options = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True, "lang": "python",
@@ -87,7 +88,7 @@ class Nats:
         for key, value in (("user", user), ("pass", password), ("auth_token", token)):
             if value is not None:
                 self.options[key] = value
-        self.timeout = timeout
+        self.timeout, self.login = timeout, login or (lambda info: {})
         self.info = None
         self._lock = threading.RLock()
         self._socket = None
@@ -112,7 +113,7 @@ class Nats:
             if not line.startswith(b"INFO "):
                 raise NatsError("expected INFO, got %r" % line[:80])
             self.info = json.loads(line[5:])
-            lines = b"CONNECT " + json.dumps(self.options).encode() + b"\r\n"
+            lines = b"CONNECT " + json.dumps(dict(self.options, **self.login(self.info))).encode() + b"\r\n"
             for subscription in self._subscriptions.values():
                 lines += b"SUB %s %d\r\n" % (subscription[0].encode(), subscription[2])
             sock.sendall(lines + b"PING\r\n")

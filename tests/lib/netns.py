@@ -2,8 +2,10 @@
 """A network namespace for a worker, behind a namespace that routes, or does not: its servers stay outside, each on an
 address of its own, and packets to and from each can vanish. Nobody is told: no RST, no FIN.
 
-    servers: 10.x.y.1, .2, .3 (here)  ──veth──  .126 router .254  ──veth──  .129 worker
-"""
+    servers: 10.x.y.1, .2, .3 (here)  ──veth──  .126 router .130  ──veth──  .129 worker
+                                                     router .134  ──veth──  .133 first island, .137 the second …
+
+An island is a namespace for one server, which then can be cut off from others and still be reached by the worker."""
 import atexit
 import os
 import random
@@ -15,12 +17,13 @@ from lib.servers import Skip, find_program
 
 
 class Netns:
-    def __init__(self):
+    def __init__(self, islands=0):
         self.ip = find_program("ip")
         if not self.ip:
             raise Skip("no ip (package iproute2): no network namespaces")
         self.name = "sluice%d" % os.getpid()
         self.router, self.worker = self.name + "r", self.name + "w"
+        self.islands = ["%si%d" % (self.name, number) for number in range(1, islands + 1)]
         self.rules = []
         self._net = self._free_net()
         atexit.register(self.close)
@@ -39,9 +42,13 @@ class Netns:
     def worker_address(self):
         return self.address(129)
 
-    def inside(self):
-        """What goes before a command that is to run in the worker's namespace; its process id stays the same."""
-        return [self.ip, "netns", "exec", self.worker]
+    def island_address(self, number):
+        """From 0."""
+        return self.address(133 + 4 * number)
+
+    def inside(self, island=None):
+        """What goes before a command that is to run in the worker's namespace, or on an island; its process id stays the same."""
+        return [self.ip, "netns", "exec", self.worker if island is None else self.islands[island]]
 
     # ---- faults; a peer is its address
 
@@ -52,6 +59,17 @@ class Netns:
     def unreachable(self, peer):
         """The router says so to the worker (ICMP)."""
         self._reject("unreachable", [["to", peer]])
+
+    def cut(self, one, other, how="blackhole"):
+        """What goes between these two addresses is lost, or refused (unreachable)."""
+        self._reject(how, [["from", one, "to", other], ["from", other, "to", one]])
+
+    def join(self, one, other):
+        """Undoes cut()."""
+        ends = ["from", one, "to", other], ["from", other, "to", one]
+        for rule in [rule for rule in self.rules if rule[:4] in ends]:
+            self._ip("-n", self.router, "rule", "del", *rule)
+            self.rules.remove(rule)
 
     def lose(self, peer, percent):
         """Some packets to and from the peer are lost; False: no program of this machine can do that."""
@@ -78,8 +96,9 @@ class Netns:
                            capture_output=True)
 
     def close(self):
-        for words in (["netns", "del", self.worker], ["netns", "del", self.router], ["link", "del", self.name + "h"]):
-            subprocess.run([self.ip, *words], capture_output=True)
+        for name in (self.worker, *self.islands, self.router):
+            subprocess.run([self.ip, "netns", "del", name], capture_output=True)
+        subprocess.run([self.ip, "link", "del", self.name + "h"], capture_output=True)
         atexit.unregister(self.close)
 
     # ---- building it
@@ -108,20 +127,27 @@ class Netns:
         raise Skip("no free network below 10.0.0.0/8")
 
     def _build(self):
-        host, up, down, end = (self.name + letter for letter in "habc")
-        for name in (self.router, self.worker):
+        host, up = self.name + "h", self.name + "a"
+        for name in (self.router, self.worker, *self.islands):
             self._ip("netns", "add", name)
             self._ip("-n", name, "link", "set", "lo", "up")
         self._ip("link", "add", host, "type", "veth", "peer", "name", up, "netns", self.router)
-        self._ip("-n", self.router, "link", "add", down, "type", "veth", "peer", "name", end, "netns", self.worker)
         for number in (1, 2, 3):
             self._ip("addr", "add", self.address(number) + "/25", "dev", host)
         self._ip("-n", self.router, "addr", "add", self.address(126) + "/25", "dev", up)
-        self._ip("-n", self.router, "addr", "add", self.address(254) + "/25", "dev", down)
-        self._ip("-n", self.worker, "addr", "add", self.worker_address + "/25", "dev", end)
         self._ip("link", "set", host, "up")
-        for name, device in ((self.router, up), (self.router, down), (self.worker, end)):
-            self._ip("-n", name, "link", "set", device, "up")
+        self._ip("-n", self.router, "link", "set", up, "up")
         self._ip("route", "add", self.address(128) + "/25", "via", self.address(126))
-        self._ip("-n", self.worker, "route", "add", "default", "via", self.address(254))
+        for number, name in enumerate((self.worker, *self.islands)):
+            self._connect(name, 129 + 4 * number)
         self._ip("netns", "exec", self.router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+
+    def _connect(self, name, last):
+        """A namespace with the address that ends so, and the router with the next one as its way out."""
+        down, end = "to%d" % last, "eth0"
+        self._ip("-n", self.router, "link", "add", down, "type", "veth", "peer", "name", end, "netns", name)
+        self._ip("-n", self.router, "addr", "add", self.address(last + 1) + "/30", "dev", down)
+        self._ip("-n", name, "addr", "add", self.address(last) + "/30", "dev", end)
+        for namespace, device in ((self.router, down), (name, end)):
+            self._ip("-n", namespace, "link", "set", device, "up")
+        self._ip("-n", name, "route", "add", "default", "via", self.address(last + 1))

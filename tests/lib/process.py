@@ -91,10 +91,23 @@ class Process:
         self.kill()
 
 
-def commit(root):
-    """Which commit the tests are of, for a record; "unknown" without git, as in a copy."""
+def git(root, *arguments):
+    """What it says, None without git or outside of a repository, as in a copy."""
     try:
-        out = subprocess.run(["git", "-C", root, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+        out = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True)
     except FileNotFoundError:
-        return "unknown"
-    return out.stdout.strip() or "unknown"
+        return None
+    return out.stdout if out.returncode == 0 else None
+
+
+def changes(root, but=None):
+    """What differs from the commit, files that git does not know among it, by path. `but`: a folder that does not count."""
+    outside = os.path.relpath(os.path.realpath(but), os.path.realpath(root)) if but else ".."
+    spared = [] if outside.split(os.sep)[0] == ".." else [":(exclude)" + outside]
+    return [line[3:] for line in (git(root, "status", "--porcelain", "--", ".", *spared) or "").splitlines()]
+
+
+def commit(root, but=None):
+    """Which commit the tests are of, with "-dirty" when the tree is not it; "unknown" without git."""
+    name = (git(root, "rev-parse", "--short", "HEAD") or "").strip()
+    return name + "-dirty" * bool(changes(root, but)) if name else "unknown"

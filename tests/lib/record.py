@@ -4,8 +4,10 @@
 
 usage: tests/lib/record.py --folder FOLDER --name NAME --commit COMMIT --command COMMAND [--verdict failed|skipped --reason TEXT]
                            [FIGURE=VALUE…]
+       tests/lib/record.py --begin FOLDER
 
-Writes FOLDER/NAME.json for a runner that is a shell script; VALUE is JSON, or else a text."""
+For a runner that is a shell script. Writes FOLDER/NAME.json; VALUE is JSON, or else a text. --begin, before the run: prints the
+commit that COMMIT is to be, or refuses a folder that is none, and a tree with changes outside of it."""
 import argparse
 import datetime
 import json
@@ -13,7 +15,8 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from lib.arguments import record_folder  # noqa: E402
+from lib.arguments import ROOT, folder_for_records, record_folder  # noqa: E402
+from lib.process import commit  # noqa: E402
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 VERDICTS = (OK, FAILED, SKIPPED)  # a record without one is of a run that went well
@@ -68,8 +71,13 @@ def figure(text):
 
 
 def main():
+    begin = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage=argparse.SUPPRESS)
+    begin.add_argument("--begin", required=True, type=record_folder)
+    if sys.argv[1:2] == ["--begin"]:
+        print(commit(ROOT, begin.parse_args().begin))
+        return
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--folder", required=True, type=record_folder)
+    p.add_argument("--folder", required=True, type=folder_for_records)
     for option in ("name", "commit", "command"):
         p.add_argument("--" + option, required=True)
     p.add_argument("--verdict", choices=VERDICTS, default=OK)

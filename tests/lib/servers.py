@@ -69,16 +69,19 @@ def nats_server_binary(pinned=False):
 
 
 class NatsServer(Process):
-    """JetStream, on loopback unless told otherwise; the store folder stays over kills and restarts."""
+    """JetStream, on loopback unless told otherwise; the store folder stays over kills and restarts. `inside`: what goes
+    before the command."""
 
-    def __init__(self, folder, name="nats", pinned=False, extra="", user=None, password=None, port=None, host="127.0.0.1"):
+    def __init__(self, folder, name="nats", pinned=False, extra="", user=None, password=None, port=None, host="127.0.0.1",
+                 inside=()):
         self.host, self.port = host, port or free_port()
         self.user, self.password = user, password
         self.folder = os.path.join(folder, name)
         self.pinned, self.extra = pinned, extra
+        self.login = None  # of the tests' own clients, when it is not by name and password
         os.makedirs(self.folder, exist_ok=True)
         self.config = os.path.join(folder, name + ".conf")
-        super().__init__(name, [nats_server_binary(pinned), "-c", self.config], folder)
+        super().__init__(name, [*inside, nats_server_binary(pinned), "-c", self.config], folder)
 
     def config_text(self):
         lines = ["server_name: %s" % self.name, "host: %s" % self.host, "port: %d" % self.port,
@@ -98,7 +101,7 @@ class NatsServer(Process):
         return self
 
     def client(self):
-        return Nats(self.url, user=self.user, password=self.password)
+        return Nats(self.url, user=self.user, password=self.password, login=self.login)
 
     def answers(self):
         client = self.client()
@@ -121,16 +124,18 @@ class NatsServer(Process):
 
 
 class NatsCluster:
-    """Three servers; clients are not told of the others, so that a proxy stays in the way."""
+    """Three servers; clients are not told of the others, so that a proxy stays in the way. `places`: of each its host and
+    what goes before its command, where they are not all on loopback."""
 
-    def __init__(self, folder, pinned=False, size=3, user=None, password=None):
+    def __init__(self, folder, pinned=False, size=3, user=None, password=None, places=None):
         self.user, self.password = user, password
-        routes = [free_port() for _ in range(size)]
+        places = places or [("127.0.0.1", ())] * size
+        ports = [free_port() for _ in places]
+        routes = ", ".join("nats-route://%s:%d" % (host, port) for (host, _), port in zip(places, ports))
         self.servers = []
-        for i in range(size):
-            extra = "cluster { name: test, host: 127.0.0.1, port: %d, no_advertise: true, routes: [%s] }" % (
-                routes[i], ", ".join("nats-route://127.0.0.1:%d" % port for port in routes))
-            self.servers.append(NatsServer(folder, "nats%d" % (i + 1), pinned, extra, user, password))
+        for i, (host, inside) in enumerate(places):
+            extra = "cluster { name: test, host: %s, port: %d, no_advertise: true, routes: [%s] }" % (host, ports[i], routes)
+            self.servers.append(NatsServer(folder, "nats%d" % (i + 1), pinned, extra, user, password, host=host, inside=inside))
 
     @property
     def url(self):

@@ -16,9 +16,10 @@ class Sweep:
         p.add_argument("--store", default="sqlite", choices=("sqlite", "mongodb"))
         p.add_argument("--stride", type=int, default=1, help="a sample: each so manieth call once, three times as far apart from then on")
         p.add_argument("--all", action="store_true", help="each call, once and from then on")
+        p.add_argument("--new", action="store_true", help="a server with TLS, a login by nkey, and no streams yet (boot)")
         p.add_argument("--figures", metavar="FILE", help="write there what was counted, as JSON")
         a = p.parse_args()
-        self.kinds, self.store, self.stride, self.is_all, self.file = a.kinds, a.store, a.stride, a.all, a.figures
+        self.kinds, self.store, self.stride, self.is_all, self.is_new, self.file = a.kinds, a.store, a.stride, a.all, a.new, a.figures
         os.environ["SLUICE_BUILD"] = a.build  # before tests/lib looks for the programs
         from lib.servers import Skip
         from stage import Stage
