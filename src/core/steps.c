@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* Those who wait for the end of the same pause come back within this time after it. */
+#define PAUSE_SPREAD_MS 1000
+
 /* ---- Permits ---- */
 
 static void breaker_tell(struct sluice_engine *e, uint32_t dependency,
@@ -298,6 +301,18 @@ static void steps_progress(struct sluice_engine *e, struct message *m)
     }
 }
 
+/* When to come back after a rate limit's pause, for who waits since `since_ms`. Jitter: they must
+ * not come as one burst. */
+static int64_t after_pause(struct sluice_engine *e, const struct dependency *d, int64_t since_ms)
+{
+    int64_t wait = d->paused_until_ms - since_ms;
+    if (wait <= 0) {
+        return since_ms;
+    }
+    int64_t spread = wait < PAUSE_SPREAD_MS ? wait : PAUSE_SPREAD_MS;
+    return d->paused_until_ms + (int64_t)sluice_prng_below(&e->prng, (uint64_t)spread + 1);
+}
+
 /* 429: come back inside the lease when that suffices. 1: parked again. A server that does not say
  * when gets a delay that grows. */
 static int rate_limited(struct sluice_engine *e, struct message *m, uint32_t i, int64_t asked_ms)
@@ -320,9 +335,7 @@ static int rate_limited(struct sluice_engine *e, struct message *m, uint32_t i, 
     if (until > d->paused_until_ms) {
         d->paused_until_ms = until;
     }
-    /* Jitter: those who wait for the same moment must not come back as one burst. */
-    int64_t spread = wait < 1000 ? wait : 1000;
-    int64_t at = d->paused_until_ms + (int64_t)sluice_prng_below(&e->prng, (uint64_t)spread + 1);
+    int64_t at = after_pause(e, d, e->now_ms);
     int is_worth_waiting = (m->state == SLUICE_MSG_WAITING || m->state == SLUICE_MSG_RUNNING) &&
                            at < m->attempt_end_ms && !e->is_aborting;
     if (is_worth_waiting) {
@@ -458,20 +471,27 @@ static int is_parked_for(const struct message *m, uint32_t i, uint32_t dependenc
     return m->statuses[i].state == SLUICE_STEP_PARKED && m->statuses[i].dependency == dependency;
 }
 
-static int waits_for(const struct sluice_engine *e, const struct message *m, uint32_t dependency,
+static int waits_for(struct sluice_engine *e, struct message *m, uint32_t dependency,
                      int64_t *next_ms)
 {
     if (m->is_parked_commit) {
         uint32_t mine = m->state == SLUICE_MSG_STORING ? SLUICE_DEP_STORE : SLUICE_DEP_PUBLISH;
         return mine == dependency;
     }
+    const struct dependency *d = &e->dependencies[dependency];
     for (uint32_t i = 0; i < m->steps_count; i++) {
         if (is_parked_for(m, i, dependency)) {
-            if (m->steps[i].not_before_ms <= e->now_ms) {
+            int64_t *at_ms = &m->steps[i].not_before_ms;
+            /* It was parked inside of the pause, or before the pause became longer. A breaker that
+             * is not closed lets few go at a time. */
+            if (d->breaker.state == SLUICE_BREAKER_CLOSED) {
+                *at_ms = after_pause(e, d, *at_ms);
+            }
+            if (*at_ms <= e->now_ms) {
                 return 1;
             }
-            if (m->steps[i].not_before_ms < *next_ms) {
-                *next_ms = m->steps[i].not_before_ms;
+            if (*at_ms < *next_ms) {
+                *next_ms = *at_ms;
             }
         }
     }

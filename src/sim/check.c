@@ -118,7 +118,8 @@ static void see_failed(struct sim_attempt *a, const struct sluice_event *ev)
     a->is_rejected = a->steps[v->failed_step].fate == SLUICE_FATE_PERMANENT;
 }
 
-static void see_verdict(struct sim_world *w, const struct sim_process *p, struct sim_attempt *a,
+static void see_verdict(struct sim_world *w, const struct sim_watch *watch,
+                        const struct sim_process *p, struct sim_attempt *a,
                         const struct sluice_event *ev)
 {
     const struct sluice_ev_verdict *v = &ev->verdict;
@@ -154,6 +155,7 @@ static void see_verdict(struct sim_world *w, const struct sim_process *p, struct
             s->id.occurrence += a->steps[k].id.hash.low == s->id.hash.low &&
                                 a->steps[k].id.hash.high == s->id.hash.high;
         }
+        sim_judge_asked(w, watch, a, s, ev);
         a->steps_count++;
     }
     if (v->kind == SLUICE_VERDICT_DONE) {
@@ -240,7 +242,7 @@ static void see_attempt(struct sim_world *w, struct sim_watch *watch, const stru
 {
     switch (ev->kind) {
     case SLUICE_EV_VERDICT:
-        see_verdict(w, p, a, ev);
+        see_verdict(w, watch, p, a, ev);
         break;
     case SLUICE_EV_STEP:
         sim_judge_call_ended(w, watch, a, ev);

@@ -60,7 +60,7 @@ struct sim_seen {
     uint8_t must_wait; /* its rate limit ends well inside of the attempt */
     uint32_t period;   /* of the breaker, when it was started */
     int64_t keep_ms;
-    int64_t limited_ms, limit_ms; /* 429: read, until when; 0: that is not clear */
+    int64_t limited_ms, limit_ms; /* its pause: known, until when; 0: that is not clear */
 };
 
 /* One admitted message of one engine. Times in the clock of its process. */
@@ -306,13 +306,17 @@ void sim_judge_nak_under_way(struct sim_world *w, const struct sim_watch *watch,
                              const struct sim_attempt *a);
 void sim_judge_handed_on(struct sim_world *w, const struct sim_watch *watch,
                          const struct sim_attempt *a);
-/* Jitter (check_spread.c): of a NAK's delay; a 429 was read, and the step starts again; the end of
- * a lease was learned, and it is renewed. */
+/* Those who wait for a rate limit come back within this time after it. */
+#define SIM_LIMIT_SPREAD_MS 1000
+/* Jitter (check_spread.c): of a NAK's delay; a 429 was read, a step was first asked for, and it
+ * starts after that; the end of a lease was learned, and it is renewed. */
 void sim_judge_spread(struct sim_world *w, const struct sim_watch *watch, int64_t delay_ms,
                       int64_t low_ms, int64_t high_ms);
-void sim_judge_limited(struct sim_world *w, const struct sim_watch *watch,
-                       const struct sim_attempt *a, struct sim_seen *s,
-                       const struct sluice_event *ev, int64_t after_ms);
+void sim_judge_limited(struct sim_world *w, struct sim_watch *watch, const struct sim_attempt *a,
+                       struct sim_seen *s, const struct sluice_event *ev);
+void sim_judge_asked(struct sim_world *w, const struct sim_watch *watch,
+                     const struct sim_attempt *a, struct sim_seen *s,
+                     const struct sluice_event *ev);
 void sim_judge_unlimited(struct sim_world *w, const struct sim_watch *watch,
                          const struct sim_attempt *a, const struct sim_seen *s,
                          const struct sluice_event *ev);

@@ -188,11 +188,7 @@ void sim_judge_call_ended(struct sim_world *w, struct sim_watch *watch, struct s
             struct sim_watched_breaker *b = &watch->breakers[s->dependency];
             b->limited_until_ms = larger(b->limited_until_ms, until);
             b->limited_most_ms = larger(b->limited_most_ms, after > 0 ? until : ev->mono_ms + own);
-            /* It waits inside its lease, which is renewed until its deadline, if that suffices. */
-            s->must_wait =
-                !a->was_rebound && !watch->is_aborted &&
-                b->limited_most_ms + RATE_LIMIT_SPREAD_MS < a->delivered_ms + c->handler_timeout_ms;
-            sim_judge_limited(w, watch, a, s, ev, after);
+            sim_judge_limited(w, watch, a, s, ev);
         }
     }
 }

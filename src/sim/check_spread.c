@@ -10,8 +10,6 @@
 #define PARTS 8 /* of the range of a draw */
 /* A shorter range is not worth a look. */
 #define RANGE_LEAST_MS 32
-/* Those who wait for a rate limit come back within this time after it. */
-#define RATE_LIMIT_SPREAD_MS 1000
 
 /* So many draws meet at least so many parts of their range: by chance they miss that once in 10^8.
  */
@@ -113,22 +111,77 @@ static struct sim_draw draw_of(const struct sim_watch *watch, const struct sim_a
 
 /* ---- After a rate limit */
 
-void sim_judge_limited(struct sim_world *w, const struct sim_watch *watch,
-                       const struct sim_attempt *a, struct sim_seen *s,
-                       const struct sluice_event *ev, int64_t after_ms)
+static int is_certain_to_wait(const struct sim_world *w, const struct sim_watch *watch,
+                              const struct sim_attempt *a, const struct sim_watched_breaker *b)
+{
+    return !a->was_rebound && !watch->is_aborted &&
+           b->limited_most_ms + SIM_LIMIT_SPREAD_MS <
+               a->delivered_ms + w->plan.engine.handler_timeout_ms;
+}
+
+/* The end of the pause, from `since_ms` on, is what step `s` waits for now. */
+static void wait_for_end(struct sim_world *w, const struct sim_watch *watch,
+                         const struct sim_attempt *a, struct sim_seen *s,
+                         const struct sluice_event *ev, int64_t since_ms)
 {
     const struct sim_watched_breaker *b = &watch->breakers[s->dependency];
     struct sim_draw draw = draw_of(watch, a);
     draw.step = (uint8_t)(s - a->steps);
     draw.low_ms = b->limited_until_ms;
-    draw.high_ms = draw.low_ms + lesser(after_ms, RATE_LIMIT_SPREAD_MS);
+    draw.high_ms = draw.low_ms + lesser(draw.low_ms - since_ms, SIM_LIMIT_SPREAD_MS);
     /* Only where the server has said when, and no other call's limit is a longer one. */
     s->limit_ms = 0;
-    if (s->must_wait && b->limited_most_ms == b->limited_until_ms &&
-        draw.high_ms - draw.low_ms >= RANGE_LEAST_MS) {
+    if (is_certain_to_wait(w, watch, a, b) && b->state == SLUICE_BREAKER_CLOSED &&
+        b->limited_most_ms == b->limited_until_ms && draw.high_ms - draw.low_ms >= RANGE_LEAST_MS) {
         s->limit_ms = draw.low_ms;
         s->limited_ms = ev->mono_ms;
         expect(spread_of(w, watch, SIM_SPREAD_LIMITED), SIM_SPREAD_LIMITED, draw, ev->mono_ms);
+    }
+}
+
+/* The pause has become longer: who waited for its earlier end waits on. When that is not far
+ * behind, how long each may be put off is not known. */
+static void wait_on(struct sim_world *w, struct sim_watch *watch, uint8_t dependency,
+                    const struct sluice_event *ev)
+{
+    const struct sim_watched_breaker *b = &watch->breakers[dependency];
+    for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
+        struct sim_attempt *a = &watch->attempts[i];
+        for (uint32_t k = 0; a->generation != 0 && k < a->steps_count; k++) {
+            struct sim_seen *s = &a->steps[k];
+            int64_t latest_ms = s->limit_ms + SIM_LIMIT_SPREAD_MS;
+            if (s->state != SIM_SEEN_ASKED || s->dependency != dependency || s->limit_ms == 0 ||
+                s->limit_ms >= b->limited_until_ms) {
+                continue;
+            }
+            if (b->limited_until_ms - latest_ms >= SIM_LIMIT_SPREAD_MS) {
+                wait_for_end(w, watch, a, s, ev, latest_ms);
+            } else {
+                s->limit_ms = 0;
+            }
+        }
+    }
+}
+
+void sim_judge_limited(struct sim_world *w, struct sim_watch *watch, const struct sim_attempt *a,
+                       struct sim_seen *s, const struct sluice_event *ev)
+{
+    s->must_wait = (uint8_t)is_certain_to_wait(w, watch, a, &watch->breakers[s->dependency]);
+    s->limit_ms = 0;
+    wait_on(w, watch, s->dependency, ev);
+    wait_for_end(w, watch, a, s, ev, ev->mono_ms);
+}
+
+void sim_judge_asked(struct sim_world *w, const struct sim_watch *watch,
+                     const struct sim_attempt *a, struct sim_seen *s, const struct sluice_event *ev)
+{
+    if (s->dependency >= SLUICE_DEPENDENCIES_MAX) {
+        return;
+    }
+    const struct sim_watched_breaker *b = &watch->breakers[s->dependency];
+    s->period = b->period;
+    if (ev->mono_ms < b->limited_until_ms) {
+        wait_for_end(w, watch, a, s, ev, ev->mono_ms);
     }
 }
 

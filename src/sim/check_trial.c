@@ -34,8 +34,8 @@ static int is_idle(const struct sim_world *w, const struct sim_attempt *a, int64
     return a->has_verdict && !is_over && !is_busy;
 }
 
-/* For certain: a step that was told to wait may not be due yet. */
-static int is_waiting(const struct sim_attempt *a, uint8_t dependency)
+/* For certain: a step that waits for the end of a pause may not be due yet. */
+static int is_waiting(const struct sim_attempt *a, uint8_t dependency, int is_paused)
 {
     if (a->verdict_kind == SLUICE_VERDICT_DONE) {
         int is_stored = a->documents_count == 0 || a->was_stored;
@@ -43,7 +43,8 @@ static int is_waiting(const struct sim_attempt *a, uint8_t dependency)
     }
     for (uint32_t i = 0; i < a->steps_count; i++) {
         const struct sim_seen *s = &a->steps[i];
-        if (s->state == SIM_SEEN_ASKED && s->dependency == dependency && !s->was_started) {
+        if (s->state == SIM_SEEN_ASKED && s->dependency == dependency && !s->was_started &&
+            !is_paused) {
             return a->verdict_kind == SLUICE_VERDICT_SUSPENDED;
         }
     }
@@ -58,13 +59,14 @@ void sim_judge_trial(struct sim_world *w, const struct sim_watch *watch,
     int is_its_own = ev->ticket.generation == a->generation &&
                      ev->ticket.slot == (uint32_t)(a - watch->attempts);
     int has_come = is_its_own || !is_idle(w, a, ev->mono_ms);
+    int is_paused = ev->mono_ms <= b->limited_most_ms + SIM_LIMIT_SPREAD_MS;
     if (b->state == SLUICE_BREAKER_CLOSED || has_come || watch->is_draining || watch->was_hungry) {
         return;
     }
     for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
         const struct sim_attempt *other = &watch->attempts[i];
         if (other != a && other->generation != 0 && is_idle(w, other, ev->mono_ms) &&
-            is_waiting(other, dependency) && goes_before(w, other, a)) {
+            is_waiting(other, dependency, is_paused) && goes_before(w, other, a)) {
             sim_judge_fail(w, SIM_RULE_RETRY,
                            "message %u (failures %u) has a trial of %s before message %u "
                            "(failures %u), which waits for one",

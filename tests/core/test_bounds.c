@@ -215,6 +215,52 @@ static void a_step_may_be_limited_without_end(void **state)
     fixture_close(&f);
 }
 
+static uint32_t starts_in(const char *printed)
+{
+    uint32_t count = 0;
+    for (const char *at = printed; (at = strstr(at, "start ")) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+#define CALLERS 64u
+
+/* Those that are first asked for while a rate limit holds, and those that waited for an earlier end
+ * of it: all come back within a second after it, never as one burst. */
+static void calls_after_a_rate_limit_are_spread(void **state)
+{
+    (void)state;
+    struct sluice_engine_config c = fixture_config();
+    struct sluice_ticket tickets[CALLERS];
+    c.max_in_flight = CALLERS;
+    c.retry_after_max_ms = 60000;
+    open_with(&c);
+    for (uint32_t i = 0; i < CALLERS; i++) {
+        (void)fixture_deliver(&f, 7 + i, 1);
+        tickets[i] = f.ticket;
+    }
+    for (uint32_t i = 0; i < CALLERS / 2; i++) {
+        assert_string_equal(fixture_suspend(&f, tickets[i], i, 0), "start 0");
+    }
+    for (uint32_t i = 1; i < CALLERS / 2; i++) {
+        (void)fixture_step_ended(&f, tickets[i], 0, SLUICE_FATE_RATE_LIMITED, 3000);
+    }
+    (void)fixture_step_ended(&f, tickets[0], 0, SLUICE_FATE_RATE_LIMITED, 6000);
+    for (uint32_t i = CALLERS / 2; i < CALLERS; i++) {
+        assert_string_equal(fixture_suspend(&f, tickets[i], i, 0), "");
+    }
+    assert_int_equal(starts_in(fixture_tick(&f, 5999)), 0);
+    uint32_t all = 0;
+    for (int i = 0; i < 5; i++) {
+        uint32_t now = starts_in(fixture_tick(&f, i == 0 ? 201 : 200));
+        assert_in_range(now, 1, CALLERS / 2); /* of about 13 */
+        all += now;
+    }
+    assert_int_equal(all, CALLERS);
+    fixture_close(&f);
+}
+
 /* A step that belongs to no dependency has nothing to wait for. */
 static void a_limit_without_a_dependency_is_a_failure(void **state)
 {
@@ -582,6 +628,7 @@ int main(void)
         cmocka_unit_test(failures_without_number_explain_every_delivery),
         cmocka_unit_test(an_unread_delivery_count_is_no_failure),
         cmocka_unit_test(a_step_may_be_limited_without_end),
+        cmocka_unit_test(calls_after_a_rate_limit_are_spread),
         cmocka_unit_test(a_limit_without_a_dependency_is_a_failure),
         cmocka_unit_test(what_has_no_room_comes_with_the_next_step),
         cmocka_unit_test(more_timers_than_a_step_has_room_for_come_with_the_next),
