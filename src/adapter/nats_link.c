@@ -2,6 +2,7 @@
 #include "adapter/nats_link.h"
 
 #include "adapter/nats_conn.h"
+#include "adapter/nats_refusals.h"
 #include "core/prng.h"
 #include "port/clock.h"
 #include "port/signals.h"
@@ -24,20 +25,15 @@
 #define PINGS_MISSED_MAX 2u
 #define STUCK_MAX_MS     5000 /* a server that takes nothing for so long is given up */
 #define STOP_POLL_MS     5
-#define REFUSALS_MAX     16u /* on their way to the loop thread; more are dropped */
+
+_Static_assert(SLUICE_NATS_REFUSAL_TEXT_MAX + 1 >= SLUICE_NATS_CONN_TEXT_SIZE,
+               "a refusal holds what a connection says");
 
 /* A change of state on its way to the loop thread; outlives its connection. */
 struct state_mail {
     struct sluice_mail mail;
     struct sluice_nats_link *link;
     struct sluice_nats_conn *conn; /* valid unless the link was stopped */
-};
-
-/* What the server denied, on its way to the loop thread. */
-struct refusal_mail {
-    struct sluice_mail mail;
-    struct sluice_nats_link *link;
-    char text[SLUICE_NATS_CONN_TEXT_SIZE];
 };
 
 enum thread_state { THREAD_WAITING, THREAD_CONNECTING, THREAD_ENDED };
@@ -56,16 +52,16 @@ struct sluice_nats_link {
     int is_stopped; /* loop thread */
     struct sluice_prng prng;
     struct sluice_mail lost;
+    struct sluice_nats_refusals refusals;
     struct sluice_nats_monitor monitor; /* guards what follows, and the marked members of conn */
     char why_lost[SLUICE_NATS_CONN_TEXT_SIZE + SLUICE_ERR_TEXT_SIZE];
     struct sluice_nats_conn *current; /* what the thread looks after */
     int64_t connecting_since_ms;
     enum thread_state state;
-    uint32_t refusals_posted; /* and not delivered yet */
-    int must_stop;            /* nothing is posted any more */
-    int is_flushed;           /* what was published before the stop has been taken */
-    int is_leaked;            /* cnats kept a connection: its memory and the link's stay */
-    uint32_t refs;            /* owner, thread, kept connections */
+    int must_stop;  /* nothing is posted any more */
+    int is_flushed; /* what was published before the stop has been taken */
+    int is_leaked;  /* cnats kept a connection: its memory and the link's stay */
+    uint32_t refs;  /* owner, thread, kept connections */
 };
 
 static void link_unref(struct sluice_nats_link *link)
@@ -74,6 +70,7 @@ static void link_unref(struct sluice_nats_link *link)
     int is_last = --link->refs == 0;
     pthread_mutex_unlock(&link->monitor.lock);
     if (is_last) {
+        sluice_nats_refusals_fini(&link->refusals);
         sluice_nats_monitor_fini(&link->monitor);
         sluice_nats_settings_destroy(link->settings);
         sluice_nats_pump_unref(link->pump);
@@ -126,41 +123,6 @@ static void deliver_lost(struct sluice_mail *mail)
     }
 }
 
-static void deliver_refused(struct sluice_mail *mail)
-{
-    struct refusal_mail *refusal = (struct refusal_mail *)mail;
-    struct sluice_nats_link *link = refusal->link;
-    pthread_mutex_lock(&link->monitor.lock);
-    link->refusals_posted--;
-    pthread_mutex_unlock(&link->monitor.lock);
-    if (!link->is_stopped) {
-        link->events.on_refused(link->ctx, refusal->text);
-    }
-    free(refusal);
-}
-
-/* cnats' callback thread, or the link's. */
-static void post_refused(void *ctx, const char *text)
-{
-    struct sluice_nats_link *link = ctx;
-    struct refusal_mail *refusal = malloc(sizeof *refusal);
-    if (refusal == NULL) {
-        return; /* a repetition is told */
-    }
-    refusal->mail.deliver = deliver_refused;
-    refusal->link = link;
-    (void)snprintf(refusal->text, sizeof refusal->text, "%.*s", (int)sizeof refusal->text - 1,
-                   text);
-    pthread_mutex_lock(&link->monitor.lock);
-    if (!link->must_stop && link->refusals_posted < REFUSALS_MAX) {
-        link->refusals_posted++;
-        sluice_nats_box_post(link->box, &refusal->mail);
-        refusal = NULL;
-    }
-    pthread_mutex_unlock(&link->monitor.lock);
-    free(refusal);
-}
-
 static struct state_mail *state_mail_create(struct sluice_nats_link *link,
                                             void (*deliver)(struct sluice_mail *))
 {
@@ -194,6 +156,12 @@ static struct sluice_nats_pump *usable_pump(const struct sluice_nats_link *link)
     return link->pump != NULL && sluice_nats_pump_is_usable(link->pump) ? link->pump : NULL;
 }
 
+/* cnats' callback thread. */
+static void on_denied(void *ctx, const char *text)
+{
+    sluice_nats_refusals_post(&((struct sluice_nats_link *)ctx)->refusals, text);
+}
+
 /* Connect, and have both mails ready: what is to be told then needs no memory. */
 static sluice_rc open_conn(struct sluice_nats_link *link, struct sluice_nats_conn **out,
                            struct sluice_err *err)
@@ -203,7 +171,7 @@ static sluice_rc open_conn(struct sluice_nats_link *link, struct sluice_nats_con
     sluice_rc rc = link->up == NULL || link->down == NULL
                        ? sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory")
                        : sluice_nats_conn_open(link->settings, usable_pump(link), &link->monitor,
-                                               post_refused, link, out, err);
+                                               on_denied, link, out, err);
     if (rc != SLUICE_OK) {
         free_unposted(link);
         return rc;
@@ -242,7 +210,7 @@ static struct sluice_nats_conn *connect_again(struct sluice_nats_link *link)
         pthread_mutex_unlock(&link->monitor.lock);
         sluice_rc rc = open_conn(link, &conn, &err);
         if (rc == SLUICE_ERR_AUTH) {
-            post_refused(link, err.text);
+            sluice_nats_refusals_post(&link->refusals, err.text);
         }
         pthread_mutex_lock(&link->monitor.lock);
         link->state = THREAD_WAITING;
@@ -423,16 +391,19 @@ static void close_pump(struct sluice_nats_link *link)
     }
 }
 
-sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options, uv_loop_t *loop,
-                                  struct sluice_nats_box *box,
-                                  const struct sluice_nats_link_events *events, void *ctx,
-                                  struct sluice_nats_link **out, struct sluice_err *err)
+/* Settings and pump are still missing; NULL without memory. */
+static struct sluice_nats_link *link_alloc(struct sluice_nats_box *box,
+                                           const struct sluice_nats_link_events *events, void *ctx)
 {
-    sluice_rc rc;
     struct sluice_nats_link *link = calloc(1, sizeof *link);
     if (link == NULL || !sluice_nats_monitor_init(&link->monitor)) {
         free(link);
-        return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
+        return NULL;
+    }
+    if (!sluice_nats_refusals_init(&link->refusals, box, events->on_refused, ctx)) {
+        sluice_nats_monitor_fini(&link->monitor);
+        free(link);
+        return NULL;
     }
     link->box = box;
     link->events = *events;
@@ -440,6 +411,19 @@ sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options, uv_
     link->refs = 1;
     link->lost.deliver = deliver_lost;
     link->prng.state = (uint64_t)sluice_mono_ms() ^ (uint64_t)(uintptr_t)link;
+    return link;
+}
+
+sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options, uv_loop_t *loop,
+                                  struct sluice_nats_box *box,
+                                  const struct sluice_nats_link_events *events, void *ctx,
+                                  struct sluice_nats_link **out, struct sluice_err *err)
+{
+    sluice_rc rc;
+    struct sluice_nats_link *link = link_alloc(box, events, ctx);
+    if (link == NULL) {
+        return sluice_err_set(err, SLUICE_ERR_NOMEM, "out of memory");
+    }
     if ((rc = sluice_nats_settings_create(options, &link->settings, err)) != SLUICE_OK) {
         goto fail;
     }
@@ -457,6 +441,7 @@ sluice_rc sluice_nats_link_create(const struct sluice_nats_options *options, uv_
     post_state(link, &link->up);
     if ((rc = start_thread(link, err)) != SLUICE_OK) {
         link->is_stopped = 1; /* the mail stays in the box */
+        sluice_nats_refusals_close(&link->refusals);
         (void)sluice_nats_conn_destroy(link->current);
         free_unposted(link);
         close_pump(link);
@@ -492,6 +477,7 @@ int sluice_nats_link_stop(struct sluice_nats_link *link)
     int64_t now = sluice_mono_ms();
     link->conn = NULL;
     link->is_stopped = 1;
+    sluice_nats_refusals_close(&link->refusals);
     pthread_mutex_lock(&link->monitor.lock);
     link->must_stop = 1;
     pthread_cond_broadcast(&link->monitor.changed);
