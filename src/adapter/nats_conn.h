@@ -2,7 +2,7 @@
 /*
  * One connection of a link, from its connect to cnats' letting go of it. The link's thread opens
  * and destroys it; in between the loop uses it, between up and let_go; either gives it up. For
- * nats_link.c, nats_conn.c and nats_tap.c alone.
+ * nats_link.c, nats_watch.c, nats_conn.c and nats_tap.c alone.
  */
 #ifndef SLUICE_ADAPTER_NATS_CONN_H
 #define SLUICE_ADAPTER_NATS_CONN_H

@@ -3,6 +3,7 @@
 
 #include "adapter/nats_conn.h"
 #include "adapter/nats_refusals.h"
+#include "adapter/nats_watch.h"
 #include "core/prng.h"
 #include "port/clock.h"
 #include "port/signals.h"
@@ -18,13 +19,8 @@
     2000 /* destroy waits so long for a connect in progress, then leaves the thread to itself */
 #define CONNECT_MARGIN_MS 5000 /* beyond the timeouts of all servers: then the connect hangs */
 #define LOGIN_TRIES       3    /* nats.c before 3.8 loses a signature now and then (#705) */
-#define PING_INTERVAL_MS                                                                           \
-    2000 /* with its timeout and misses: a frozen server is left within 6 s                        \
-          */
-#define PING_TIMEOUT_MS  2000
-#define PINGS_MISSED_MAX 2u
-#define STUCK_MAX_MS     5000 /* a server that takes nothing for so long is given up */
-#define STOP_POLL_MS     5
+#define STUCK_MAX_MS      5000 /* a server that takes nothing for so long is given up */
+#define STOP_POLL_MS      5
 
 _Static_assert(SLUICE_NATS_REFUSAL_TEXT_MAX + 1 >= SLUICE_NATS_CONN_TEXT_SIZE,
                "a refusal holds what a connection says");
@@ -226,47 +222,6 @@ static struct sluice_nats_conn *connect_again(struct sluice_nats_link *link)
     return NULL;
 }
 
-/* A ping and its answer, which the loop reads. How many of them in a row were met with silence. One
- * that failed at once, because the connection was closed, or while the loop stood still says
- * nothing about the server; anything that came meanwhile is a sign of life: behind a narrow link
- * the answer waits for all that was sent before it. The lock is held. */
-static uint32_t ping(struct sluice_nats_link *link, uint32_t missed)
-{
-    struct sluice_nats_socket *socket = link->current->socket;
-    pthread_mutex_unlock(&link->monitor.lock);
-    int64_t end_ms = sluice_mono_ms() + PING_TIMEOUT_MS;
-    uint64_t turns = sluice_nats_pump_turns(link->pump);
-    uint64_t reads = sluice_nats_socket_reads(socket);
-    int is_answered = sluice_nats_conn_flush(link->current, PING_TIMEOUT_MS);
-    int is_silent = !is_answered && sluice_nats_socket_reads(socket) == reads &&
-                    sluice_mono_ms() >= end_ms - 1; /* cnats counts by another clock */
-    int has_turned = sluice_nats_pump_turns(link->pump) > turns;
-    pthread_mutex_lock(&link->monitor.lock);
-    return is_silent ? missed + (has_turned ? 1 : 0) : 0;
-}
-
-static int is_over(const struct sluice_nats_link *link)
-{
-    return link->current->is_closed || link->current->must_close || link->must_stop;
-}
-
-/* cnats has no ping of its own when the loop reads (nats_pump.h). The lock is held. */
-static void watch_by_pings(struct sluice_nats_link *link)
-{
-    struct sluice_nats_conn *conn = link->current;
-    uint32_t missed = 0;
-    while (!is_over(link)) {
-        int64_t next_ms = sluice_mono_ms() + (missed == 0 ? PING_INTERVAL_MS : 0);
-        while (!is_over(link) && sluice_nats_monitor_wait_until(&link->monitor, next_ms)) {
-        }
-        missed = is_over(link) || !conn->is_up ? 0 : ping(link, missed);
-        if (missed == PINGS_MISSED_MAX && !is_over(link)) {
-            (void)snprintf(conn->why, sizeof conn->why, "the server answers no ping");
-            conn->must_close = 1;
-        }
-    }
-}
-
 /* The lock is held. */
 static void flush(struct sluice_nats_link *link, struct sluice_nats_conn *conn)
 {
@@ -283,12 +238,7 @@ static void flush(struct sluice_nats_link *link, struct sluice_nats_conn *conn)
 static void watch_current(struct sluice_nats_link *link)
 {
     struct sluice_nats_conn *conn = link->current;
-    if (conn->socket != NULL) {
-        watch_by_pings(link);
-    }
-    while (!is_over(link)) {
-        pthread_cond_wait(&link->monitor.changed, &link->monitor.lock);
-    }
+    sluice_nats_watch(conn, link->pump, &link->must_stop);
     if (!link->must_stop) {
         post_state(link, &link->down);
         while (!conn->is_released && !link->must_stop) {
@@ -458,7 +408,7 @@ fail:
 /* The loop does not run meanwhile. */
 static void read_until_flushed(struct sluice_nats_link *link, struct sluice_nats_conn *conn)
 {
-    int64_t deadline = sluice_mono_ms() + FLUSH_TIMEOUT_MS + PING_TIMEOUT_MS;
+    int64_t deadline = sluice_mono_ms() + FLUSH_TIMEOUT_MS + SLUICE_NATS_PING_TIMEOUT_MS;
     int is_flushed = conn->socket == NULL;
     while (!is_flushed && sluice_mono_ms() < deadline) {
         sluice_nats_socket_turn(conn->socket, STOP_POLL_MS);
