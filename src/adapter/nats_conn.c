@@ -116,6 +116,10 @@ sluice_rc sluice_nats_conn_open(struct sluice_nats_settings *settings,
     if (natsConnection_GetConnectedUrl(conn->nc, url, sizeof url) == NATS_OK) {
         sluice_redact_url(url, conn->server, sizeof conn->server);
     }
+    if (natsConnection_GetConnectedServerId(conn->nc, conn->server_id, sizeof conn->server_id) !=
+        NATS_OK) {
+        conn->server_id[0] = '\0';
+    }
     conn->payload_max = natsConnection_GetMaxPayload(conn->nc);
     sluice_nats_settings_learn(settings, conn->nc);
     conn->has_others = sluice_nats_settings_has_others(settings);

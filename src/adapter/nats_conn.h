@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #define SLUICE_NATS_CONN_TEXT_SIZE  384u
+#define SLUICE_NATS_CONN_ID_SIZE    64 /* a public nkey has 56 characters */
 #define SLUICE_NATS_CONN_INBOX_SIZE 128u
 
 /* The server denies a publish or a subscription: its words, borrowed. cnats' callback thread. */
@@ -36,6 +37,7 @@ struct sluice_nats_conn {
     int has_others; /* servers that are known beside this one; as of the connect */
     char inbox[SLUICE_NATS_CONN_INBOX_SIZE];
     char server[SLUICE_NATS_CONN_TEXT_SIZE];
+    char server_id[SLUICE_NATS_CONN_ID_SIZE]; /* as it names itself; "": not known */
     /* Guarded by the monitor. */
     char why[SLUICE_NATS_CONN_TEXT_SIZE];
     uint32_t taps_open; /* that may still call back */

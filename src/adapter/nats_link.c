@@ -528,6 +528,19 @@ void sluice_nats_link_reset(struct sluice_nats_link *link, const char *why)
 void sluice_nats_link_leave(struct sluice_nats_link *link, const char *why)
 {
     if (link->conn != NULL && link->conn->has_others) {
+        if (link->events.on_left != NULL) {
+            link->events.on_left(link->ctx, link->conn->server_id, why);
+        }
+        sluice_nats_link_reset(link, why);
+    }
+}
+
+void sluice_nats_link_leave_server(struct sluice_nats_link *link, const char *server_id,
+                                   const char *why)
+{
+    /* By what the server calls itself: two links may know it by different addresses. */
+    if (link->conn != NULL && server_id[0] != '\0' &&
+        strcmp(link->conn->server_id, server_id) == 0) {
         sluice_nats_link_reset(link, why);
     }
 }

@@ -17,6 +17,7 @@ struct nats_publisher {
     struct sluice_nats_requests *requests;
     int64_t timeout_ms;
     void (*on_link)(void *ctx, enum sluice_link_state state, const char *text);
+    void (*on_left)(void *ctx, const char *server_id, const char *why);
     void (*on_unheard)(void *ctx, const char *subject, const char *stream);
     void *ctx;
 };
@@ -281,10 +282,19 @@ static void on_refused(void *ctx, const char *text)
     tell(ctx, SLUICE_LINK_REFUSED, text);
 }
 
+static void on_left(void *ctx, const char *server_id, const char *why)
+{
+    const struct nats_publisher *p = ctx;
+    if (p->on_left != NULL) {
+        p->on_left(p->ctx, server_id, why);
+    }
+}
+
 sluice_rc sluice_nats_publisher_create(const struct sluice_nats_publisher_config *config,
                                        struct sluice_publisher **out, struct sluice_err *err)
 {
-    static const struct sluice_nats_link_events events = {on_up, on_down, on_lost, on_refused};
+    static const struct sluice_nats_link_events events = {on_up, on_down, on_lost, on_refused,
+                                                          on_left};
     sluice_rc rc;
     struct nats_publisher *p = calloc(1, sizeof *p);
     if (p == NULL || (p->box = sluice_nats_box_create(config->mailbox)) == NULL) {
@@ -294,6 +304,7 @@ sluice_rc sluice_nats_publisher_create(const struct sluice_nats_publisher_config
     p->base.ops = &ops;
     p->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_MS;
     p->on_link = config->on_link;
+    p->on_left = config->on_left;
     p->on_unheard = config->on_unheard;
     p->ctx = config->ctx;
     if ((rc = sluice_nats_link_create(&config->nats, config->loop, p->box, &events, p, &p->link,

@@ -163,7 +163,8 @@ static uint64_t tick_ms(int64_t ack_wait_ms)
 sluice_rc sluice_nats_source_create(const struct sluice_nats_source_config *config,
                                     struct sluice_source **out, struct sluice_err *err)
 {
-    static const struct sluice_nats_link_events link_events = {on_up, on_down, on_lost, on_refused};
+    static const struct sluice_nats_link_events link_events = {on_up, on_down, on_lost, on_refused,
+                                                               NULL};
     sluice_rc rc;
     struct nats_source *s = calloc(1, sizeof *s);
     if (s == NULL || (s->intake.stream = strdup(config->stream)) == NULL ||
@@ -195,4 +196,10 @@ fail:
         free_source(s);
     }
     return rc;
+}
+
+void sluice_nats_source_leave(struct sluice_source *source, const char *server_id, const char *why)
+{
+    const struct nats_source *s = (const struct nats_source *)source;
+    sluice_nats_link_leave_server(s->intake.link, server_id, why);
 }

@@ -206,6 +206,7 @@ static void clean_up(struct boot *b)
     sluice_watch_close(&b->watch);
     if (b->source != NULL) {
         b->source->ops->destroy(b->source);
+        b->source = NULL; /* the publisher may still leave its server */
         closed_log("subscriber");
     }
     if (b->journal != NULL) {

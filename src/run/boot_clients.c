@@ -6,6 +6,7 @@
 #include "adapter/llm_threads.h"
 #include "adapter/mongo_loader.h"
 #include "adapter/nats_publisher.h"
+#include "adapter/nats_source.h"
 #include "adapter/null_store.h"
 #include "adapter/sqlite_store.h"
 #include "run/log.h"
@@ -177,6 +178,14 @@ static void on_publisher_link(void *ctx, enum sluice_link_state state, const cha
     }
 }
 
+static void on_publisher_left(void *ctx, const char *server_id, const char *why)
+{
+    const struct boot *b = ctx;
+    if (b->source != NULL) {
+        sluice_nats_source_leave(b->source, server_id, why);
+    }
+}
+
 /* Does `subject` stand for outputs, as `sluice init` sets their stream up? */
 static int is_output_subject(const struct sluice_settings *s, const char *subject)
 {
@@ -206,6 +215,7 @@ sluice_rc boot_publisher(struct boot *b)
                                                   .mailbox = sluice_loop_mailbox_port(b->mailbox),
                                                   .timeout_ms = b->settings->publish_timeout_ms,
                                                   .on_link = on_publisher_link,
+                                                  .on_left = on_publisher_left,
                                                   .on_unheard = on_unheard,
                                                   .ctx = b};
     rc = sluice_nats_publisher_create(&config, &b->publisher, &b->err);

@@ -67,7 +67,7 @@ static void on_refused(void *ctx, const char *text)
     (void)snprintf(w->text, sizeof w->text, "%s", text);
 }
 
-static const struct sluice_nats_link_events events = {on_up, on_down, on_lost, on_refused};
+static const struct sluice_nats_link_events events = {on_up, on_down, on_lost, on_refused, NULL};
 
 static void open_world(struct world *w, const char *extra)
 {

@@ -550,6 +550,25 @@ static void a_server_that_does_not_know_the_consumer_is_left_for_another(void **
     close_pair(w, &p);
 }
 
+/* The publisher has found out: the source leaves that server, and only that one. */
+static void a_server_that_another_link_left_is_left_too(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct world *w = open_pair(&p);
+    char id[100];
+    sluice_nats_source_leave(w->source, "another", "it has lost its cluster");
+    w->source->ops->settle(w->source, 5, "nobody.listens", SLUICE_VERB_PROGRESS, 0);
+    wait_for(w, has_settled, 1, "the answer that nobody listens");
+    assert_int_equal(w->ups, 1);
+    for (int i = 0; i < 2; i++) { /* it is connected to one of them */
+        assert_int_equal(natsConnection_GetConnectedServerId(p.nc[i], id, sizeof id), NATS_OK);
+        sluice_nats_source_leave(w->source, id, "it has lost its cluster");
+    }
+    wait_for(w, is_up, 2, "another server");
+    close_pair(w, &p);
+}
+
 static void a_server_that_confirms_no_verdict_is_left_for_another(void **state)
 {
     (void)state;
@@ -796,6 +815,7 @@ int main(void)
         cmocka_unit_test(a_server_without_jetstream_is_no_missing_consumer),
         cmocka_unit_test(a_server_that_does_not_know_the_consumer_is_left_for_another),
         cmocka_unit_test(a_server_that_confirms_no_verdict_is_left_for_another),
+        cmocka_unit_test(a_server_that_another_link_left_is_left_too),
         cmocka_unit_test(a_killed_server_is_found_again),
         cmocka_unit_test(kills_under_load_cost_no_message),
         cmocka_unit_test(a_burst_arrives_whole),
