@@ -250,11 +250,13 @@ static enum sluice_nats_sent transmit(struct sluice_nats_requests *r, uint32_t i
     sluice_fixed_text(&to, r->inbox);
     sluice_fixed_text(&to, ".");
     sluice_fixed_hex(&to, token_of(r, index));
-    if (r->unanswered_ms == 0) {
+    enum sluice_nats_sent sent =
+        sluice_nats_link_publish(r->link, request->subject, reply, request->headers,
+                                 request->headers_count, request->body.data, request->body.len);
+    if (sent == SLUICE_NATS_SENT && r->unanswered_ms == 0) {
         r->unanswered_ms = sluice_mono_ms();
     }
-    return sluice_nats_link_publish(r->link, request->subject, reply, request->headers,
-                                    request->headers_count, request->body.data, request->body.len);
+    return sent;
 }
 
 /* An entry that is due before its deadline, or whose turn has come. */

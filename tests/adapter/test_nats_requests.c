@@ -217,9 +217,9 @@ static void a_server_without_answers_is_left_for_another(void **state)
     }
 }
 
-static void an_answer_to_another_request_keeps_the_server(void **state)
+/* Two servers, and the listener at the one that the publisher is connected to. */
+static struct world *open_world_of_two(void)
 {
-    (void)state;
     struct world *w = open_world_of(2);
     struct nats_server *at = strcmp(w->at, w->server.url) == 0 ? &w->server : &w->other;
     natsSubscription_Destroy(w->sub);
@@ -227,6 +227,13 @@ static void an_answer_to_another_request_keeps_the_server(void **state)
     assert_int_equal(natsConnection_ConnectTo(&w->nc, at->url), NATS_OK);
     assert_int_equal(natsConnection_SubscribeSync(&w->sub, w->nc, "quiet.*"), NATS_OK);
     assert_int_equal(natsConnection_Flush(w->nc), NATS_OK);
+    return w;
+}
+
+static void an_answer_to_another_request_keeps_the_server(void **state)
+{
+    (void)state;
+    struct world *w = open_world_of_two();
     ask_for(w, "quiet.late", 2000);
     hear_looping(w, "quiet.late", 0);
     test_loop_for(&w->loop, 1000);
@@ -235,6 +242,24 @@ static void an_answer_to_another_request_keeps_the_server(void **state)
     wait_for(w, is_done, 2, "the deadline");
     test_loop_for(&w->loop, 300);
     assert_int_equal(w->outcomes[SLUICE_NATS_ANSWERED], 1);
+    assert_int_equal(w->ups, 1);
+    close_world(w);
+}
+
+/* The server was silent for 1 s when the second is late: it never heard of the first. */
+static void what_was_not_sent_does_not_count_against_the_server(void **state)
+{
+    (void)state;
+    struct world *w = open_world_of_two();
+    ask_for(w, "not a subject", 2000);
+    wait_for(w, is_done, 1, "the refusal");
+    assert_int_equal(w->outcomes[SLUICE_NATS_ILLEGAL], 1);
+    test_loop_for(&w->loop, 1000);
+    ask_for(w, "quiet.late", 1000);
+    hear_looping(w, "quiet.late", 0);
+    wait_for(w, is_done, 2, "the deadline");
+    assert_int_equal(w->outcomes[SLUICE_NATS_LATE], 1);
+    test_loop_for(&w->loop, 300);
     assert_int_equal(w->ups, 1);
     close_world(w);
 }
@@ -296,6 +321,7 @@ int main(void)
         cmocka_unit_test(silence_holds_nobody_up_for_long),
         cmocka_unit_test(a_server_without_answers_is_left_for_another),
         cmocka_unit_test(an_answer_to_another_request_keeps_the_server),
+        cmocka_unit_test(what_was_not_sent_does_not_count_against_the_server),
         cmocka_unit_test(what_waited_when_the_link_broke_was_not_sent),
         cmocka_unit_test(what_waits_ends_with_its_owner),
         cmocka_unit_test(a_queue_grows_around_its_beginning),
