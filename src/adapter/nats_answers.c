@@ -69,7 +69,7 @@ static void tell_verdict(struct sluice_nats_note *base)
 {
     const struct answer_note *note = (const struct answer_note *)base;
     if (note->is_answered) {
-        note->answers->unanswered_ms = 0;
+        sluice_nats_silence_answered(&note->answers->silence);
     }
     tell_settled(base);
 }
@@ -197,8 +197,8 @@ void sluice_nats_answers_settle(struct sluice_nats_answers *answers, uint64_t op
     if (in->wire == NULL || sluice_nats_link_publish(in->link, reply, inbox, NULL, 0, body,
                                                      word.len) != SLUICE_NATS_SENT) {
         post_settled(answers, op, 0);
-    } else if (is_verdict && answers->unanswered_ms == 0) {
-        answers->unanswered_ms = sluice_mono_ms();
+    } else if (is_verdict) {
+        sluice_nats_silence_asked(&answers->silence, sluice_mono_ms());
     }
 }
 
@@ -236,14 +236,14 @@ void sluice_nats_answers_tick(struct sluice_nats_answers *answers, int64_t now_m
     if (answers->check_until_ms != 0 && now_ms > answers->check_until_ms) {
         end_check(answers, -1);
     }
-    if (answers->unanswered_ms != 0 && now_ms > answers->unanswered_ms + VERDICTS_SILENT_MS) {
-        answers->unanswered_ms = 0;
+    if (sluice_nats_silence_for_ms(&answers->silence, now_ms) > VERDICTS_SILENT_MS) {
+        sluice_nats_silence_answered(&answers->silence);
         sluice_nats_link_leave(answers->intake->link, "the server confirms no verdict");
     }
 }
 
 void sluice_nats_answers_down(struct sluice_nats_answers *answers)
 {
-    answers->unanswered_ms = 0;
+    sluice_nats_silence_answered(&answers->silence);
     end_check(answers, -1);
 }

@@ -5,12 +5,13 @@
 #define SLUICE_ADAPTER_NATS_ANSWERS_H
 
 #include "adapter/nats_intake.h"
+#include "adapter/nats_silence.h"
 
 struct sluice_nats_answers {
     struct sluice_nats_intake *intake;
-    int64_t check_until_ms; /* 0: no check is open */
-    int64_t unanswered_ms;  /* first +ACK or +TERM sent since one was answered; 0: none */
-    int is_unconfirmed;     /* for `sluice bench` alone: settles count as answered when sent */
+    int64_t check_until_ms;             /* 0: no check is open */
+    struct sluice_nats_silence silence; /* of the server, as far as +ACK and +TERM tell */
+    int is_unconfirmed; /* for `sluice bench` alone: settles count as answered when sent */
 };
 
 /* All: loop thread. */

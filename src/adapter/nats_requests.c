@@ -2,6 +2,7 @@
 #include "adapter/nats_requests.h"
 
 #include "adapter/nats_queue.h"
+#include "adapter/nats_silence.h"
 #include "codec/fixed.h"
 #include "port/clock.h"
 #include <inttypes.h>
@@ -48,10 +49,10 @@ struct sluice_nats_requests {
     struct sluice_nats_queue held[2]; /* by token; the last steps first */
     uint32_t buckets[WHEEL_COUNT];
     uint32_t ended_first, ended_last;
-    int64_t turn;          /* the bucket that was looked at last, since the clock's zero */
-    int64_t silent_turns;  /* since something came over the link */
-    uint64_t reads;        /* of the link, as far as it was looked at */
-    int64_t unanswered_ms; /* first request sent since one was answered; 0: none */
+    int64_t turn;         /* the bucket that was looked at last, since the clock's zero */
+    int64_t silent_turns; /* since something came over the link */
+    uint64_t reads;       /* of the link, as far as it was looked at */
+    struct sluice_nats_silence silence; /* of the server, as far as requests tell */
     struct sluice_mail ended_mail;
     int is_ended_posted;
     int is_closed;                   /* end() was called */
@@ -253,8 +254,8 @@ static enum sluice_nats_sent transmit(struct sluice_nats_requests *r, uint32_t i
     enum sluice_nats_sent sent =
         sluice_nats_link_publish(r->link, request->subject, reply, request->headers,
                                  request->headers_count, request->body.data, request->body.len);
-    if (sent == SLUICE_NATS_SENT && r->unanswered_ms == 0) {
-        r->unanswered_ms = sluice_mono_ms();
+    if (sent == SLUICE_NATS_SENT) {
+        sluice_nats_silence_asked(&r->silence, sluice_mono_ms());
     }
     return sent;
 }
@@ -382,8 +383,8 @@ static enum sluice_nats_outcome late_outcome(const struct sluice_nats_requests *
 
 static void note_late(struct sluice_nats_requests *r, int64_t now_ms)
 {
-    if (r->unanswered_ms != 0 && now_ms >= r->unanswered_ms + UNANSWERED_MAX_MS) {
-        r->unanswered_ms = 0;
+    if (sluice_nats_silence_for_ms(&r->silence, now_ms) >= UNANSWERED_MAX_MS) {
+        sluice_nats_silence_answered(&r->silence);
         sluice_nats_link_leave(r->link, "the server has no answer to any request");
     }
 }
@@ -457,7 +458,7 @@ static void deliver_answer(struct sluice_mail *mail)
     struct sluice_nats_requests *r = a->requests;
     uint32_t index = index_of(r, a->token);
     if (a->outcome == SLUICE_NATS_ANSWERED) {
-        r->unanswered_ms = 0;
+        sluice_nats_silence_answered(&r->silence);
     }
     if (index != NONE && !is_put_off(r, index, a)) {
         const struct sluice_nats_copy *copy = r->entries[index].copy;
@@ -522,7 +523,7 @@ void sluice_nats_requests_up(struct sluice_nats_requests *r)
 void sluice_nats_requests_down(struct sluice_nats_requests *r)
 {
     r->inbox[0] = '\0';
-    r->unanswered_ms = 0;
+    sluice_nats_silence_answered(&r->silence);
     for (uint32_t i = 0; i < WHEEL_COUNT; i++) {
         lose_bucket(r, i);
     }
