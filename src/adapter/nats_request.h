@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a request over a link consists of, and its copy, from which it is sent later or again. */
+/* What a request over a link consists of, how it ends, and its copy, from which it is sent later or
+ * again. */
 #ifndef SLUICE_ADAPTER_NATS_REQUEST_H
 #define SLUICE_ADAPTER_NATS_REQUEST_H
 
@@ -27,6 +28,19 @@ struct sluice_nats_request {
      * sent again in a while, too. NULL: each answer is the end. */
     int (*is_not_yet)(sluice_bytes answer);
 };
+
+enum sluice_nats_outcome {
+    SLUICE_NATS_ANSWERED,
+    SLUICE_NATS_NO_RESPONDERS, /* nobody listens on the subject, or did until the deadline */
+    SLUICE_NATS_NOT_SENT,      /* not connected */
+    SLUICE_NATS_OVERSIZE,      /* over the server's limit; not sent */
+    SLUICE_NATS_ILLEGAL,       /* subject or header; not sent */
+    SLUICE_NATS_LOST,          /* sent, then the connection broke or fell silent, or destroy came */
+    SLUICE_NATS_LATE           /* sent, no answer within the timeout */
+};
+
+/* `body` is borrowed for the call, empty unless ANSWERED. May send further requests. */
+typedef void sluice_nats_answer_fn(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes body);
 
 /* Why nothing of a request is under way. */
 enum sluice_nats_pause {

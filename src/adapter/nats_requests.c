@@ -3,6 +3,7 @@
 
 #include "adapter/nats_queue.h"
 #include "adapter/nats_silence.h"
+#include "adapter/nats_wheel.h"
 #include "codec/fixed.h"
 #include "port/clock.h"
 #include <inttypes.h>
@@ -11,47 +12,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NONE        UINT32_MAX
-#define FIRST_COUNT 64u
-#define COUNT_MAX   (1u << 22) /* 65,536 messages with 64 outputs each */
-#define WHEEL_COUNT                                                                                \
-    256u /* turns of the wheel: 12.8 s; a longer deadline is passed over until due */
-#define WHEEL_STEP_MS 50
-#define SUBJECT_SIZE  256u
+#define NONE         SLUICE_NATS_WHEEL_NONE
+#define SUBJECT_SIZE 256u
 #define SILENT_TURNS                                                                               \
     60u /* 3 s in which nothing came at all, not even the answer to the link's ping every 2 s */
 
 #define UNANSWERED_MAX_MS                                                                          \
     1500 /* a request was late and no other was answered meanwhile: the server may be cut off */
 
-enum entry_state { ENTRY_FREE, ENTRY_OPEN, ENTRY_ENDED };
-
-/* One request. Entries are linked by index: free list, a bucket of the wheel, or the list of those
- * that have ended and whose callback is to be made in the next turn of the loop. */
-struct entry {
-    sluice_nats_answer_fn *fn;
-    void *ctx;
-    struct sluice_nats_copy *copy; /* NULL: sent once */
-    int64_t due_ms;                /* the deadline, or when it is sent again */
-    uint32_t generation; /* part of the reply's token: a late answer finds another generation */
-    uint32_t next, prev;
-    uint8_t state;
-    uint8_t outcome; /* of an ENDED one */
-};
-
 struct sluice_nats_requests {
     uv_timer_t timer;
     struct sluice_nats_box *box;
     struct sluice_nats_link *link;
-    struct entry *entries;
-    uint32_t count, free, open;
-    uint32_t quiet;                   /* of the open ones: nothing of them is under way */
-    struct sluice_nats_queue held[2]; /* by token; the last steps first */
-    uint32_t buckets[WHEEL_COUNT];
-    uint32_t ended_first, ended_last;
-    int64_t turn;         /* the bucket that was looked at last, since the clock's zero */
-    int64_t silent_turns; /* since something came over the link */
-    uint64_t reads;       /* of the link, as far as it was looked at */
+    struct sluice_nats_wheel wheel;
+    struct sluice_nats_queue held[2];   /* by token; the last steps first */
+    int64_t silent_turns;               /* since something came over the link */
+    uint64_t reads;                     /* of the link, as far as it was looked at */
     struct sluice_nats_silence silence; /* of the server, as far as requests tell */
     struct sluice_mail ended_mail;
     int is_ended_posted;
@@ -71,115 +47,25 @@ struct answer {
     char body[];
 };
 
-/* ---- Entries ---- */
-
-static int grow(struct sluice_nats_requests *r)
-{
-    uint32_t count = r->count == 0 ? FIRST_COUNT : r->count * 2;
-    struct entry *entries =
-        count > COUNT_MAX ? NULL : realloc(r->entries, count * sizeof entries[0]);
-    if (entries == NULL) {
-        return 0;
-    }
-    memset(entries + r->count, 0, (count - r->count) * sizeof entries[0]);
-    for (uint32_t i = count; i > r->count; i--) {
-        entries[i - 1].next = r->free;
-        r->free = i - 1;
-    }
-    r->entries = entries;
-    r->count = count;
-    return 1;
-}
-
-/* NONE without memory. */
-static uint32_t take_entry(struct sluice_nats_requests *r, sluice_nats_answer_fn *fn, void *ctx)
-{
-    if (r->free == NONE && !grow(r)) {
-        return NONE;
-    }
-    uint32_t index = r->free;
-    struct entry *e = &r->entries[index];
-    r->free = e->next;
-    e->fn = fn;
-    e->ctx = ctx;
-    e->generation++;
-    e->next = e->prev = NONE;
-    return index;
-}
-
-static void give_back(struct sluice_nats_requests *r, uint32_t index)
-{
-    struct entry *e = &r->entries[index];
-    free(e->copy);
-    e->copy = NULL;
-    e->state = ENTRY_FREE;
-    e->next = r->free;
-    r->free = index;
-}
-
-static uint32_t *bucket_of(struct sluice_nats_requests *r, const struct entry *e)
-{
-    return &r->buckets[(uint64_t)(e->due_ms / WHEEL_STEP_MS + 1) % WHEEL_COUNT];
-}
-
-/* What changes the answer is done while the entry is not linked. */
-static int is_quiet(const struct entry *e)
-{
-    return e->copy != NULL && e->copy->pause != SLUICE_NATS_NO_PAUSE;
-}
-
-static void link_open(struct sluice_nats_requests *r, uint32_t index)
-{
-    struct entry *e = &r->entries[index];
-    uint32_t *head = bucket_of(r, e);
-    e->state = ENTRY_OPEN;
-    e->prev = NONE;
-    e->next = *head;
-    if (*head != NONE) {
-        r->entries[*head].prev = index;
-    }
-    *head = index;
-    r->open++;
-    r->quiet += is_quiet(e);
-}
-
-static void unlink_open(struct sluice_nats_requests *r, uint32_t index)
-{
-    struct entry *e = &r->entries[index];
-    if (e->prev != NONE) {
-        r->entries[e->prev].next = e->next;
-    } else {
-        *bucket_of(r, e) = e->next;
-    }
-    if (e->next != NONE) {
-        r->entries[e->next].prev = e->prev;
-    }
-    r->open--;
-    r->quiet -= is_quiet(e);
-}
+/* ---- Endings that the link thread has no part in ---- */
 
 /* Give the entry back, then call: the callback may send, which may move the table. */
 static void finish(struct sluice_nats_requests *r, uint32_t index, enum sluice_nats_outcome outcome,
                    sluice_bytes body)
 {
-    sluice_nats_answer_fn *fn = r->entries[index].fn;
-    void *ctx = r->entries[index].ctx;
-    give_back(r, index);
+    sluice_nats_answer_fn *fn = sluice_nats_wheel_at(&r->wheel, index)->fn;
+    void *ctx = sluice_nats_wheel_at(&r->wheel, index)->ctx;
+    sluice_nats_wheel_give_back(&r->wheel, index);
     fn(ctx, outcome, body);
 }
 
-/* ---- Endings that the link thread has no part in ---- */
-
 static void deliver_ended(struct sluice_nats_requests *r)
 {
+    enum sluice_nats_outcome outcome;
+    uint32_t index;
     /* Those that end during the callbacks are appended and taken too. */
-    while (r->ended_first != NONE) {
-        uint32_t index = r->ended_first;
-        r->ended_first = r->entries[index].next;
-        if (r->ended_first == NONE) {
-            r->ended_last = NONE;
-        }
-        finish(r, index, r->entries[index].outcome, (sluice_bytes){"", 0});
+    while ((index = sluice_nats_wheel_next_ended(&r->wheel, &outcome)) != NONE) {
+        finish(r, index, outcome, (sluice_bytes){"", 0});
     }
 }
 
@@ -195,16 +81,7 @@ static void on_ended_mail(struct sluice_mail *mail)
 static void end_later(struct sluice_nats_requests *r, uint32_t index,
                       enum sluice_nats_outcome outcome)
 {
-    struct entry *e = &r->entries[index];
-    e->state = ENTRY_ENDED;
-    e->outcome = (uint8_t)outcome;
-    e->next = NONE;
-    if (r->ended_last == NONE) {
-        r->ended_first = index;
-    } else {
-        r->entries[r->ended_last].next = index;
-    }
-    r->ended_last = index;
+    sluice_nats_wheel_end(&r->wheel, index, outcome);
     if (!r->is_ended_posted && !r->is_closed) {
         r->is_ended_posted = 1;
         sluice_nats_box_post(r->box, &r->ended_mail);
@@ -225,21 +102,6 @@ static enum sluice_nats_outcome outcome_of(enum sluice_nats_sent sent)
     }
 }
 
-static uint64_t token_of(const struct sluice_nats_requests *r, uint32_t index)
-{
-    return (uint64_t)r->entries[index].generation << 32 | index;
-}
-
-/* The open entry that a token means, or NONE: it has ended. */
-static uint32_t index_of(const struct sluice_nats_requests *r, uint64_t token)
-{
-    uint32_t index = (uint32_t)token;
-    return index < r->count && r->entries[index].state == ENTRY_OPEN &&
-                   r->entries[index].generation == token >> 32
-               ? index
-               : NONE;
-}
-
 static enum sluice_nats_sent transmit(struct sluice_nats_requests *r, uint32_t index,
                                       const struct sluice_nats_request *request)
 {
@@ -250,7 +112,7 @@ static enum sluice_nats_sent transmit(struct sluice_nats_requests *r, uint32_t i
     struct sluice_fixed to = sluice_fixed_in(reply, sizeof reply);
     sluice_fixed_text(&to, r->inbox);
     sluice_fixed_text(&to, ".");
-    sluice_fixed_hex(&to, token_of(r, index));
+    sluice_fixed_hex(&to, sluice_nats_wheel_token(&r->wheel, index));
     enum sluice_nats_sent sent =
         sluice_nats_link_publish(r->link, request->subject, reply, request->headers,
                                  request->headers_count, request->body.data, request->body.len);
@@ -263,9 +125,8 @@ static enum sluice_nats_sent transmit(struct sluice_nats_requests *r, uint32_t i
 /* An entry that is due before its deadline, or whose turn has come. */
 static void send_copy(struct sluice_nats_requests *r, uint32_t index, int64_t now_ms)
 {
-    struct entry *e = &r->entries[index];
-    struct sluice_nats_copy *copy = e->copy;
-    unlink_open(r, index);
+    struct sluice_nats_copy *copy = sluice_nats_wheel_at(&r->wheel, index)->copy;
+    sluice_nats_wheel_unlink(&r->wheel, index);
     copy->is_unknown |= copy->pause == SLUICE_NATS_NO_PAUSE;
     copy->pause = SLUICE_NATS_NO_PAUSE;
     enum sluice_nats_sent sent = transmit(r, index, &copy->request);
@@ -275,24 +136,22 @@ static void send_copy(struct sluice_nats_requests *r, uint32_t index, int64_t no
         end_later(r, index, copy->is_unknown ? SLUICE_NATS_LOST : outcome_of(sent));
         return;
     }
-    e->due_ms = sluice_nats_copy_due(copy, now_ms);
-    link_open(r, index);
+    sluice_nats_wheel_link(&r->wheel, index, sluice_nats_copy_due(copy, now_ms));
 }
 
 /* 1: it is sent again in a while; 0: that is all. */
 static int put_off(struct sluice_nats_requests *r, uint32_t index)
 {
-    struct entry *e = &r->entries[index];
-    struct sluice_nats_copy *copy = e->copy;
+    struct sluice_nats_copy *copy = sluice_nats_wheel_at(&r->wheel, index)->copy;
     int64_t now = sluice_mono_ms();
     if (copy == NULL || now >= copy->deadline_ms || r->is_closed) {
         return 0;
     }
-    unlink_open(r, index);
+    sluice_nats_wheel_unlink(&r->wheel, index);
     copy->pause = SLUICE_NATS_UNHEARD;
-    e->due_ms = sluice_nats_copy_due(copy, now);
+    int64_t due = sluice_nats_copy_due(copy, now);
     sluice_nats_copy_wait_longer(copy);
-    link_open(r, index);
+    sluice_nats_wheel_link(&r->wheel, index, due);
     return 1;
 }
 
@@ -302,7 +161,7 @@ static int wait_for_listener(struct sluice_nats_requests *r, uint32_t index)
     if (!put_off(r, index)) {
         return 0;
     }
-    const struct entry *e = &r->entries[index];
+    const struct sluice_nats_entry *e = sluice_nats_wheel_at(&r->wheel, index);
     if (!e->copy->is_told && r->unheard != NULL) {
         e->copy->is_told = 1;
         r->unheard(r->unheard_ctx, e->fn, e->ctx);
@@ -313,7 +172,7 @@ static int wait_for_listener(struct sluice_nats_requests *r, uint32_t index)
 /* The stream has an earlier try, and has not stored it yet. */
 static int wait_for_stored(struct sluice_nats_requests *r, uint32_t index, sluice_bytes answer)
 {
-    struct sluice_nats_copy *copy = r->entries[index].copy;
+    struct sluice_nats_copy *copy = sluice_nats_wheel_at(&r->wheel, index)->copy;
     if (copy == NULL || copy->request.again != SLUICE_NATS_IF_SILENT ||
         copy->request.is_not_yet == NULL || !copy->request.is_not_yet(answer)) {
         return 0;
@@ -333,15 +192,16 @@ static int is_put_off(struct sluice_nats_requests *r, uint32_t index, const stru
 
 static int is_full(const struct sluice_nats_requests *r)
 {
-    return r->open - r->quiet >= SLUICE_NATS_UNDER_WAY_MAX;
+    return sluice_nats_wheel_under_way(&r->wheel) >= SLUICE_NATS_UNDER_WAY_MAX;
 }
 
 /* 0: there is no memory to remember it, or no need to wait. */
 static int hold(struct sluice_nats_requests *r, uint32_t index)
 {
-    struct sluice_nats_copy *copy = r->entries[index].copy;
+    struct sluice_nats_copy *copy = sluice_nats_wheel_at(&r->wheel, index)->copy;
     if (copy == NULL || !is_full(r) || r->inbox[0] == '\0' || r->is_closed ||
-        !sluice_nats_queue_push(&r->held[!copy->request.is_last], token_of(r, index))) {
+        !sluice_nats_queue_push(&r->held[!copy->request.is_last],
+                                sluice_nats_wheel_token(&r->wheel, index))) {
         return 0;
     }
     copy->pause = SLUICE_NATS_HELD;
@@ -355,8 +215,9 @@ static void send_held(struct sluice_nats_requests *r)
     uint64_t token;
     while (!is_full(r) && (sluice_nats_queue_pop(&r->held[0], &token) ||
                            sluice_nats_queue_pop(&r->held[1], &token))) {
-        uint32_t index = index_of(r, token);
-        if (index != NONE && r->entries[index].copy->pause == SLUICE_NATS_HELD) {
+        uint32_t index = sluice_nats_wheel_find(&r->wheel, token);
+        if (index != NONE &&
+            sluice_nats_wheel_at(&r->wheel, index)->copy->pause == SLUICE_NATS_HELD) {
             send_copy(r, index, sluice_mono_ms());
         }
     }
@@ -366,9 +227,10 @@ static void send_held(struct sluice_nats_requests *r)
 
 /* The silence of a dead connection, which the link's pings find out a moment later, says nothing of
  * who was asked. A loop that stood still hears nothing either: its turns count as two. */
-static void listen_for_silence(struct sluice_nats_requests *r, int64_t turn)
+static void listen_for_silence(struct sluice_nats_requests *r, int64_t now_ms)
 {
-    int64_t turns = turn - r->turn < 2 ? turn - r->turn : 2;
+    int64_t behind = sluice_nats_wheel_behind(&r->wheel, now_ms);
+    int64_t turns = behind < 2 ? behind : 2;
     r->silent_turns = sluice_nats_link_has_read(r->link, &r->reads) ? 0 : r->silent_turns + turns;
 }
 
@@ -389,54 +251,49 @@ static void note_late(struct sluice_nats_requests *r, int64_t now_ms)
     }
 }
 
-static void pass_bucket(struct sluice_nats_requests *r, uint32_t bucket, int64_t now_ms)
+/* What on_due is told of its turn. */
+struct turn {
+    struct sluice_nats_requests *requests;
+    int64_t now_ms;
+};
+
+static void on_due(void *ctx, uint32_t index)
 {
-    uint32_t next;
-    for (uint32_t i = r->buckets[bucket]; i != NONE; i = next) {
-        const struct entry *e = &r->entries[i];
-        next = e->next;
-        if (e->due_ms > now_ms) {
-            continue;
-        }
-        if (e->copy != NULL && now_ms < e->copy->deadline_ms) {
-            send_copy(r, i, now_ms);
-        } else {
-            enum sluice_nats_outcome outcome = late_outcome(r, e->copy);
-            unlink_open(r, i);
-            end_later(r, i, outcome);
-            if (outcome == SLUICE_NATS_LATE) {
-                note_late(r, now_ms);
-            }
-        }
+    const struct turn *turn = ctx;
+    struct sluice_nats_requests *r = turn->requests;
+    const struct sluice_nats_copy *copy = sluice_nats_wheel_at(&r->wheel, index)->copy;
+    if (copy != NULL && turn->now_ms < copy->deadline_ms) {
+        send_copy(r, index, turn->now_ms);
+        return;
+    }
+    enum sluice_nats_outcome outcome = late_outcome(r, copy);
+    sluice_nats_wheel_unlink(&r->wheel, index);
+    end_later(r, index, outcome);
+    if (outcome == SLUICE_NATS_LATE) {
+        note_late(r, turn->now_ms);
     }
 }
 
-static void lose_bucket(struct sluice_nats_requests *r, uint32_t bucket)
+static void lose(void *ctx, uint32_t index)
 {
-    while (r->buckets[bucket] != NONE) {
-        uint32_t index = r->buckets[bucket];
-        const struct sluice_nats_copy *copy = r->entries[index].copy;
-        int is_held = copy != NULL && copy->pause == SLUICE_NATS_HELD;
-        unlink_open(r, index);
-        end_later(r, index, is_held ? SLUICE_NATS_NOT_SENT : SLUICE_NATS_LOST);
-    }
+    struct sluice_nats_requests *r = ctx;
+    const struct sluice_nats_copy *copy = sluice_nats_wheel_at(&r->wheel, index)->copy;
+    int is_held = copy != NULL && copy->pause == SLUICE_NATS_HELD;
+    sluice_nats_wheel_unlink(&r->wheel, index);
+    end_later(r, index, is_held ? SLUICE_NATS_NOT_SENT : SLUICE_NATS_LOST);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct sluice_nats_requests *r = timer->data;
     int64_t now = sluice_mono_ms();
-    int64_t turn = now / WHEEL_STEP_MS;
-    int64_t first = turn - r->turn >= WHEEL_COUNT ? turn - WHEEL_COUNT + 1 : r->turn + 1;
-    listen_for_silence(r, turn);
-    for (int64_t i = first; i <= turn; i++) {
-        pass_bucket(r, (uint32_t)((uint64_t)i % WHEEL_COUNT), now);
-    }
-    r->turn = turn;
+    listen_for_silence(r, now);
+    struct turn turn = {r, now};
+    sluice_nats_wheel_pass(&r->wheel, now, on_due, &turn);
     send_held(r);
     if (r->inbox[0] == '\0') {
         sluice_nats_link_tick(r->link);
-    } else if (r->open == 0) {
+    } else if (sluice_nats_wheel_is_empty(&r->wheel)) {
         (void)uv_timer_stop(&r->timer);
     }
 }
@@ -444,9 +301,10 @@ static void on_timer(uv_timer_t *timer)
 static void start_timer(struct sluice_nats_requests *r)
 {
     if (!uv_is_active((uv_handle_t *)&r->timer)) {
-        r->turn = sluice_mono_ms() / WHEEL_STEP_MS;
+        sluice_nats_wheel_start(&r->wheel, sluice_mono_ms());
         r->silent_turns = 0;
-        (void)uv_timer_start(&r->timer, on_timer, WHEEL_STEP_MS, WHEEL_STEP_MS);
+        (void)uv_timer_start(&r->timer, on_timer, SLUICE_NATS_WHEEL_STEP_MS,
+                             SLUICE_NATS_WHEEL_STEP_MS);
     }
 }
 
@@ -456,16 +314,16 @@ static void deliver_answer(struct sluice_mail *mail)
 {
     struct answer *a = (struct answer *)mail;
     struct sluice_nats_requests *r = a->requests;
-    uint32_t index = index_of(r, a->token);
+    uint32_t index = sluice_nats_wheel_find(&r->wheel, a->token);
     if (a->outcome == SLUICE_NATS_ANSWERED) {
         sluice_nats_silence_answered(&r->silence);
     }
     if (index != NONE && !is_put_off(r, index, a)) {
-        const struct sluice_nats_copy *copy = r->entries[index].copy;
+        const struct sluice_nats_copy *copy = sluice_nats_wheel_at(&r->wheel, index)->copy;
         if (a->outcome == SLUICE_NATS_NO_RESPONDERS && copy != NULL && copy->is_unknown) {
             a->outcome = SLUICE_NATS_LATE;
         }
-        unlink_open(r, index);
+        sluice_nats_wheel_unlink(&r->wheel, index);
         finish(r, index, a->outcome, (sluice_bytes){a->body, a->len});
     }
     free(a);
@@ -524,9 +382,7 @@ void sluice_nats_requests_down(struct sluice_nats_requests *r)
 {
     r->inbox[0] = '\0';
     sluice_nats_silence_answered(&r->silence);
-    for (uint32_t i = 0; i < WHEEL_COUNT; i++) {
-        lose_bucket(r, i);
-    }
+    sluice_nats_wheel_empty(&r->wheel, lose, r);
     if (!r->is_closed) {
         start_timer(r); /* watches the link while it is down */
     }
@@ -540,11 +396,11 @@ sluice_rc sluice_nats_requests_send(struct sluice_nats_requests *r,
 {
     enum sluice_nats_sent sent = SLUICE_NATS_SENT;
     int64_t now = sluice_mono_ms();
-    uint32_t index = take_entry(r, fn, ctx);
+    uint32_t index = sluice_nats_wheel_take(&r->wheel, fn, ctx);
     if (index == NONE) {
         return SLUICE_ERR_NOMEM;
     }
-    struct entry *e = &r->entries[index];
+    struct sluice_nats_entry *e = sluice_nats_wheel_at(&r->wheel, index);
     if (request->again != SLUICE_NATS_ONCE &&
         (e->copy = sluice_nats_copy_create(request, now)) == NULL) {
         sent = SLUICE_NATS_STARVED;
@@ -552,15 +408,15 @@ sluice_rc sluice_nats_requests_send(struct sluice_nats_requests *r,
         sent = transmit(r, index, request);
     }
     if (sent == SLUICE_NATS_STARVED) {
-        give_back(r, index);
+        sluice_nats_wheel_give_back(&r->wheel, index);
         return SLUICE_ERR_NOMEM;
     }
     if (sent != SLUICE_NATS_SENT) {
         end_later(r, index, outcome_of(sent));
         return SLUICE_OK;
     }
-    e->due_ms = e->copy != NULL ? sluice_nats_copy_due(e->copy, now) : now + request->timeout_ms;
-    link_open(r, index);
+    int64_t due = e->copy != NULL ? sluice_nats_copy_due(e->copy, now) : now + request->timeout_ms;
+    sluice_nats_wheel_link(&r->wheel, index, due);
     start_timer(r);
     return SLUICE_OK;
 }
@@ -568,7 +424,7 @@ sluice_rc sluice_nats_requests_send(struct sluice_nats_requests *r,
 sluice_rc sluice_nats_requests_defer(struct sluice_nats_requests *r, sluice_nats_answer_fn *fn,
                                      void *ctx)
 {
-    uint32_t index = take_entry(r, fn, ctx);
+    uint32_t index = sluice_nats_wheel_take(&r->wheel, fn, ctx);
     if (index == NONE) {
         return SLUICE_ERR_NOMEM;
     }
@@ -586,11 +442,8 @@ struct sluice_nats_requests *sluice_nats_requests_create(uv_loop_t *loop,
     }
     r->box = box;
     r->link = link;
-    r->free = r->ended_first = r->ended_last = NONE;
+    sluice_nats_wheel_init(&r->wheel);
     r->ended_mail.deliver = on_ended_mail;
-    for (uint32_t i = 0; i < WHEEL_COUNT; i++) {
-        r->buckets[i] = NONE;
-    }
     (void)uv_timer_init(loop, &r->timer); /* cannot fail */
     r->timer.data = r;
     return r;
@@ -608,7 +461,7 @@ static void on_timer_closed(uv_handle_t *handle)
     struct sluice_nats_requests *r = handle->data;
     sluice_nats_queue_fini(&r->held[0]);
     sluice_nats_queue_fini(&r->held[1]);
-    free(r->entries);
+    sluice_nats_wheel_fini(&r->wheel);
     free(r);
 }
 

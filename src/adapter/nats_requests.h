@@ -15,19 +15,6 @@
 
 struct sluice_nats_requests;
 
-enum sluice_nats_outcome {
-    SLUICE_NATS_ANSWERED,
-    SLUICE_NATS_NO_RESPONDERS, /* nobody listens on the subject, or did until the deadline */
-    SLUICE_NATS_NOT_SENT,      /* not connected */
-    SLUICE_NATS_OVERSIZE,      /* over the server's limit; not sent */
-    SLUICE_NATS_ILLEGAL,       /* subject or header; not sent */
-    SLUICE_NATS_LOST,          /* sent, then the connection broke or fell silent, or destroy came */
-    SLUICE_NATS_LATE           /* sent, no answer within the timeout */
-};
-
-/* `body` is borrowed for the call, empty unless ANSWERED. May send further requests. */
-typedef void sluice_nats_answer_fn(void *ctx, enum sluice_nats_outcome outcome, sluice_bytes body);
-
 /* `loop`, `box` and `link` are borrowed. NULL without memory. */
 struct sluice_nats_requests *sluice_nats_requests_create(uv_loop_t *loop,
                                                          struct sluice_nats_box *box,
