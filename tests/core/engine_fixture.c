@@ -252,10 +252,20 @@ const char *fixture_published(struct fixture *f, struct sluice_ticket t, uint8_t
                                  .published = {.output = output, .fate = (uint8_t)fate}});
 }
 
-void fixture_open_with_one(struct fixture *f)
+void fixture_open_connected(struct fixture *f, const struct sluice_engine_config *config)
+{
+    fixture_open(f, config);
+    (void)fixture_connect(f);
+}
+
+void fixture_start(struct fixture *f)
 {
     struct sluice_engine_config c = fixture_config();
-    fixture_open(f, &c);
-    (void)fixture_connect(f);
+    fixture_open_connected(f, &c);
+}
+
+void fixture_open_with_one(struct fixture *f)
+{
+    fixture_start(f);
     assert_string_equal(fixture_deliver(f, 7, 1), "admit; run");
 }

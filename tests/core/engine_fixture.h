@@ -58,7 +58,11 @@ const char *fixture_loaded(struct fixture *f, struct sluice_ticket t,
 const char *fixture_published(struct fixture *f, struct sluice_ticket t, uint8_t output,
                               enum sluice_fate fate);
 
-/* Open one with fixture_config(), connected, whose message 7 has its handler run. */
+/* Open one, connected. */
+void fixture_open_connected(struct fixture *f, const struct sluice_engine_config *config);
+/* The same with fixture_config(). */
+void fixture_start(struct fixture *f);
+/* The same, and the handler of message 7 runs. */
 void fixture_open_with_one(struct fixture *f);
 
 #endif

@@ -9,12 +9,6 @@
 
 static struct fixture f;
 
-static void open_with(const struct sluice_engine_config *c)
-{
-    fixture_open(&f, c);
-    (void)fixture_connect(&f);
-}
-
 static uint64_t failures_of(enum sluice_failure failure)
 {
     return sluice_engine_metrics(f.engine)->failures[failure];
@@ -156,7 +150,7 @@ static void a_full_record_takes_no_more_outputs(void **state)
     (void)state;
     struct sluice_engine_config c = fixture_config();
     struct sluice_record record = {.outputs_count = UINT8_MAX};
-    open_with(&c);
+    fixture_open_connected(&f, &c);
     (void)fixture_deliver(&f, 7, 2);
     assert_string_equal(fixture_loaded(&f, f.ticket, &record, NULL, 0), "run");
     assert_string_equal(fixture_done(&f, f.ticket, 0, 2), "publish 0; publish 1");
@@ -174,7 +168,7 @@ static void failures_without_number_explain_every_delivery(void **state)
     struct sluice_engine_config c = fixture_config();
     struct sluice_record record = {.failures = UINT32_MAX};
     c.max_deliver = 0;
-    open_with(&c);
+    fixture_open_connected(&f, &c);
     (void)fixture_deliver(&f, 7, UINT32_MAX);
     assert_string_equal(fixture_loaded(&f, f.ticket, &record, NULL, 0), "run");
     assert_int_equal(sluice_engine_metrics(f.engine)->suspects, 0);
@@ -187,7 +181,7 @@ static void an_unread_delivery_count_is_no_failure(void **state)
     struct sluice_engine_config c = fixture_config();
     c.journal = 0;
     c.max_deliver = 1;
-    open_with(&c);
+    fixture_open_connected(&f, &c);
     assert_string_equal(fixture_deliver(&f, 7, 0), "admit; run");
     assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_NO_MEMORY, -1), "nak");
     assert_string_equal(fixture_settled(&f, f.ticket, SLUICE_VERB_NAK), "release naked; pull 1");
@@ -204,7 +198,7 @@ static void a_step_may_be_limited_without_end(void **state)
     c.ack_wait_ms = INT32_MAX;
     c.handler_timeout_ms = INT32_MAX;
     c.nak_delay_max_ms = 1000;
-    open_with(&c);
+    fixture_open_connected(&f, &c);
     (void)fixture_deliver(&f, 7, 1);
     (void)fixture_suspend(&f, f.ticket, 1, 0);
     for (int i = 0; i < 300; i++) {
@@ -235,7 +229,7 @@ static void calls_after_a_rate_limit_are_spread(void **state)
     struct sluice_ticket tickets[CALLERS];
     c.max_in_flight = CALLERS;
     c.retry_after_max_ms = 60000;
-    open_with(&c);
+    fixture_open_connected(&f, &c);
     for (uint32_t i = 0; i < CALLERS; i++) {
         (void)fixture_deliver(&f, 7 + i, 1);
         tickets[i] = f.ticket;
@@ -282,7 +276,7 @@ static void what_has_no_room_comes_with_the_next_step(void **state)
     (void)state;
     struct sluice_engine_config c = fixture_config();
     c.max_in_flight = MANY + 1;
-    open_with(&c);
+    fixture_open_connected(&f, &c);
     (void)fixture_deliver(&f, MANY + 1, 4);
     struct sluice_ticket suspect = f.ticket;
     (void)fixture_answer(&f, suspect, SLUICE_EV_LOADED, SLUICE_FATE_OK);
@@ -305,7 +299,7 @@ static struct sluice_engine_config open_with_many_waiting(void)
 {
     struct sluice_engine_config c = fixture_config();
     c.max_in_flight = MANY;
-    open_with(&c);
+    fixture_open_connected(&f, &c);
     for (uint64_t i = 1; i <= MANY; i++) {
         (void)fixture_deliver(&f, i, 1);
         (void)fixture_suspend(&f, f.ticket, 1, 0);
@@ -344,7 +338,7 @@ static void more_waiting_than_a_step_has_room_for_start_with_the_next(void **sta
     (void)state;
     struct sluice_engine_config c = fixture_config();
     c.max_in_flight = MANY + 1;
-    open_with(&c);
+    fixture_open_connected(&f, &c);
     (void)fixture_deliver(&f, MANY + 1, 1);
     (void)fixture_suspend(&f, f.ticket, 1, 0);
     (void)fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RATE_LIMITED, 1000);
@@ -381,7 +375,7 @@ static void pulls_that_were_given_up_leave_room_or_wait(void **state)
     struct sluice_engine_config c = fixture_config();
     c.max_in_flight = 64;
     c.journal = 0;
-    open_with(&c);
+    fixture_open_connected(&f, &c);
     for (uint32_t given_up = 0; given_up < 15; given_up++) {
         assert_non_null(strstr(reconnect_with_one_missing(given_up), "abandon; pull"));
     }
@@ -404,8 +398,7 @@ static void a_budget_below_one_message_lets_one_come_alone(void **state)
 static void a_pull_that_ends_at_once_is_not_asked_for_at_once(void **state)
 {
     (void)state;
-    struct sluice_engine_config c = fixture_config();
-    open_with(&c);
+    fixture_start(&f);
     struct sluice_event ended = {.kind = SLUICE_EV_PULL,
                                  .pull = {.pull = f.pull, .status = SLUICE_PULL_ENDED}};
     assert_string_equal(fixture_step(&f, ended), "");
@@ -470,7 +463,7 @@ static void a_journal_without_memory_is_no_journal(void **state)
     struct sluice_record record = {.failures = 1};
     struct sluice_journaled answer = {.hash = {1, 1}};
     for (int enough = 0; enough < 2; enough++) { /* for the record, for the answers */
-        open_with(&c);
+        fixture_open_connected(&f, &c);
         (void)fixture_deliver(&f, 7, 2);
         fixture_starves_after = enough;
         assert_string_equal(fixture_loaded(&f, f.ticket, &record, &answer, 1), "nak");
@@ -482,8 +475,7 @@ static void a_journal_without_memory_is_no_journal(void **state)
 static void a_suspect_without_memory_for_its_mark_does_not_run(void **state)
 {
     (void)state;
-    struct sluice_engine_config c = fixture_config();
-    open_with(&c);
+    fixture_start(&f);
     (void)fixture_deliver(&f, 7, 4);
     fixture_starves_after = 0;
     assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_LOADED, SLUICE_FATE_OK), "nak");
@@ -512,8 +504,7 @@ static const char *deliver_without_memory(uint64_t sequence, uint32_t deliveries
 static void a_delivery_that_there_is_no_memory_for_is_refused_for_a_while(void **state)
 {
     (void)state;
-    struct sluice_engine_config c = fixture_config();
-    open_with(&c);
+    fixture_start(&f);
     assert_string_equal(deliver_without_memory(7, 1), "refuse");
     assert_in_range(f.delay_ms, 500, 1000);
     assert_string_equal(deliver_without_memory(8, 4), "refuse");
@@ -580,8 +571,7 @@ static void an_output_that_failed_outright_outweighs_one_without_memory(void **s
 static void a_journal_that_cannot_be_read_for_want_of_memory_is_not_gone_without(void **state)
 {
     (void)state;
-    struct sluice_engine_config c = fixture_config();
-    open_with(&c);
+    fixture_start(&f);
     assert_string_equal(fixture_deliver(&f, 7, 2), "admit; load");
     assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_LOADED, SLUICE_FATE_NO_MEMORY),
                         "nak");
@@ -593,7 +583,7 @@ static void a_replay_without_memory_is_not_paid_for_again(void **state)
     (void)state;
     struct sluice_engine_config c = fixture_config();
     struct sluice_journaled answer = {.hash = {1, 1}};
-    open_with(&c);
+    fixture_open_connected(&f, &c);
     (void)fixture_deliver(&f, 7, 2);
     assert_string_equal(fixture_loaded(&f, f.ticket, NULL, &answer, 1), "run");
     assert_string_equal(fixture_suspend(&f, f.ticket, 1, 0), "replay 0");
@@ -605,8 +595,7 @@ static void a_replay_without_memory_is_not_paid_for_again(void **state)
 static void a_mark_without_memory_runs_nothing(void **state)
 {
     (void)state;
-    struct sluice_engine_config c = fixture_config();
-    open_with(&c);
+    fixture_start(&f);
     (void)fixture_deliver(&f, 7, 4);
     assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_LOADED, SLUICE_FATE_OK),
                         "record failures=0 marked=1");

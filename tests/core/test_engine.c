@@ -5,13 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static void open_with_one(struct fixture *f, const struct sluice_engine_config *config)
-{
-    fixture_open(f, config);
-    assert_string_equal(fixture_connect(f), "pull 4");
-    assert_string_equal(fixture_deliver(f, 7, 1), "admit; run");
-}
-
 /* To the point where the handler's one LLM answer has arrived and is kept. */
 static void answered(struct fixture *f)
 {
@@ -24,8 +17,7 @@ static void acks_only_after_documents_and_outputs(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    open_with_one(&f, &c);
+    fixture_open_with_one(&f);
     answered(&f);
     assert_string_equal(fixture_done(&f, f.ticket, 1, 2), ""); /* the journal has not answered */
     assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_KEPT, SLUICE_FATE_OK), "store");
@@ -61,8 +53,7 @@ static void gives_its_slot_back_when_an_ack_stays_unanswered(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    open_with_one(&f, &c);
+    fixture_open_with_one(&f);
     assert_int_equal(repeats_of_ack(&f), 3);
     assert_int_equal(sluice_engine_metrics(f.engine)->in_flight, 0);
     fixture_close(&f);
@@ -72,8 +63,7 @@ static void keeps_an_ack_while_there_is_no_connection(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    open_with_one(&f, &c);
+    fixture_open_with_one(&f);
     (void)fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_DISCONNECTED});
     assert_int_equal(repeats_of_ack(&f), -1);
     assert_int_equal(sluice_engine_state(f.engine, f.ticket), SLUICE_MSG_ACKING);
@@ -84,12 +74,12 @@ static void waits_for_one_answer_only_after_the_grace(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    open_with_one(&f, &c);
+    fixture_open_with_one(&f);
     (void)fixture_done(&f, f.ticket, 1, 0);
     assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_STORED, SLUICE_FATE_OK), "ack");
     (void)fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_ABORT});
-    assert_non_null(strstr(fixture_tick(&f, c.settle_timeout_ms), "release ack_lost"));
+    assert_non_null(
+        strstr(fixture_tick(&f, fixture_config().settle_timeout_ms), "release ack_lost"));
     fixture_close(&f);
 }
 
@@ -97,8 +87,7 @@ static void naks_with_growing_delay_and_buries_at_the_limit(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    open_with_one(&f, &c);
+    fixture_open_with_one(&f);
     assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_HANDLER, -1),
                         "record failures=1 marked=0");
     assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK), "nak");
@@ -122,7 +111,8 @@ static void naks_when_the_dead_letter_finds_no_place(void **state)
     struct fixture f;
     struct sluice_engine_config c = fixture_config();
     c.bury_rejected = 1;
-    open_with_one(&f, &c);
+    fixture_open_connected(&f, &c);
+    assert_string_equal(fixture_deliver(&f, 7, 1), "admit; run");
     assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_REJECTED, -1), "bury rejected");
     assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_BURIED, SLUICE_FATE_UNKNOWN), "nak");
     fixture_close(&f);
@@ -132,8 +122,7 @@ static void sends_no_nak_after_the_lease_has_ended(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    open_with_one(&f, &c);
+    fixture_open_with_one(&f);
     assert_string_equal(fixture_suspend(&f, f.ticket, 1, 0), "start 0");
     f.now_ms += 40000; /* frozen: not one renewal was sent */
     assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_STEP, SLUICE_FATE_RETRY),
@@ -145,8 +134,7 @@ static void renews_while_it_waits_and_counts_from_the_sending(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    open_with_one(&f, &c);
+    fixture_open_with_one(&f);
     (void)fixture_suspend(&f, f.ticket, 1, 0);
     int renewals = 0;
     for (int i = 0; i < 100; i++) {
@@ -164,9 +152,7 @@ static void takes_journaled_answers_instead_of_paying_again(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_start(&f);
     assert_string_equal(fixture_deliver(&f, 7, 2), "admit; load");
     struct sluice_journaled answer = {.hash = {1, 1}};
     struct sluice_event loaded = {.kind = SLUICE_EV_LOADED,
@@ -183,9 +169,7 @@ static void marks_a_suspect_and_runs_it_alone(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_start(&f);
     (void)fixture_deliver(&f, 7, 4);
     struct sluice_ticket suspect = f.ticket;
     assert_string_equal(fixture_answer(&f, suspect, SLUICE_EV_LOADED, SLUICE_FATE_OK),
@@ -201,9 +185,7 @@ static void forgets_the_marks_of_a_handler_that_ended(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_start(&f);
     (void)fixture_deliver(&f, 7, 6);
     struct sluice_ticket suspect = f.ticket;
     struct sluice_record record = {.is_marked = 1, .stale_marks = 1};
@@ -227,9 +209,7 @@ static void buries_the_killer_at_the_third_stale_mark(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_start(&f);
     (void)fixture_deliver(&f, 7, 6);
     struct sluice_record record = {.is_marked = 1, .stale_marks = 2};
     struct sluice_event loaded = {
@@ -264,9 +244,7 @@ static void finds_a_message_whose_neighbour_in_the_table_has_gone(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_start(&f);
     const uint64_t step = 0x664ddccf40000000u; /* 4, 5 and 6 times it have the same place */
     assert_string_equal(fixture_deliver(&f, 4 * step, 1), "admit; run");
     struct sluice_ticket first = f.ticket;
@@ -283,9 +261,7 @@ static void notices_a_silent_pull_and_reserves_its_slots(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_start(&f);
     assert_string_equal(fixture_tick(&f, 1499), ""); /* the first one beats each 500 ms */
     assert_string_equal(fixture_tick(&f, 1), "abandon; check");
     assert_string_equal(fixture_tick(&f, 499), ""); /* it may still bring something */
@@ -300,8 +276,7 @@ static void opens_the_breaker_after_failures_of_three_messages(void **state)
     struct sluice_engine_config c = fixture_config();
     c.dependencies[SLUICE_DEP_LLM].minimum_sources = 3;
     c.max_in_flight = 8;
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_open_connected(&f, &c);
     struct sluice_ticket t[6];
     struct sluice_engine_pause pause;
     for (uint64_t i = 0; i < 6; i++) {
@@ -337,8 +312,7 @@ static void what_holds_back_longest_is_told(void **state)
         c.dependencies[SLUICE_DEP_STORE].failure_threshold = 1;
         c.dependencies[SLUICE_DEP_STORE].minimum_sources = 1;
         c.dependencies[SLUICE_DEP_STORE].reset_timeout_ms = 5000;
-        fixture_open(&f, &c);
-        (void)fixture_connect(&f);
+        fixture_open_connected(&f, &c);
         (void)fixture_deliver(&f, 1, 1);
         (void)fixture_suspend(&f, f.ticket, 1, 0);
         (void)fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_RATE_LIMITED,
@@ -367,9 +341,7 @@ static void reads_the_journal_after_a_reconnect_whatever_the_clocks_say(void **s
     } cases[] = {{0, "admit; load"}, {300000, "admit; load"}, {300001, "admit; run"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fixture f;
-        struct sluice_engine_config c = fixture_config();
-        fixture_open(&f, &c);
-        (void)fixture_connect(&f);
+        fixture_start(&f);
         (void)fixture_connect(&f);
         struct sluice_event ev = {.kind = SLUICE_EV_MESSAGE,
                                   .message = {.sequence = 7,
@@ -387,8 +359,7 @@ static void drains_and_tells_when_nothing_is_left(void **state)
 {
     (void)state;
     struct fixture f;
-    struct sluice_engine_config c = fixture_config();
-    open_with_one(&f, &c);
+    fixture_open_with_one(&f);
     (void)fixture_suspend(&f, f.ticket, 1, 0);
     assert_string_equal(fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_DRAIN}), "stop");
     assert_string_equal(fixture_deliver(&f, 9, 1), "refuse");

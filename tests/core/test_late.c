@@ -228,8 +228,7 @@ static void a_commit_that_waits_for_a_breaker_is_given_back_at_once(void **state
     struct sluice_engine_config c = fixture_config();
     c.dependencies[SLUICE_DEP_STORE].failure_threshold = 1;
     c.dependencies[SLUICE_DEP_STORE].minimum_sources = 1;
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_open_connected(&f, &c);
     (void)fixture_deliver(&f, 6, 1);
     (void)fixture_deliver(&f, 7, 1);
     assert_string_equal(fixture_done(&f, (struct sluice_ticket){0, 1}, 1, 0), "store");
@@ -245,8 +244,7 @@ static void bury_one(void)
 {
     struct sluice_engine_config c = fixture_config();
     c.bury_rejected = 1;
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_open_connected(&f, &c);
     (void)fixture_deliver(&f, 7, 1);
     assert_string_equal(fixture_failed(&f, f.ticket, SLUICE_FAILURE_REJECTED, -1), "bury rejected");
 }
@@ -326,8 +324,7 @@ static void a_message_that_has_its_dead_letter_does_not_run_again(void **state)
                                               {.hash = {2, 2}, .dependency = SLUICE_DEP_NONE}};
     struct sluice_engine_config c = fixture_config();
     c.bury_rejected = 1;
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_open_connected(&f, &c);
     (void)fixture_deliver(&f, 7, 1);
     (void)fixture_ask(&f, f.ticket, two, 2, 1);
     assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "run");
@@ -423,8 +420,7 @@ static void open_with_deadline(int64_t timeout_ms, uint8_t journal)
     c.dependencies[SLUICE_DEP_STORE].failure_threshold = 1;
     c.dependencies[SLUICE_DEP_STORE].minimum_sources = 1;
     c.dependencies[SLUICE_DEP_STORE].reset_timeout_ms = 1000 * timeout_ms;
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_open_connected(&f, &c);
 }
 
 static void a_nak_waits_for_a_paid_call_until_the_deadline(void **state)
@@ -536,9 +532,7 @@ static void a_delivery_read_after_its_lease_takes_nothing_over(void **state)
 static void a_delivery_read_late_renews_and_reads_its_journal_first(void **state)
 {
     (void)state;
-    struct sluice_engine_config c = fixture_config();
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_start(&f);
     f.now_ms += 20000;
     assert_non_null(strstr(deliver_late(7, 20000), "admit; progress; load"));
     assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_LOADED, SLUICE_FATE_RETRY), "");
@@ -552,9 +546,7 @@ static void a_delivery_read_late_renews_and_reads_its_journal_first(void **state
 
 static void suspect_being_marked(void)
 {
-    struct sluice_engine_config c = fixture_config();
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_start(&f);
     (void)fixture_deliver(&f, 7, 4);
     assert_string_equal(fixture_answer(&f, f.ticket, SLUICE_EV_LOADED, SLUICE_FATE_OK),
                         "record failures=0 marked=1");
@@ -569,9 +561,7 @@ static void a_suspect_that_has_begun_goes_before_others_begin(void **state)
 {
     struct sluice_ticket suspects[3];
     (void)state;
-    struct sluice_engine_config c = fixture_config();
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_start(&f);
     for (uint32_t i = 0; i < 3; i++) {
         (void)fixture_deliver(&f, 7 + i, 9);
         suspects[i] = f.ticket;
@@ -594,10 +584,8 @@ static void a_suspect_that_has_begun_goes_before_others_begin(void **state)
 static void a_journal_that_is_read_after_the_lease_and_finds_no_memory_ends_it(void **state)
 {
     const struct sluice_record record = {.failures = 1};
-    struct sluice_engine_config c = fixture_config();
     (void)state;
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_start(&f);
     assert_string_equal(fixture_deliver(&f, 7, 2), "admit; load");
     (void)fixture_tick(&f, 40000);
     assert_int_equal(state_now(), SLUICE_MSG_LOST);
@@ -654,8 +642,7 @@ static void what_parks_later_may_go_earlier(void **state)
         store->success_threshold = 1;
         store->reset_timeout_ms = 1000;
         c.max_in_flight = 8;
-        fixture_open(&f, &c);
-        (void)fixture_connect(&f);
+        fixture_open_connected(&f, &c);
         struct sluice_ticket late = find_started(1), failing = find_started(2);
         assert_string_equal(fixture_deliver(&f, 3, 1), "admit; run");
         struct sluice_ticket next = f.ticket;
@@ -681,11 +668,9 @@ static void what_parks_later_may_go_earlier(void **state)
 /* One journaled answer is being replayed for step 1, while the handler runs again. */
 static void run_with_one_replaying(void)
 {
-    struct sluice_engine_config c = fixture_config();
     const struct sluice_journaled answer = {.hash = {2, 2}};
     const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
-    fixture_open(&f, &c);
-    (void)fixture_connect(&f);
+    fixture_start(&f);
     (void)fixture_deliver(&f, 7, 2);
     assert_string_equal(fixture_loaded(&f, f.ticket, NULL, &answer, 1), "run");
     assert_string_equal(fixture_ask(&f, f.ticket, two, 2, 1), "start 0; replay 1");

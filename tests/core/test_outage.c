@@ -172,8 +172,7 @@ static int64_t live_through(struct outage *o, uint64_t seed, uint32_t dependency
     struct sluice_engine_config c = default_config(seed, dependency);
     c.max_deliver = o->max_deliver != 0 ? o->max_deliver : c.max_deliver;
     *o = (struct outage){.buried_ms = NEVER, .fate = o->fate, .max_deliver = o->max_deliver};
-    fixture_open(&o->f, &c);
-    (void)fixture_connect(&o->f);
+    fixture_open_connected(&o->f, &c);
     int64_t begin = o->f.now_ms;
     o->back_ms = outage_ms == NEVER ? NEVER : begin + outage_ms;
     for (int i = 0; i < MESSAGES_MAX; i++) {
@@ -265,8 +264,7 @@ static void open_with(struct fixture *f, uint32_t max_deliver)
 {
     struct sluice_engine_config c = default_config(1, SLUICE_DEP_LLM);
     c.max_deliver = max_deliver;
-    fixture_open(f, &c);
-    (void)fixture_connect(f);
+    fixture_open_connected(f, &c);
 }
 
 /* A message alone at work from its delivery on: the steps end with `fate`, the handler passes that

@@ -60,8 +60,7 @@ static void a_message_on_its_way_out_hears_its_own_verdict_alone(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct sluice_engine_config c = fixture_config();
         c.bury_rejected = 1;
-        fixture_open(&f, &c);
-        (void)fixture_connect(&f);
+        fixture_open_connected(&f, &c);
         (void)fixture_deliver(&f, 7, 1);
         if (cases[i].mine == SLUICE_VERB_ACK) {
             assert_string_equal(fixture_done(&f, f.ticket, 0, 0), "ack");
