@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a worker when a right is missing, or its login is taken no longer."""
-import inspect, json, os, signal
+import json, os, signal
 from lib.jwt import Operator, credentials
-from stage import check, wait_for
+from stage import cases_of, check, wait_for
 
 
 def an_ack_that_is_denied_is_told_and_nothing_is_done_twice(s):
@@ -84,7 +84,6 @@ def credentials_that_expire_are_read_anew(s):
     check(w.is_alive() and w.stop() == 0, f"exit {w.code}, expected 0")
 
 
-CASES = [f for f in list(globals().values())
-         if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
+CASES = cases_of(globals())
 for one in CASES:
     one.once = "what the NATS server allows does not depend on the store"

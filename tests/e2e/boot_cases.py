@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is away when a worker boots: it ends, and says what it lacks, or waits for it."""
-import inspect, itertools, os
-from lib.proxy import Proxy
-from stage import check
+import itertools, os
+from stage import cases_of, check
 
 
 class Folder:
@@ -28,12 +27,12 @@ def whatever_is_away_at_boot_is_named_and_nothing_is_lost(s):
     """Each selection of the three that a worker needs. Without its LLM it runs, and waits for it."""
     s.make_streams()
     s.send(1)
-    nats, llm = s.nats_proxy(), s.part(Proxy(s.llm.port))
-    settings = {"NATS_URL": f"nats://127.0.0.1:{nats.port}", "LLM_BASE_URL": f"http://127.0.0.1:{llm.port}/v1", "LLM_BREAKER_RESET": "0.2"}
+    nats, llm = s.nats_proxy(), s.llm_proxy()
+    settings = {**s.through(nats, llm), "LLM_BREAKER_RESET": "0.2"}
     if s.store_kind == "mongodb":
-        store = s.mongo_proxy(Proxy)
+        store = s.mongo_proxy()
         store_name = f"127.0.0.1:{store.port}"
-        settings.update(MONGODB_URI=s.store.server.uri(store.port), MONGODB_TIMEOUT="0.5")
+        settings.update(s.through(store=store), MONGODB_TIMEOUT="0.5")
     else:
         store, store_name = Folder(s), s.dir
         settings["SLUICE_SQLITE_PATH"] = s.store.path
@@ -59,5 +58,4 @@ def whatever_is_away_at_boot_is_named_and_nothing_is_lost(s):
     check(s.nats.count(s.names.dead) == 0, "a dead letter")
 
 
-CASES = [f for f in list(globals().values())
-         if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
+CASES = cases_of(globals())

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dead letters whose stream is away or full: the message stays, and goes only when its letter is stored."""
-import inspect, json
+import json
 from lib.proxy import is_verdict
-from stage import check, wait_for
+from stage import cases_of, check, wait_for
 
 BURIES = {"SLUICE_ON_REJECT": "dead-letter", "SLUICE_PUBLISH_TIMEOUT": "0.5", "SLUICE_PUBLISH_BREAKER_RESET": "0.2"}
 
 
-def not_buried(s):
+def not_buried(stage):
     """Deliveries that were given back because their dead letter found no place."""
-    return sum(e["event"] == "message.failed" and e["reason"] == "dead_letter" for e in s.events())
+    return sum(e["event"] == "message.failed" and e["reason"] == "dead_letter" for e in stage.events())
 
 
 def is_given_back_again(s, why):
@@ -23,7 +23,7 @@ def a_dead_letter_waits_for_its_stream(s):
     """First there is none, then a full one; the message next to it is done all the while."""
     proxy = s.nats_proxy()
     terms = proxy.on_request(is_verdict("+TERM"), lambda frame: frame, count=-1)
-    s.start_worker(NATS_URL=f"nats://127.0.0.1:{proxy.port}", **BURIES)
+    s.start_worker(**s.through(proxy), **BURIES)
     s.ready()
     s.nats.stream_delete(s.names.dead)
     rejected = b'{"request_id": "rejected", "nothing": "else"'
@@ -36,13 +36,12 @@ def a_dead_letter_waits_for_its_stream(s):
     wait_for("the message next to it is done", lambda: "r-1" in s.documents() and s.left() == 1)
     check(terms.seen == 0, f"{terms.seen} TERMs without a dead letter")
     s.nats.stream_update(s.names.dead, max_bytes=-1)
-    wait_for("no request is left", lambda: s.left() == 0 and s.pending() == 0)
+    wait_for("no request is left", s.all_done)
     letters = s.nats.messages(s.names.dead)[1:]
     check([one.data for one in letters] == [rejected], f"dead letters: {letters}")
     check(letters[0].headers["Sluice-Dead-Reason"] == "rejected", f"headers: {letters[0].headers}")
 
 
-CASES = [f for f in list(globals().values())
-         if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
+CASES = cases_of(globals())
 for one in CASES:
     one.once = "a burial does not touch the store"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """End-to-end cases: short scripts, read top to bottom. Each gets a stage of its own."""
-import datetime, inspect, json, os, shutil, subprocess, sys, time
-from lib.proxy import Proxy, is_publish, is_verdict
+import datetime, json, os, shutil, subprocess, sys, time
+from lib.proxy import is_publish, is_verdict
 from lib.servers import SECRETS
 from lib.ledger import Ledger
-from stage import check, in_time, wait_for
+from stage import cases_of, check, in_time, wait_for
 
 
 def failed_at(s, step):
@@ -152,7 +152,7 @@ def a11_handler_that_never_returns_is_ended(s):
 def a_ready_worker_is_connected_and_healthy(s):
     w = s.start_worker()
     wait_for("running", lambda: any(e.get("state") == "RUNNING" for e in w.log_lines()), 60)
-    health = json.loads(s.probe("/health")[1])
+    health = s.health()
     check(health["status"] == health["services"]["nats"]["status"] == "healthy", f"/health of a ready worker: {health}")
     check("\nsluice_nats_connected 1" in s.probe("/metrics")[1], "/metrics of a ready worker")
 
@@ -173,13 +173,19 @@ def a11_a_wedged_handler_is_not_ready(s):
     check(s.probe("/livez")[0] == 200, "dead before the watchdog has ended it")
 
 
-def a12_sigterm_finishes_what_runs(s):
-    llm = s.part(Proxy(s.llm.port))
-    w = s.start_worker(LLM_BASE_URL=f"http://127.0.0.1:{llm.port}/v1")
+def unanswered(s, count):
+    """A worker with so many LLM calls, and the link that holds their answers back until it is healed."""
+    llm = s.llm_proxy()
+    w = s.start_worker(**s.through(llm=llm))
     s.ready()
     llm.blackhole("down")
-    s.send(5)
-    wait_for("calls have started", lambda: s.llm_http("/ledger")["calls"] == 5)
+    s.send(count)
+    wait_for("all calls run", lambda: s.llm_http("/ledger")["calls"] == count)
+    return w, llm
+
+
+def a12_sigterm_finishes_what_runs(s):
+    w, llm = unanswered(s, 5)
     w.terminate()
     wait_for("draining, while the calls still run", lambda: s.probe("/readyz")[0] == 503)
     check(json.loads(s.probe("/readyz")[1])["reason"] == "draining" and not s.outputs(), s.probe("/readyz")[1])
@@ -263,7 +269,7 @@ def upgrade(s, **settings):
     """Version 1.0 has paid for ten answers, stored and published five; then the next version comes."""
     c = s.client()
     proxy = s.nats_proxy()
-    s.start_worker(NATS_URL=f"nats://127.0.0.1:{proxy.port}")
+    s.start_worker(**s.through(proxy))
     s.ready()
     proxy.on_request(is_verdict("+ACK"), lambda frame: None, count=-1)
     s.send(5)
@@ -342,7 +348,7 @@ def server_killed_twenty_times_under_load(s):
         wait_for("nothing is undelivered", lambda: s.consumer()["num_pending"] == 0, 60)
         s.notes.append(f"in the books of nats-server {c.info['version']}: {s.left()} left, {s.consumer()['num_ack_pending']} unacknowledged")
     else:
-        wait_for("nothing is left or pending", lambda: s.left() == s.pending() == 0, 60)
+        wait_for("nothing is left or pending", s.all_done, 60)
     check(c.count("ENRICH_DEAD") == 0, "a dead letter")
     s.notes.append(f"slowest pull after a restart: {slowest:.1f} s")
     in_time(slowest, 10, f"{slowest:.1f} s until pulling again, expected at most 10")
@@ -375,5 +381,4 @@ a_ready_worker_is_connected_and_healthy.once = a11_a_wedged_handler_is_not_ready
 a13_bad_settings_are_reported_together.once = a15_broken_plugins_end_with_exit_3.once = "ends before a store is looked for"
 server_killed_twenty_times_under_load.once = "the NATS server's case"
 server_killed_twenty_times_under_load.long = 40
-CASES = [f for f in list(globals().values())
-         if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
+CASES = cases_of(globals())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands as a user types them: exit codes, what they print, what is left behind."""
-import inspect, json, os, re, shutil, signal, sqlite3, subprocess
+import json, os, re, shutil, signal, sqlite3, subprocess
 from lib.servers import Skip, find_program
-from stage import check, wait_for
+from stage import cases_of, check, wait_for
 
 READY = "context.enrich.ready"
 
@@ -406,7 +406,6 @@ def dev_says_which_child_ended(s):
             dev.wait()
 
 
-CASES = [f for f in list(globals().values())
-         if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
+CASES = cases_of(globals())
 for case in CASES:
     case.once = "a store plays no part"

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults at each step, made outside the worker: by the LLM simulator, by proxies in front of its servers, by signals."""
-import contextlib, inspect, json, os, random, re, signal, sqlite3, threading
+import contextlib, json, os, random, signal, sqlite3, threading
+from cases import unanswered
 from lib.proxy import NatsProxy, Proxy, is_publish, is_verdict
-from stage import check, wait_for
+from stage import cases_of, check, wait_for
 
 READY, REQUEST, DEAD = "context.enrich.ready", "context.enrich.request", "context.enrich.dead"
 IS_JOURNALED = lambda f: f.subject.startswith("$KV.SLUICE_JOURNAL.") and ".a." in f.subject
@@ -95,10 +96,10 @@ class HeldStore(Proxy):
 
 def killed_at(s, point, calls):
     proxy = s.nats_proxy()
-    through = {"NATS_URL": f"nats://127.0.0.1:{proxy.port}"}
+    through = s.through(proxy)
     if point is store_unconfirmed:
         store = s.mongo_proxy(HeldStore)
-        through["MONGODB_URI"] = s.store.server.uri(store.port)
+        through |= s.through(store=store)
     is_reached = point(s, proxy)
     w = s.start_worker(**through)
     s.ready()
@@ -133,7 +134,7 @@ def killed_at_burial(s, point):
     terms = proxy.on_request(is_verdict("+TERM"), lambda frame: frame, count=-1)
     acks = proxy.on_request(is_verdict("+ACK"), SWALLOW, count=-1)
     reached = point(s, proxy)
-    w = s.start_worker(NATS_URL=f"nats://127.0.0.1:{proxy.port}", **buries)
+    w = s.start_worker(**s.through(proxy), **buries)
     s.ready()
     s.send(1)
     s.nats.js_publish_surely(REQUEST, json.dumps({"request_id": "rejected"}).encode(), {"Content-Type": "application/json"})
@@ -146,7 +147,7 @@ def killed_at_burial(s, point):
         check(terms.seen == 0, f"{terms.seen} TERMs before their dead letters were confirmed")
     s.start_worker(**buries)
     s.ready()
-    wait_for("no request is left", lambda: s.left() == 0 and s.pending() == 0)
+    wait_for("no request is left", s.all_done)
     letters = sorted((json.loads(one.data)["request_id"], one.headers["Sluice-Dead-Reason"]) for one in s.nats.messages("ENRICH_DEAD"))
     check(letters == [("r-2", "step"), ("rejected", "rejected")], f"dead letters: {letters}")
     check(sorted(s.documents()) == ["r-1", "r-3"], f"documents: {sorted(s.documents())}")
@@ -166,11 +167,11 @@ def burial_case(point):
 
 def terminated_at(s, point, number):
     """What was swallowed passes from the signal on; a worker that drains has to notice by itself that it is missing."""
-    nats, llm = s.nats_proxy(), s.part(Proxy(s.llm.port))
-    through = {"NATS_URL": f"nats://127.0.0.1:{nats.port}", "LLM_BASE_URL": f"http://127.0.0.1:{llm.port}/v1"}
+    nats, llm = s.nats_proxy(), s.llm_proxy()
+    through = s.through(nats, llm)
     if point is store_unconfirmed:
         store = s.mongo_proxy(HeldStore)
-        through["MONGODB_URI"] = s.store.server.uri(store.port)
+        through |= s.through(store=store)
     if point is asked:
         before = s.llm_http("/ledger")["calls"]
         llm.blackhole("down")
@@ -218,12 +219,7 @@ def sigterm_around_a_burial_leaves_one_letter(s):
 
 def a_hangup_ends_nothing(s):
     """SIGHUP is of no meaning to a worker, whatever closed the terminal."""
-    llm = s.part(Proxy(s.llm.port))
-    w = s.start_worker(LLM_BASE_URL=f"http://127.0.0.1:{llm.port}/v1")
-    s.ready()
-    llm.blackhole("down")
-    s.send(1)
-    wait_for("its call runs", lambda: s.llm_http("/ledger")["calls"] == 1)
+    w, llm = unanswered(s, 1)
     w.signal(signal.SIGHUP)
     llm.heal()
     s.expect_done(1)
@@ -268,7 +264,7 @@ def published_twice(s, window_s, until):
     s.nats.stream_update(s.names.ready, duplicate_window=window_s * 10**9)
     proxy = s.nats_proxy()
     acks = proxy.on_request(is_verdict("+ACK"), SWALLOW, count=-1)
-    w = s.start_worker(NATS_URL=f"nats://127.0.0.1:{proxy.port}")
+    w = s.start_worker(**s.through(proxy))
     s.ready()
     s.send(1)
     wait_for("an output that is confirmed, its request not", lambda: acks.seen > 0)
@@ -281,9 +277,8 @@ def published_twice(s, window_s, until):
     check(s.documents() == first and len(first) == 1, f"the document is another: {first}, {s.documents()}")
     made = s.llm_http("/ledger")["calls"]
     check(made == 1, f"{made} calls for one answer")
-    figure = lambda name: int(re.search(rf"^{re.escape(name)} (\d+)$", s.probe("/metrics")[1], re.M)[1])
-    wait_for("the metrics know of the ACK", lambda: figure('sluice_messages_total{outcome="acked"}') == 1)
-    dropped = figure("sluice_outputs_duplicate_total")
+    wait_for("the metrics know of the ACK", lambda: s.figure('sluice_messages_total{outcome="acked"}') == 1)
+    dropped = s.figure("sluice_outputs_duplicate_total")
     outputs = s.nats.messages(s.names.ready)
     check(len({one.headers["Nats-Msg-Id"] for one in outputs}) == 1, f"ids {[one.headers for one in outputs]}")
     check(len({one.data for one in outputs}) == 1, "two bodies under one id")
@@ -379,8 +374,7 @@ def start_as_a_supervisor_does(s, **settings):
     """A store that is locked while it boots ends a worker: then it is started again."""
     while True:
         w = s.start_worker(**settings)
-        wait_for("the worker is ready, or has ended", lambda: not w.is_alive() or s.probe("/readyz")[0] == 200, 60)
-        if w.is_alive():
+        if s.comes_up():
             return
         check(w.code == 3, f"the worker ended with {w.code}")
 
@@ -389,12 +383,11 @@ def a7_thirty_percent_faults_in_each_step_and_kills(s):
     rng = random.Random(30)
     s.llm_http("/control", {"latency-ms": 20, "500": 10, "bad-json": 5, "refuse": 5, "reset": 5, "cut": 5})
     nats = s.nats_proxy(FlakyNats, random.Random(13))
-    through = {"NATS_URL": f"nats://127.0.0.1:{nats.port}", "SLUICE_PUBLISH_TIMEOUT": 1,
-               "SLUICE_PUBLISH_BREAKER_RESET": 0.5, "MONGODB_BREAKER_RESET": 0.5, "LLM_BREAKER_RESET": 0.5,
-               "SLUICE_MAX_DELIVER": 0}
+    through = {**s.through(nats), "SLUICE_PUBLISH_TIMEOUT": 1, "SLUICE_PUBLISH_BREAKER_RESET": 0.5,
+               "MONGODB_BREAKER_RESET": 0.5, "LLM_BREAKER_RESET": 0.5, "SLUICE_MAX_DELIVER": 0}
     if s.store_kind == "mongodb":
         store = s.mongo_proxy(FlakyStore)
-        through["MONGODB_URI"] = s.store.server.uri(store.port)
+        through |= s.through(store=store)
     start_as_a_supervisor_does(s, **through)
     if s.store_kind == "sqlite":
         store = s.part(LockedStore(s.store.path))
@@ -426,5 +419,4 @@ a_worker_that_leaks_costs_no_message.once = a_hangup_ends_nothing.once = "a stor
 sigterm_around_a_burial_leaves_one_letter.once = "a burial does not touch the store"
 a7_thirty_percent_faults_in_each_step_and_kills.long = 60
 CASES = [kill_case(*point) for point in KILL_POINTS] + [burial_case(point) for point in BURIAL_POINTS]
-CASES += [f for f in list(globals().values())
-          if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
+CASES += cases_of(globals())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input: each gets its clear error, is buried byte for byte, and the next message is done."""
-import inspect, json, os
+import json
 from lib import wire
-from stage import check, wait_for
+from stage import cases_of, check, wait_for
 
 JSON = {"Content-Type": "application/json"}
 TYPE = {"Sluice-Proto": "context.v1.ContextEnrichRequest"}
@@ -199,5 +199,4 @@ def a_long_retry_after_is_told_and_cut(s):
     check("pull_paused" not in s.probe("/health")[1], "/health after the pause")
 
 
-CASES = [f for f in list(globals().values())
-         if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
+CASES = cases_of(globals())

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runtime's promises to a handler, and how a worker process ends."""
-import ctypes, inspect, json, os, signal, socket, time
+import ctypes, json, os, signal, socket, time
 from cases import received
 from lib.servers import LLM_KEY
-from stage import check, wait_for
+from stage import cases_of, check, wait_for
 
 
 def everything(s, **env):
@@ -91,7 +91,7 @@ def a_journal_that_is_away_is_told(s):
 
 
 def journal_status(stage):
-    health = json.loads(stage.probe("/health")[1])
+    health = stage.health()
     return health["status"], health["services"]["journal"]["status"]
 
 
@@ -361,7 +361,7 @@ def a_lone_message_waits_for_an_llm_that_is_away(s):
     s.ready()
     s.llm.set(f503=100)
     s.send(1)
-    wait_for("the breaker is open", lambda: json.loads(s.probe("/health")[1])["services"]["llm"]["breaker"] == "open")
+    wait_for("the breaker is open", lambda: s.health()["services"]["llm"]["breaker"] == "open")
     asked = s.llm.ledger()["calls"]
     check(asked == 10, f"{asked} calls, expected 10 until it opens")
     s.llm.set(f503=0)
@@ -402,5 +402,4 @@ for case in (a_lone_message_waits_for_an_llm_that_is_away, an_outage_is_not_held
              a_worker_whose_end_hangs_is_ended, a_closed_standard_stream_harms_nobody, a_frozen_process_is_not_taken_for_a_stalled_loop):
     case.once = "no store takes part"
 del case  # it would be a case of its own
-CASES = [f for f in list(globals().values())
-         if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
+CASES = cases_of(globals())

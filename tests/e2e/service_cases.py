@@ -1,12 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker that calls an HTTP service, and the options of its own: the plug-in is caller.c."""
-import http.server, inspect, json, os, subprocess, threading
-from stage import Failure, wait_for
-
-
-def check(condition, text):
-    if not condition:
-        raise Failure(text)
+import http.server, json, os, subprocess, threading
+from stage import cases_of, check, wait_for
 
 
 class Service:
@@ -74,12 +69,8 @@ def caller(s, service, lines="", **env):
     return s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/caller.so"), arguments=["--config", yaml], **settings)
 
 
-def health(s):
-    return json.loads(s.probe("/health")[1])
-
-
-def failures(s):
-    return [e for e in s.events() if e["event"] == "message.failed"]
+def failures(stage):
+    return [e for e in stage.events() if e["event"] == "message.failed"]
 
 
 def service_is_called_once_for_each_message(s):
@@ -104,8 +95,8 @@ def service_is_called_once_for_each_message(s):
     check(len(keys) == 10 and all(len(k) == 1 for k in keys.values()), f"idempotency keys: {keys}")
     check(len({k for v in keys.values() for k in v}) == 10, "two messages share an idempotency key")
     check(len(service.requests) == 17, f"{len(service.requests)} calls, expected 10 and 7 failed ones")
-    wait_for("all services healthy", lambda: all(v["status"] == "healthy" for v in health(s)["services"].values()))
-    check("crm" in health(s)["services"], "the service in /health")
+    wait_for("all services healthy", lambda: all(v["status"] == "healthy" for v in s.health()["services"].values()))
+    check("crm" in s.health()["services"], "the service in /health")
     check('sluice_calls_total{dependency="crm"} 17' in s.probe("/metrics")[1], "metrics of the service")
     check("svc-canary" not in s.log_text() and "own-secret" not in s.log_text(), "a secret is in the log")
 
@@ -119,7 +110,7 @@ def service_down_opens_its_breaker_alone(s):
     s.send(8)
     answer = {}
     wait_for("the service's breaker is open",
-             lambda: answer.update(health(s)) or answer["services"]["crm"]["breaker"] == "open")
+             lambda: answer.update(s.health()) or answer["services"]["crm"]["breaker"] == "open")
     check(answer["status"] == "degraded" and answer["services"]["crm"]["status"] == "unhealthy", answer)
     check(all(answer["services"][k]["breaker"] == "closed" for k in ("llm", "store", "publish")), answer)
     check(answer["services"]["nats"]["status"] == "healthy", answer)
@@ -131,7 +122,7 @@ def service_down_opens_its_breaker_alone(s):
     with service.lock:
         service.fail = 0
     s.expect_done(8)
-    wait_for("the breaker is closed", lambda: health(s)["services"]["crm"]["breaker"] == "closed")
+    wait_for("the breaker is closed", lambda: s.health()["services"]["crm"]["breaker"] == "closed")
     check(s.client().count("ENRICH_DEAD") == 0, "a dead letter for an outage of the service")
     check("HTTP 500" in s.log_text() and "body-canary" not in s.log_text(), "status, and not the body, in the log")
 
@@ -303,8 +294,7 @@ def check_shows_services_and_the_workers_options(s):
     check({"outputs", "options"} <= set(schema["properties"]) and "--services-NAME-KEY" in flags, "the sections of names")
 
 
-CASES = [f for f in list(globals().values()) if inspect.isfunction(f) and f.__module__ == __name__
-         and f.__name__.startswith(("service_", "worker_", "check_"))]
+CASES = cases_of(globals())
 for case in (service_call_carries_what_identifies_the_message, service_of_an_unknown_name_fails_the_message_and_names_it,
              service_away_at_boot_ends_it_unless_optional, worker_is_told_what_its_configuration_lacks,
              worker_whose_create_fails_ends_the_boot, check_shows_services_and_the_workers_options):

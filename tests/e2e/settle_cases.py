@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which delivery is settled, and whose answer counts, as a proxy before the worker sees it."""
-import inspect, json, re
+import json
 from lib.proxy import is_verdict
-from stage import check, wait_for
+from stage import cases_of, check, wait_for
 
 ACK, NAK, RENEWAL = is_verdict("+ACK"), is_verdict("-NAK"), is_verdict("+WPI")
 PULL = lambda frame: frame.subject.startswith("$JS.API.CONSUMER.MSG.NEXT.")
@@ -12,10 +12,6 @@ def request_of(frame):
     """(number of the request, number of its delivery) of a verdict."""
     words = frame.subject.split(".")
     return int(words[5]), int(words[4])
-
-
-def through(proxy):
-    return {"NATS_URL": f"nats://127.0.0.1:{proxy.port}"}
 
 
 def an_answer_that_comes_late_settles_no_other_message(s):
@@ -34,10 +30,10 @@ def an_answer_that_comes_late_settles_no_other_message(s):
                 frame.raw = f"PUB {inboxes[0]} 0\r\n\r\n".encode()  # an empty answer, to the question before
         return frame
     proxy.hooks.insert(0, note)
-    s.start_worker(SLUICE_MAX_IN_FLIGHT=1, SLUICE_ACK_WAIT=20, **through(proxy))
+    s.start_worker(SLUICE_MAX_IN_FLIGHT=1, SLUICE_ACK_WAIT=20, **s.through(proxy))
     s.ready()
     s.send(2)
-    wait_for("both are acknowledged", lambda: s.left() == 0 and s.pending() == 0)
+    wait_for("both are acknowledged", s.all_done)
     check(swallowed.seen > 1 and seen.count(2) == 2, f"ACKs of the requests, in turn: {seen}")
     check(s.consumer()["delivered"]["consumer_seq"] == 2, "a message was delivered twice")
 
@@ -54,7 +50,7 @@ def what_is_delivered_again_is_settled_on_its_newest_delivery(s):
         return frame
     proxy.hooks.append(note)
     s.llm_http("/control", {"latency-ms": 3500})
-    s.start_worker(**through(proxy))
+    s.start_worker(**s.through(proxy))
     s.ready()
     s.send(1)
     s.expect_done(1)
@@ -69,17 +65,13 @@ def a_long_call_keeps_its_message(s):
     proxy = s.nats_proxy()
     renewals = proxy.on_request(RENEWAL, lambda frame: frame, count=-1)
     s.llm_http("/control", {"latency-ms": 5000})
-    s.start_worker(**through(proxy))
+    s.start_worker(**s.through(proxy))
     s.ready()
     s.send(1)
     s.expect_done(1)
     check(renewals.seen >= 4, f"{renewals.seen} renewals in 5 s with an ack wait of 2 s")
     check(s.consumer()["delivered"]["consumer_seq"] == 1, "delivered again")
     check(s.llm_http("/ledger")["calls"] == 1, "asked again")
-
-
-def figure(s, name):
-    return int(re.search(rf"^{re.escape(name)} (\d+)$", s.probe("/metrics")[1], re.M)[1])
 
 
 def doubled(frame):
@@ -93,14 +85,14 @@ def acks_and_their_answers_may_come_twice(s):
     sent = proxy.on_request(ACK, doubled, count=-1)
     answered = proxy.on_answer(ACK, doubled, count=-1)
     proxy.hooks.reverse()  # an answer's rule has to see the request, too
-    s.start_worker(SLUICE_MAX_IN_FLIGHT=1, SLUICE_ACK_WAIT=20, **through(proxy))
+    s.start_worker(SLUICE_MAX_IN_FLIGHT=1, SLUICE_ACK_WAIT=20, **s.through(proxy))
     s.ready()
     s.send(20)
     s.expect_done(20)
-    wait_for("all ACKs are answered", lambda: figure(s, 'sluice_messages_total{outcome="acked"}') == 20)
+    wait_for("all ACKs are answered", lambda: s.figure('sluice_messages_total{outcome="acked"}') == 20)
     check(s.pending() == 0 and s.consumer()["delivered"]["consumer_seq"] == 20, f"delivered again: {s.consumer()}")
     check(sent.seen == answered.seen == 20, f"{sent.seen} ACKs, {answered.seen} answers")
-    check(figure(s, "sluice_settles_repeated_total") == 0, "an ACK that was answered was repeated")
+    check(s.figure("sluice_settles_repeated_total") == 0, "an ACK that was answered was repeated")
 
 
 def answers_to_acks_may_change_places(s):
@@ -118,14 +110,14 @@ def answers_to_acks_may_change_places(s):
         return frame
     proxy.hooks.append(swap)
     s.llm_http("/control", {"latency-ms": 300})  # both are given out before the first is done
-    s.start_worker(SLUICE_MAX_IN_FLIGHT=2, SLUICE_ACK_WAIT=20, **through(proxy))
+    s.start_worker(SLUICE_MAX_IN_FLIGHT=2, SLUICE_ACK_WAIT=20, **s.through(proxy))
     s.ready()
     s.send(6)
     s.expect_done(6)
-    wait_for("all ACKs are answered", lambda: figure(s, 'sluice_messages_total{outcome="acked"}') == 6)
+    wait_for("all ACKs are answered", lambda: s.figure('sluice_messages_total{outcome="acked"}') == 6)
     check(len(held) == 6 and held[0].subject == inboxes[0], f"{len(held)} answers to {len(inboxes)} ACKs")
     check(s.pending() == 0 and s.consumer()["delivered"]["consumer_seq"] == 6, f"delivered again: {s.consumer()}")
-    check(figure(s, "sluice_settles_repeated_total") == 0, "an ACK that was answered was repeated")
+    check(s.figure("sluice_settles_repeated_total") == 0, "an ACK that was answered was repeated")
 
 
 def more_messages_than_were_asked_for_are_done(s):
@@ -143,7 +135,7 @@ def more_messages_than_were_asked_for_are_done(s):
     proxy.on_request(PULL, more, count=-1)
     proxy.on_request(NAK, note, count=-1)
     s.llm_http("/control", {"latency-ms": 100})
-    s.start_worker(SLUICE_MAX_IN_FLIGHT=2, SLUICE_ACK_WAIT=20, **through(proxy))
+    s.start_worker(SLUICE_MAX_IN_FLIGHT=2, SLUICE_ACK_WAIT=20, **s.through(proxy))
     s.ready()
     s.send(30)
     s.expect_done(30)
@@ -152,7 +144,7 @@ def more_messages_than_were_asked_for_are_done(s):
     check(s.llm_http("/ledger")["calls"] == 30, "asked again")
     refused = s.consumer()["delivered"]["consumer_seq"] - 30
     check(refused > 0 and given_back == [b"-NAK"] * refused, f"{refused} deliveries too many, {len(given_back)} given back")
-    wait_for("the worker counts them all", lambda: figure(s, "sluice_refused_total") == refused)
+    wait_for("the worker counts them all", lambda: s.figure("sluice_refused_total") == refused)
     s.notes.append(f"{refused} given back unread, {s.consumer()['delivered']['consumer_seq']} deliveries")
 
 
@@ -176,24 +168,23 @@ def messages_that_wait_for_their_delay_hold_others_up_no_longer(s):
     s.nats.consumer_create(s.names.requests, "context-enricher", max_ack_pending=2, ack_wait=2 * 10**9,
                            filter_subject=s.names.request_subject)
     s.llm_http("/control", {"500": 100})
-    s.start_worker(SLUICE_MAX_IN_FLIGHT=2, SLUICE_NAK_DELAY=6, SLUICE_NAK_DELAY_MAX=6, LLM_BREAKER_FAILURES=1000, **through(proxy))
+    s.start_worker(SLUICE_MAX_IN_FLIGHT=2, SLUICE_NAK_DELAY=6, SLUICE_NAK_DELAY_MAX=6, LLM_BREAKER_FAILURES=1000, **s.through(proxy))
     s.ready()
     s.send(2)
-    wait_for("both are given back", lambda: figure(s, 'sluice_messages_total{outcome="naked"}') == 2)
+    wait_for("both are given back", lambda: s.figure('sluice_messages_total{outcome="naked"}') == 2)
     check(len(delays) == 2 and all(3 <= one <= 6 for one in delays), f"delays of {delays} s, 3 to 6 expected")
     s.llm_http("/control", {"500": 0})
     s.send(1, first=3)
     info = s.consumer()
     check((info["num_ack_pending"], info["num_pending"], info["delivered"]["consumer_seq"]) == (2, 1, 2), f"the places: {info}")
-    wait_for("nothing is in the worker's hands", lambda: figure(s, "sluice_in_flight_messages") == 0)
+    wait_for("nothing is in the worker's hands", lambda: s.figure("sluice_in_flight_messages") == 0)
     wait_for("two pulls have ended in vain", lambda: len(ended) >= 2)
     check(json.loads(s.probe("/readyz")[1])["degraded"] is False, s.probe("/readyz")[1])
     s.expect_done(3)
     check(s.pending() == 0 and s.consumer()["delivered"]["consumer_seq"] == 5, f"deliveries: {s.consumer()['delivered']}")
-    check(figure(s, "sluice_pulls_stalled_total") == 0, "a pull was taken for stalled")
+    check(s.figure("sluice_pulls_stalled_total") == 0, "a pull was taken for stalled")
 
 
-CASES = [f for f in list(globals().values())
-         if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
+CASES = cases_of(globals())
 for one in CASES:
     one.once = "what is settled does not depend on the store"

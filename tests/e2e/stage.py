@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the end-to-end cases act on: the world of tests/lib with its servers started, in short words."""
-import json, os, re
+import inspect, json, os, re
 
 from lib import wait
-from lib.nats import NatsError
 from lib.ports import free_port
-from lib.proxy import NatsProxy
+from lib.proxy import NatsProxy, Proxy
 from lib.servers import BUILD, ROOT, SLUICE, Skip, http
 from lib.worker import Worker
 from lib.world import World
@@ -28,6 +27,12 @@ def in_time(seconds, limit, text):
 
 def wait_for(what, condition, seconds=30.0):
     return wait.until(what, condition, seconds)
+
+
+def cases_of(names):
+    """Those of a module, of which these are the globals: its functions of one stage, called s."""
+    return [f for f in names.values() if inspect.isfunction(f) and f.__module__ == names["__name__"]
+            and list(inspect.signature(f).parameters) == ["s"]]
 
 
 # Where these cases differ from the other tests of tests/lib: they wait for redeliveries.
@@ -73,14 +78,32 @@ class Stage(World):
         self.workers.append(w)
         return w.start()
 
-    def ready(self):
+    def comes_up(self):
+        """Whether the newest worker is ready; else it has ended."""
         w = self.workers[-1]
         wait_for("the worker is ready, or has ended", lambda: not w.is_alive() or self.probe("/readyz")[0] == 200, 60)
-        check(w.is_alive(), f"the worker ended with {w.code}")
+        return w.is_alive()
+
+    def ready(self):
+        check(self.comes_up(), f"the worker ended with {self.workers[-1].code}")
+
+    # What the probe says is up to 200 ms old: wait for what is to become true.
 
     def probe(self, path):
         """Status and text."""
         return http("GET", f"http://127.0.0.1:{self.probe_port}{path}")
+
+    def health(self):
+        return json.loads(self.probe("/health")[1])
+
+    def readiness(self):
+        return json.loads(self.probe("/readyz")[1])
+
+    def figure(self, name):
+        """A metric's value. `name`: with its labels."""
+        found = re.search(rf"^{re.escape(name)} (\d+)$", self.probe("/metrics")[1], re.M)
+        check(found, f"no metric {name}")
+        return int(found[1])
 
     def log_text(self):
         return "".join(w.log_text() for w in self.workers)
@@ -88,13 +111,27 @@ class Stage(World):
     def events(self):
         return [one for w in self.workers for one in w.log_lines()]
 
-    # ---- proxies between the worker and its servers; give their port to start_worker
+    # ---- proxies between the worker and its servers
 
     def nats_proxy(self, kind=NatsProxy, *arguments):
         return self.part(kind(self.nats_server.port, *arguments))
 
-    def mongo_proxy(self, kind):
+    def llm_proxy(self, kind=Proxy):
+        return self.part(kind(self.llm.port))
+
+    def mongo_proxy(self, kind=Proxy):
         return self.part(kind(self.store.own_server().port))
+
+    def through(self, nats=None, llm=None, store=None):
+        """The settings of a worker whose links lead through these."""
+        settings = {}
+        if nats:
+            settings["NATS_URL"] = f"nats://127.0.0.1:{nats.port}"
+        if llm:
+            settings["LLM_BASE_URL"] = f"http://127.0.0.1:{llm.port}/v1"
+        if store:
+            settings["MONGODB_URI"] = self.store.server.uri(store.port)
+        return settings
 
     # ---- messages and counts
 
@@ -160,6 +197,9 @@ class Stage(World):
         """What the consumer has not delivered, or waits for."""
         info = self.consumer()
         return info["num_pending"] + info["num_ack_pending"]
+
+    def all_done(self):
+        return self.left() == 0 and self.pending() == 0
 
     def expect_done(self, count, seconds=120):
         wait_for("no request is left", lambda: self.left() == 0, seconds)

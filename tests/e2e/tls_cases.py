@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The LLM and a service behind TLS, with certificates of a CA that nobody knows."""
-import http.client, http.server, inspect, os, shutil, ssl, subprocess, threading
+import http.client, http.server, os, shutil, ssl, subprocess, threading
 from lib.servers import Skip
 from service_cases import Service, audit_stream, caller
-from stage import check, wait_for
+from stage import cases_of, check, wait_for
 
 
 def certificates(folder):
@@ -112,7 +112,6 @@ def service_of_a_private_ca_is_called(s):
         w.stop()
 
 
-CASES = [f for f in list(globals().values()) if inspect.isfunction(f) and f.__module__ == __name__
-         and f.__name__.startswith(("llm_", "service_"))]
+CASES = cases_of(globals())
 for case in CASES:
     case.once = "a store plays no part"

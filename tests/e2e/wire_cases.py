@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Links that carry everything, but badly: byte by byte, late, or in a crowd."""
-import inspect, os, queue, resource, socket, threading, time
+import os, queue, resource, socket, threading, time
 from lib.proxy import Proxy
 from lib.servers import Skip
-from stage import check, wait_for
+from stage import cases_of, check, wait_for
 
 CROWD = 1000
 
@@ -43,13 +43,13 @@ class Late(Proxy):
 
 def links_may_carry_one_byte_at_a_time(s):
     """To NATS only when connected: in a greeting, cnats 3.4.1 misses the end of a line whose CR and LF come apart."""
-    nats, llm = s.nats_proxy(ByteWise), s.part(ByteWise(s.llm.port))
+    nats, llm = s.nats_proxy(ByteWise), s.llm_proxy(ByteWise)
     llm.is_on = True
-    through = {"NATS_URL": f"nats://127.0.0.1:{nats.port}", "LLM_BASE_URL": f"http://127.0.0.1:{llm.port}/v1"}
+    through = s.through(nats, llm)
     if s.store_kind == "mongodb":
         store = s.mongo_proxy(ByteWise)
         store.is_on = True
-        through["MONGODB_URI"] = s.store.server.uri(store.port)
+        through |= s.through(store=store)
     s.start_worker(SLUICE_ACK_WAIT=20, **through)
     s.ready()
     nats.is_on = True
@@ -64,7 +64,7 @@ def links_may_carry_one_byte_at_a_time(s):
 def answers_that_take_six_seconds_cost_nothing_twice(s):
     """Three seconds each way, longer than the worker waits until it repeats an ACK."""
     proxy = s.nats_proxy(Late)
-    s.start_worker(NATS_URL=f"nats://127.0.0.1:{proxy.port}", SLUICE_ACK_WAIT=30)
+    s.start_worker(SLUICE_ACK_WAIT=30, **s.through(proxy))
     s.ready()
     connections = proxy.accepted
     proxy.lag = 3.0
@@ -115,5 +115,4 @@ def a_thousand_connections_to_the_probe_hold_nobody_up(s):
 answers_that_take_six_seconds_cost_nothing_twice.once = "the NATS server's link"
 answers_that_take_six_seconds_cost_nothing_twice.long = 20
 a_thousand_connections_to_the_probe_hold_nobody_up.once = "the probe asks no store"
-CASES = [f for f in list(globals().values())
-         if inspect.isfunction(f) and f.__module__ == __name__ and list(inspect.signature(f).parameters) == ["s"]]
+CASES = cases_of(globals())

@@ -122,9 +122,8 @@ def freeze(s, a):
     settled = Settled()
     s.llm_http("/control", {"latency-ms": 100})
     proxies = [s.nats_proxy(Watched, settled) for _ in range(2)]
-    lines = [s.part(Calls(s.llm.port)) for _ in range(2)]
-    two = [start_beside(s, NATS_URL=f"nats://127.0.0.1:{proxy.port}", LLM_BASE_URL=f"http://127.0.0.1:{line.port}/v1",
-                        LLM_BREAKER_RESET=0.5) for proxy, line in zip(proxies, lines)]
+    lines = [s.llm_proxy(Calls) for _ in range(2)]
+    two = [start_beside(s, LLM_BREAKER_RESET=0.5, **s.through(proxy, line)) for proxy, line in zip(proxies, lines)]
     first, paid, late_failures, unread = 1, PayOnce(s, is_timed=True), 0, 0
     for n in range(rounds):
         kind = ("calls run", "calls fail", "outputs are lost", "nothing is read")[n // 2 % 4]
@@ -162,7 +161,7 @@ def freeze(s, a):
         late_failures += settled.handed_out_again(proxy, line.failed)
         line.failed.clear()
         frozen.thaw()
-        is_over = lambda: settled.wrong or not all(w.is_alive() for w in two) or s.left() == 0 and s.pending() == 0
+        is_over = lambda: settled.wrong or not all(w.is_alive() for w in two) or s.all_done()
         wait_for("all done", is_over, 60)
         settled.judge()
         check(all(w.is_alive() for w in two), f"workers ended with {[w.code for w in two]}")

@@ -18,13 +18,13 @@ def points_of(s):
 
 
 def wait_all_done(s, total, seconds=300):
-    wait_for("no request is left", lambda: s.left() == 0 and s.pending() == 0, seconds)
+    wait_for("no request is left", s.all_done, seconds)
 
 
 def killed_once(s, noted, point, proxy, store, first, count, rejected, **through):
     """Kill a worker as soon as a message has reached the step, the rest being wherever they are."""
     if point is store_unconfirmed:
-        through["MONGODB_URI"] = s.store.server.uri(store.port)
+        through |= s.through(store=store)
     is_reached = point(s, proxy)
     publish_many(s, first, count, rejected)
     noted.started()
@@ -45,7 +45,7 @@ def labelled_kills(s, a):
     points = points_of(s)
     proxy = s.nats_proxy()
     store = s.mongo_proxy(HeldStore) if store_unconfirmed in points else None
-    through = {"NATS_URL": f"nats://127.0.0.1:{proxy.port}"}
+    through = s.through(proxy)
     s.make_streams()
     total, rejected, noted, kills = 0, set(), Kills(s), dict.fromkeys((point.__name__ for point in points), 0)
     for n in range(loops):

@@ -246,7 +246,7 @@ def lies_told(s, plan, lies, total, rounds, **settings):
             plan.add(total + 3 * i + 2, lie, -1)
         publish_many(s, total + 1, 3 * len(lies))
         total += 3 * len(lies)
-        wait_for("no request is left", lambda: not worker.is_alive() or s.left() == 0 and s.pending() == 0, 120)
+        wait_for("no request is left", lambda: not worker.is_alive() or s.all_done(), 120)
         check(worker.is_alive(), f"the worker ended with {worker.code}")
         progress(f"lying_peers: round {n + 1}/{rounds}, {total} messages")
     check(worker.stop() == 0, "the worker did not end cleanly")
@@ -258,10 +258,10 @@ def lying_peers(s, a):
     rounds = 1 if a.quick else 20
     plan = Plan()
     nats, llm = s.part(LyingNats(s.nats_server.port, plan)), s.part(LyingLlm(s.llm, plan))
-    through = {"NATS_URL": f"nats://127.0.0.1:{nats.port}", "LLM_BASE_URL": llm.url}
+    through = {**s.through(nats), "LLM_BASE_URL": llm.url}
     total = lies_told(s, plan, [lie for lie in LIES if lie.peer != "store"], 0, rounds, **through)
     if s.store_kind == "mongodb":
-        through["MONGODB_URI"] = s.store.server.uri(s.mongo_proxy(lambda port: LyingMongo(port, plan)).port)
+        through |= s.through(store=s.mongo_proxy(lambda port: LyingMongo(port, plan)))
         total = lies_told(s, plan, [lie for lie in LIES if lie.peer == "store"], total, rounds, SLUICE_MAX_IN_FLIGHT=1, **through)
     return accounts(s, plan, nats, total)
 

@@ -15,10 +15,6 @@ SETTINGS = {"SLUICE_MAX_DELIVER": 0, "SLUICE_PUBLISH_BREAKER_RESET": 0.5, "MONGO
             "MONGODB_TIMEOUT": 10, "SLUICE_LOG_LEVEL": "warn"}  # FerretDB takes seconds on a busy machine
 
 
-def all_done(s):
-    return s.left() == 0 and s.pending() == 0
-
-
 # ---- slow links
 
 def slow(proxy, peer):
@@ -40,14 +36,12 @@ def cut(proxy, peer):
 
 def link_ports(s, a):
     """A proxy before each server that this store has, and the settings that lead there."""
-    proxies = {"nats": s.nats_proxy(Proxy), "llm": s.part(Proxy(s.llm.port))}
-    through = {"NATS_URL": f"nats://127.0.0.1:{proxies['nats'].port}", "LLM_BASE_URL": f"http://127.0.0.1:{proxies['llm'].port}/v1"}
+    proxies = {"nats": s.nats_proxy(Proxy), "llm": s.llm_proxy()}
     if s.store_kind == "mongodb":
-        proxies["store"] = s.mongo_proxy(Proxy)
-        through["MONGODB_URI"] = s.store.server.uri(proxies["store"].port)
+        proxies["store"] = s.mongo_proxy()
     for proxy in proxies.values():
         proxy.random = random.Random(a.seed)
-    return proxies, through
+    return proxies, s.through(**proxies)
 
 
 def slow_links(s, a):
@@ -68,10 +62,10 @@ def slow_links(s, a):
             publish_many(s, total + 1, count)
             total += count
             if fault is cut:
-                wait_for(f"{enough} cuts of {peer}", lambda: proxy.cuts - cut_before >= enough or all_done(s), 120)
+                wait_for(f"{enough} cuts of {peer}", lambda: proxy.cuts - cut_before >= enough or s.all_done(), 120)
                 paid.note()
                 proxy.heal()
-            wait_for(f"all done in spite of: {name}", lambda: all_done(s), 240)
+            wait_for(f"all done in spite of: {name}", s.all_done, 240)
             proxy.heal()
             seconds[name] = max(seconds.get(name, 0), round(time.monotonic() - start, 2))
             cuts[peer] = cuts.get(peer, 0) + proxy.cuts - cut_before
@@ -161,7 +155,7 @@ def partitioned(s, paid, total, peer, fault, seconds):
     paid.note()
     s.net.heal()
     start = time.monotonic()
-    wait_for(f"all done after {peer} {fault.__name__} for {seconds} s", lambda: all_done(s), 90)
+    wait_for(f"all done after {peer} {fault.__name__} for {seconds} s", s.all_done, 90)
     return time.monotonic() - start
 
 
@@ -172,13 +166,13 @@ def taken_over(s, paid, total):
         s.net.vanish(address)
     paid.note()
     other = start_beside(s)
-    wait_for("the other worker has finished everything", lambda: all_done(s), 60)
+    wait_for("the other worker has finished everything", s.all_done, 60)
     other.kill()
     paid.note()
     s.net.heal()
     publish_many(s, total + 31, 10)
     start = time.monotonic()
-    wait_for("the first worker pulls again", lambda: all_done(s), 90)
+    wait_for("the first worker pulls again", s.all_done, 90)
     return time.monotonic() - start
 
 
@@ -189,7 +183,7 @@ def lossy(s, paid, total):
     paid.note()
     start = time.monotonic()
     publish_many(s, total + 1, 40)
-    wait_for("all done in spite of lost packets", lambda: all_done(s), 120)
+    wait_for("all done in spite of lost packets", s.all_done, 120)
     s.net.heal()
     return time.monotonic() - start
 

@@ -5,17 +5,13 @@ import subprocess
 import time
 
 from books import PayOnce, assert_clean, progress, verdict
-from lib.proxy import Proxy, is_verdict
+from lib.proxy import is_verdict
 from lib.servers import Skip
 from stage import check, wait_for
 
 SETTINGS = {"SLUICE_ACK_WAIT": 5, "SLUICE_NAK_DELAY": 1, "SLUICE_NAK_DELAY_MAX": 10, "LLM_TIMEOUT": 4, "LLM_BREAKER_RESET": 5,
             "MONGODB_BREAKER_RESET": 5, "SLUICE_PUBLISH_BREAKER_RESET": 5, "SLUICE_PUBLISH_TIMEOUT": 2}
 LLM_SETTINGS = {"latency-ms": 20}
-
-
-def all_done(s):
-    return s.left() == 0 and s.pending() == 0
 
 
 def outages_of(s, link):
@@ -64,8 +60,8 @@ def outages(s, a):
     """LLM, store and output stream away for a while each (60 s; quick: 8 s), with messages arriving: no dead letter."""
     seconds = 8 if a.quick else 60
     s.llm_http("/control", LLM_SETTINGS)
-    link = s.part(Proxy(s.llm.port))
-    s.start_worker(**SETTINGS, LLM_BASE_URL=f"http://127.0.0.1:{link.port}/v1")
+    link = s.llm_proxy()
+    s.start_worker(**SETTINGS, **s.through(llm=link))
     s.ready()
     total, drained, paid = 0, {}, PayOnce(s)
     for name, begin, end in outages_of(s, link):
@@ -79,7 +75,7 @@ def outages(s, a):
             link.cut()  # what was held back is lost with its connections
         end()
         start = time.monotonic()
-        wait_for(f"the backlog is done: {name}", lambda: all_done(s), 180)
+        wait_for(f"the backlog is done: {name}", s.all_done, 180)
         drained[name] = round(time.monotonic() - start, 1)
     v = verdict(s, total)
     v.update(outage_s=seconds, drained_s=drained, **paid.figures(total))
@@ -109,7 +105,7 @@ def disk_full(s, a):
     try:
         s.store.path = os.path.join(folder, "store.db")
         proxy = s.nats_proxy()
-        s.start_worker(MONGODB_BREAKER_RESET=0.5, NATS_URL=f"nats://127.0.0.1:{proxy.port}")
+        s.start_worker(MONGODB_BREAKER_RESET=0.5, **s.through(proxy))
         s.ready()
         s.send(20)
         s.expect_done(20)
@@ -121,7 +117,7 @@ def disk_full(s, a):
         made = len(s.documents()), s.left("ENRICH_READY"), s.left()
         check(made == (20, 20, 20), f"(documents, outputs, requests left) with a full disk: {made}, expected 20 of each")
         os.unlink(filler)
-        wait_for("all done", lambda: all_done(s), 60)
+        wait_for("all done", s.all_done, 60)
         v = verdict(s, 40)
         v.update(naks=naks.seen, llm_calls=s.llm_http("/ledger")["calls"])
         assert_clean(v)

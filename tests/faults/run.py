@@ -69,7 +69,7 @@ def kills(s, a):
     worker = plain = s.start_worker(**settings)
     s.ready()
     plain.kill()
-    losing, lost = s.start_worker(**settings, NATS_URL=f"nats://127.0.0.1:{proxy.port}"), OutputsLost(proxy)
+    losing, lost = s.start_worker(**settings, **s.through(proxy)), OutputsLost(proxy)
     s.ready()
     losing.kill()
     every = max(1, wanted // 50)  # each look reads the whole ledger
@@ -99,7 +99,7 @@ def kills(s, a):
     plain.start()
     s.workers.append(plain)
     s.ready()
-    wait_for("no request is left", lambda: s.left() == 0 and s.pending() == 0, 600)
+    wait_for("no request is left", s.all_done, 600)
     v = verdict(s, messages)
     assert_clean(v)
     v.update(noted.figures(messages), kills_with_outputs_lost=held, outputs_lost=lost.rule.seen)
@@ -121,7 +121,7 @@ def failover(s, a):
         llm.set(latency_ms=300)
     proxies = [s.nats_proxy() for _ in llms]
     losing = [OutputsLost(proxy) for proxy in proxies]
-    through = [{"LLM_BASE_URL": llm.url, "NATS_URL": f"nats://127.0.0.1:{proxy.port}"} for llm, proxy in zip(llms, proxies)]
+    through = [{"LLM_BASE_URL": llm.url, **s.through(proxy)} for llm, proxy in zip(llms, proxies)]
     victim = start_beside(s, **through[0])
     first, times, noted = 1, [], KillsOfOne(s, llms=llms, is_timed=True)
     for n in range(rounds):
@@ -144,7 +144,7 @@ def failover(s, a):
         wait_for("all outputs", lambda: s.left("ENRICH_READY") >= first - 1, 60)
         times.append(time.monotonic() - start)
         progress(f"failover: {n + 1}/{rounds}, slowest {max(times):.2f} s")
-    wait_for("nothing is pending", lambda: s.left() == 0 and s.pending() == 0, 60)
+    wait_for("nothing is pending", s.all_done, 60)
     v = verdict(s, first - 1)
     v.update(noted.figures(first - 1), ack_wait_s=ACK_WAIT, finished_elsewhere_p50_s=round(percentile(times, 50), 2),
              finished_elsewhere_p99_s=round(percentile(times, 99), 2))
@@ -203,7 +203,7 @@ def rolling(s, a):
             exits.append(running[i].stop())
             running[i] = start_beside(s)
             progress(f"rolling: {len(exits)} restarts, {total} messages")
-    wait_for("all done", lambda: s.left() == 0 and s.pending() == 0, 60)
+    wait_for("all done", s.all_done, 60)
     v = verdict(s, total)
     v.update(restarts=len(exits), exits_not_zero=sum(e != 0 for e in exits), llm_calls=s.llm_http("/ledger")["calls"])
     assert_clean(v)
