@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a worker when a right is missing, or its login is taken no longer."""
-import json, os, signal
+import os, signal
 from lib.jwt import Operator, credentials
 from stage import cases_of, check, wait_for
 
@@ -9,8 +9,7 @@ def an_ack_that_is_denied_is_told_and_nothing_is_done_twice(s):
     s.start_worker(**s.deny_publish("$JS.ACK.>"))
     s.ready()
     s.send(1)
-    wait_for("readiness says so", lambda: "nats_denied" in s.probe("/readyz")[1])
-    answer = json.loads(s.probe("/readyz")[1])
+    _, answer = s.probe_with("/readyz", "nats_denied")
     check(answer["denied"]["link"] == "pull" and "$JS.ACK." in answer["denied"]["text"], answer)
     wait_for("it is delivered again", lambda: s.consumer()["delivered"]["consumer_seq"] >= 2)
     told = [e for e in s.events() if e["event"] == "nats.refused"]
@@ -40,14 +39,14 @@ def a_login_that_is_taken_no_longer_is_told(s):
     wait_for("the log says so of both connections", lambda: {e["link"] for e in told()} == {"pull", "publish"})
     check(all(e["level"] == "warn" and "uthorization" in e["text"] for e in told()), f"told {told()}")
     wait_for("not ready", lambda: s.probe("/readyz")[0] == 503)
-    answer = json.loads(s.probe("/readyz")[1])
+    _, answer = s.probe_with("/readyz", '"denied"')
     check("uthorization" in answer["denied"]["text"], answer)
     check(s.probe("/livez")[0] == 200, "not alive")
     change(password)
     s.ready()
     s.send(1, first=2)
     s.expect_done(2)
-    wait_for("nothing is denied any more", lambda: "denied" not in json.loads(s.probe("/readyz")[1]))  # of either link
+    wait_for("nothing is denied any more", lambda: "denied" not in s.readiness())  # of either link
     check(w.is_alive(), f"exit {w.code}")
     check(len(told()) == 2, f"told more than once a minute: {told()}")
 

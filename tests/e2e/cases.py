@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """End-to-end cases: short scripts, read top to bottom. Each gets a stage of its own."""
 import datetime, json, os, shutil, subprocess, sys, time
+from lib import wait
 from lib.proxy import is_publish, is_verdict
 from lib.servers import SECRETS
 from lib.ledger import Ledger
@@ -99,7 +100,7 @@ def a5_missing_output_stream_is_no_ack(s):
     c = s.client()
     c.api("STREAM.DELETE.ENRICH_READY")
     s.send(1)
-    wait_for("a failed publish", lambda: any(e["event"] == "message.failed" and e["step"] == "publish" for e in s.events()))
+    wait_for("a failed publish", lambda: failed_at(s, "publish"))
     check(s.left() == 1, "the request is gone")
     c.api("STREAM.CREATE.ENRICH_READY", {"name": "ENRICH_READY", "subjects": ["context.enrich.ready"], "storage": "file"})
     s.expect_done(1)
@@ -129,9 +130,7 @@ def a8_garbage_is_dead_lettered_byte_for_byte(s):
 def a9_a10_readiness_follows_the_connection(s):
     s.start_worker(SERVICE_READINESS_TIME_OUT=3, SLUICE_KEEPALIVE_INTERVAL=1)
     s.ready()
-    idle_until = time.monotonic() + 9
-    wait_for("nine idle seconds, ready all the time",
-             lambda: check(s.probe("/readyz")[0] == 200, "not ready while idle") or time.monotonic() > idle_until)
+    wait.holds("ready while idle", lambda: s.probe("/readyz")[0] == 200, 9)
     s.nats_server.kill()
     wait_for("not ready", lambda: s.probe("/readyz")[0] == 503)
     check(json.loads(s.probe("/readyz")[1])["reason"] in ("nats_disconnected", "stale"), s.probe("/readyz")[1])
@@ -210,7 +209,7 @@ def a14_ok_without_publishing_is_a_failure(s):
     s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/silent.so"))
     s.ready()
     s.send(1)
-    wait_for("a failure naming publish", lambda: any(e["event"] == "message.failed" and e["step"] == "publish" for e in s.events()))
+    wait_for("a failure naming publish", lambda: failed_at(s, "publish"))
     check(not s.documents(), "a document was stored")
 
 

@@ -179,7 +179,7 @@ def messages_that_wait_for_their_delay_hold_others_up_no_longer(s):
     check((info["num_ack_pending"], info["num_pending"], info["delivered"]["consumer_seq"]) == (2, 1, 2), f"the places: {info}")
     wait_for("nothing is in the worker's hands", lambda: s.figure("sluice_in_flight_messages") == 0)
     wait_for("two pulls have ended in vain", lambda: len(ended) >= 2)
-    check(json.loads(s.probe("/readyz")[1])["degraded"] is False, s.probe("/readyz")[1])
+    check(s.readiness()["degraded"] is False, s.probe("/readyz")[1])
     s.expect_done(3)
     check(s.pending() == 0 and s.consumer()["delivered"]["consumer_seq"] == 5, f"deliveries: {s.consumer()['delivered']}")
     check(s.figure("sluice_pulls_stalled_total") == 0, "a pull was taken for stalled")

@@ -93,6 +93,13 @@ class Stage(World):
         """Status and text."""
         return http("GET", f"http://127.0.0.1:{self.probe_port}{path}")
 
+    def probe_with(self, path, part):
+        """Status and JSON of the first answer that has this part."""
+        def look():
+            status, text = self.probe(path)
+            return part in text and (status, json.loads(text))
+        return wait_for(f"{path} says {part}", look)
+
     def health(self):
         return json.loads(self.probe("/health")[1])
 
