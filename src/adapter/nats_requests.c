@@ -169,23 +169,27 @@ static int wait_for_listener(struct sluice_nats_requests *r, uint32_t index)
     return 1;
 }
 
-/* The stream has an earlier try, and has not stored it yet. */
-static int wait_for_stored(struct sluice_nats_requests *r, uint32_t index, sluice_bytes answer)
+/* Does the stream have an earlier try, and has not stored it yet? */
+static int is_not_yet(const struct sluice_nats_copy *copy, sluice_bytes answer)
 {
-    struct sluice_nats_copy *copy = sluice_nats_wheel_at(&r->wheel, index)->copy;
-    if (copy == NULL || copy->request.again != SLUICE_NATS_IF_SILENT ||
-        copy->request.is_not_yet == NULL || !copy->request.is_not_yet(answer)) {
-        return 0;
-    }
-    copy->is_unknown = 1;
-    return put_off(r, index);
+    return copy != NULL && copy->request.again == SLUICE_NATS_IF_SILENT &&
+           copy->request.is_not_yet != NULL && copy->request.is_not_yet(answer);
 }
 
-static int is_put_off(struct sluice_nats_requests *r, uint32_t index, const struct answer *a)
+/* 1: it goes on. Else `outcome` says how it ends: what may have been stored and is not confirmed by
+ * the deadline is late. */
+static int is_put_off(struct sluice_nats_requests *r, uint32_t index, const struct answer *a,
+                      enum sluice_nats_outcome *outcome)
 {
-    return a->outcome == SLUICE_NATS_NO_RESPONDERS
-               ? wait_for_listener(r, index)
-               : wait_for_stored(r, index, (sluice_bytes){a->body, a->len});
+    struct sluice_nats_copy *copy = sluice_nats_wheel_at(&r->wheel, index)->copy;
+    int is_unheard = a->outcome == SLUICE_NATS_NO_RESPONDERS;
+    int is_stored_later = !is_unheard && is_not_yet(copy, (sluice_bytes){a->body, a->len});
+    if (is_stored_later) {
+        copy->is_unknown = 1;
+    }
+    int is_open = is_unheard || is_stored_later;
+    *outcome = is_open && copy != NULL && copy->is_unknown ? SLUICE_NATS_LATE : a->outcome;
+    return is_unheard ? wait_for_listener(r, index) : is_stored_later && put_off(r, index);
 }
 
 /* ---- Waiting for a place under way ---- */
@@ -318,13 +322,10 @@ static void deliver_answer(struct sluice_mail *mail)
     if (a->outcome == SLUICE_NATS_ANSWERED) {
         sluice_nats_silence_answered(&r->silence);
     }
-    if (index != NONE && !is_put_off(r, index, a)) {
-        const struct sluice_nats_copy *copy = sluice_nats_wheel_at(&r->wheel, index)->copy;
-        if (a->outcome == SLUICE_NATS_NO_RESPONDERS && copy != NULL && copy->is_unknown) {
-            a->outcome = SLUICE_NATS_LATE;
-        }
+    enum sluice_nats_outcome outcome;
+    if (index != NONE && !is_put_off(r, index, a, &outcome)) {
         sluice_nats_wheel_unlink(&r->wheel, index);
-        finish(r, index, a->outcome, (sluice_bytes){a->body, a->len});
+        finish(r, index, outcome, (sluice_bytes){a->body, a->len});
     }
     free(a);
     send_held(r);
