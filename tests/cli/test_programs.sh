@@ -132,6 +132,18 @@ for part in short seeds; do
     expect 1 "ended with 137" long --part $part --build "$folder/build" --record "$folder/records"
 done
 expect 0 "| sim | " report "$folder/records"
+says '{"failed": 0, "events": 1}' 0
+expect 1 "events in a second of CPU time, at least 1000000 expected" long --part seeds --build "$folder/build"
+# A mutant is found when the run says so of it, and of each
+mkdir "$folder/bin"
+printf '#!/bin/sh\ncat "%s"\n' "$folder/mutants.out" >"$folder/bin/meson"
+chmod +x "$folder/bin/meson"
+for one in "$root"/tests/sim/mutants/*.mutant; do
+    echo "1/9 sluice:sim+mutants / mutant_$(basename "$one" .mutant)   OK   0.10s"
+done >"$folder/mutants.out"
+PATH=$folder/bin:$PATH expect 0 '"missed": []' long --part mutants --build "$folder/build"
+sed -i 's/mutant_no_fence  *OK/mutant_no_fence   ERROR/; /mutant_no_jitter /d' "$folder/mutants.out"
+PATH=$folder/bin:$PATH expect 1 "not found: no_fence, no_jitter" long --part mutants --build "$folder/build"
 SLUICE_SERVERS=$folder expect 77 "no pinned nats-server" conformance --server pinned --record "$folder/records"
 expect 0 "| **skipped**: no pinned nats-server" report "$folder/records"
 expect 1 "" conformance --server none --record "$folder/records" # a model that says nothing
