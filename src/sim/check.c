@@ -118,6 +118,17 @@ static void see_failed(struct sim_attempt *a, const struct sluice_event *ev)
     a->is_rejected = a->steps[v->failed_step].fate == SLUICE_FATE_PERMANENT;
 }
 
+/* Had the handler no memory, or the step whose error it passes on? */
+static int has_no_memory(const struct sim_attempt *a, const struct sluice_ev_verdict *v)
+{
+    if (v->kind != SLUICE_VERDICT_FAILED) {
+        return 0;
+    }
+    return v->failed_step < 0 ? v->failure == SLUICE_FAILURE_NO_MEMORY
+                              : v->failed_step < (int)a->steps_count &&
+                                    a->steps[v->failed_step].fate == SLUICE_FATE_NO_MEMORY;
+}
+
 static void see_verdict(struct sim_world *w, const struct sim_watch *watch,
                         const struct sim_process *p, struct sim_attempt *a,
                         const struct sluice_event *ev)
@@ -146,6 +157,8 @@ static void see_verdict(struct sim_world *w, const struct sim_watch *watch,
     a->has_own_error = v->kind == SLUICE_VERDICT_FAILED && v->failed_step < 0 &&
                        v->failure != SLUICE_FAILURE_NO_MEMORY;
     a->has_lost_error = a->has_own_error && a->lost_race;
+    a->own_errors = (uint8_t)(a->own_errors + (a->has_own_error && !a->has_lost_error));
+    a->met_want |= (uint8_t)has_no_memory(a, v);
     for (uint32_t i = 0; i < v->steps_count && a->steps_count < SIM_STEPS_MAX; i++) {
         struct sim_seen *s = &a->steps[a->steps_count];
         *s = (struct sim_seen){.id = {.hash = v->steps[i].hash},
@@ -170,6 +183,7 @@ static void see_loaded(struct sim_world *w, struct sim_attempt *a, const struct 
     const struct sluice_ev_loaded *l = &ev->loaded;
     a->load_owed = 0;
     a->load_failed = l->fate != SLUICE_FATE_OK;
+    a->met_want |= l->fate == SLUICE_FATE_NO_MEMORY;
     sim_judge_mark_loaded(w, a, l);
     if (a->load_failed) {
         a->loads_failed = (uint8_t)(a->loads_failed + (a->loads_failed < UINT8_MAX));
@@ -178,7 +192,7 @@ static void see_loaded(struct sim_world *w, struct sim_attempt *a, const struct 
     a->was_loaded = 1;
     a->loads_failed = 0;
     a->base_failures = a->recorded_failures = l->record->failures;
-    a->slack = 0;
+    a->slack = a->own_errors = 0;
     a->base_epoch = l->record->epoch;
     a->skippable_count = 0;
     for (uint32_t i = 0; i < l->record->outputs_count && i < SIM_OUTPUTS_MAX; i++) {
@@ -231,6 +245,7 @@ static void see_committed(struct sim_world *w, struct sim_watch *watch, struct s
         a->blames |= (uint8_t)blame;
         a->failed_dependency = dependency;
         a->is_rejected |= fate == SLUICE_FATE_PERMANENT;
+        a->met_want |= fate == SLUICE_FATE_NO_MEMORY;
     }
     if (a->failed_dependency == dependency) { /* it fails when all have been answered */
         a->failed_ms = mono_ms;
@@ -255,6 +270,7 @@ static void see_attempt(struct sim_world *w, struct sim_watch *watch, const stru
         break;
     case SLUICE_EV_RECORDED:
         a->record_owed = 0;
+        a->met_want |= ev->fate == SLUICE_FATE_NO_MEMORY;
         sim_judge_mark_recorded(w, a, ev->fate);
         break;
     case SLUICE_EV_STORED:
@@ -312,6 +328,7 @@ void sim_judge_event(struct sim_world *w, const struct sim_process *p,
 {
     struct sim_watch *watch = &w->judge.watches[p->index];
     watch->was_hungry |= p->heap.failing_per_mille > 0;
+    watch->refusals = p->heap.refusals;
     see_journal(watch, ev);
     switch (ev->kind) {
     case SLUICE_EV_CONNECTED:
@@ -425,12 +442,33 @@ static int is_about_message(enum sluice_effect_kind kind)
     return kind == SLUICE_FX_ADMIT || kind == SLUICE_FX_REBIND || kind == SLUICE_FX_REFUSE;
 }
 
-static void judge_refuse(struct sim_world *w, const struct sluice_event *ev,
-                         const struct sluice_effect *fx)
+/* Nothing else is a reason to send a delivery back: one of a message in hand takes that over. */
+static int may_refuse(const struct sim_world *w, const struct sim_watch *watch,
+                      const struct sluice_ev_message *m)
 {
-    const struct sluice_engine_config *c = &w->plan.engine;
-    int64_t least = ev->message.has_no_memory ? c->nak_delay_ms / 2 : 0;
-    int64_t most = ev->message.has_no_memory ? c->nak_delay_max_ms : 0;
+    for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
+        const struct sim_attempt *a = &watch->attempts[i];
+        if (a->generation != 0 && a->sequence == m->sequence) {
+            return 0;
+        }
+    }
+    return m->has_no_memory || watch->is_draining || watch->live >= w->plan.engine.max_in_flight;
+}
+
+/* For want of memory it waits longer with each delivery: at once it would come back to that. */
+static void judge_refuse(struct sim_world *w, const struct sim_watch *watch,
+                         const struct sluice_event *ev, const struct sluice_effect *fx)
+{
+    if (!may_refuse(w, watch, &ev->message)) {
+        sim_judge_fail(w, SIM_RULE_CONTRACT,
+                       "message %llu is refused with %u in flight of %u, and no want of memory",
+                       (unsigned long long)ev->message.sequence, watch->live,
+                       w->plan.engine.max_in_flight);
+        return;
+    }
+    int64_t full = sim_judge_full_delay_ms(&w->plan.engine, ev->message.deliveries);
+    int64_t least = ev->message.has_no_memory ? full / 2 : 0;
+    int64_t most = ev->message.has_no_memory ? full : 0;
     if (fx->settle.delay_ms < least || fx->settle.delay_ms > most) {
         sim_judge_fail(w, SIM_RULE_RETRY, "refused message %llu waits %lld ms, not %lld to %lld",
                        (unsigned long long)ev->message.sequence, (long long)fx->settle.delay_ms,
@@ -512,7 +550,7 @@ static void judge_effect(struct sim_world *w, struct sim_watch *watch, const str
         judge_rebind(w, watch, ev, fx);
         break;
     case SLUICE_FX_REFUSE:
-        judge_refuse(w, ev, fx);
+        judge_refuse(w, watch, ev, fx);
         break;
     case SLUICE_FX_DRAINED:
         if (!watch->is_draining || watch->live != 0) {
@@ -526,12 +564,28 @@ static void judge_effect(struct sim_world *w, struct sim_watch *watch, const str
     }
 }
 
+/* The engine itself has found no memory in this step: for what the event told of a message, or for
+ * the mark of one that has not begun. */
+static void see_want(const struct sim_world *w, struct sim_watch *watch,
+                     const struct sim_process *p, const struct sluice_event *ev)
+{
+    const struct sim_attempt *met = sim_judge_attempt(watch, ev->ticket);
+    if (p->heap.refusals == watch->refusals) {
+        return;
+    }
+    for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
+        struct sim_attempt *a = &watch->attempts[i];
+        a->met_want |= a == met || !a->has_run;
+    }
+}
+
 void sim_judge_step(struct sim_world *w, const struct sim_process *p, const struct sluice_event *ev,
                     const struct sluice_effects *effects)
 {
     struct sim_watch *watch = &w->judge.watches[p->index];
     uint32_t received = 0;
     watch->has_checked = 0;
+    see_want(w, watch, p, ev);
     for (uint32_t i = 0; i < effects->count && !w->judge.has_failed; i++) {
         judge_effect(w, watch, p, ev, &effects->items[i]);
         received += (uint32_t)is_about_message(effects->items[i].kind);

@@ -58,6 +58,7 @@ struct sim_seen {
     uint8_t blame;      /* enum sim_blame, of its newest end */
     uint8_t is_keep_owed, was_kept;
     uint8_t must_wait; /* its rate limit ends well inside of the attempt */
+    uint8_t limits;    /* 429s that it was told */
     uint32_t period;   /* of the breaker, when it was started */
     int64_t keep_ms;
     int64_t limited_ms, limit_ms; /* its pause: known, until when; 0: that is not clear */
@@ -102,6 +103,8 @@ struct sim_attempt {
     uint8_t has_recorded, is_mark_asked, is_mark_confirmed, clears_mark;
     uint8_t has_own_error;  /* its handler returned an error that is no step's */
     uint8_t has_lost_error; /* that one, from an answer that had lost its race */
+    uint8_t own_errors;     /* the others, since its journal was read */
+    uint8_t met_want;       /* of memory: this run, its commit, or the reading of its journal */
     uint8_t is_rejected;    /* this run or its commit met what can never work */
     uint8_t may_start_over; /* an answer of it has lost a race: it may go another way */
     uint8_t loads_failed;   /* readings of its journal, in a row */
@@ -173,6 +176,7 @@ struct sim_watch {
     int64_t connected_wall_ms;       /* INT64_MIN: no connection with journal records before */
     uint8_t is_connected, is_draining, is_aborted, is_stopped, has_drained, is_poisoned;
     uint8_t was_hungry; /* allocations have failed: what could not be kept is excused */
+    uint64_t refusals;  /* of its heap, before this step */
     struct sim_watched_pull pulls[SIM_WATCHED_PULLS];
     uint32_t pulls_count;
     struct sim_watched_breaker breakers[SLUICE_DEPENDENCIES_MAX];
@@ -335,7 +339,8 @@ void sim_judge_mark_loaded(struct sim_world *w, struct sim_attempt *a,
 void sim_judge_mark_recorded(struct sim_world *w, struct sim_attempt *a, enum sluice_fate fate);
 void sim_judge_marked_run(struct sim_world *w, const struct sim_attempt *a);
 void sim_judge_killer(struct sim_world *w, const struct sim_attempt *a);
-/* Failures: delays, counts, burials (check_retry.c). */
+/* Failures: delays, counts, burials (check_retry.c). A delay without its jitter: */
+int64_t sim_judge_full_delay_ms(const struct sluice_engine_config *c, uint32_t failures);
 void sim_judge_nak_sent(const struct sim_world *w, const struct sim_watch *watch,
                         struct sim_attempt *a, const struct sluice_event *ev);
 void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,

@@ -18,6 +18,11 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* ---- Paid for already? */
 
 /* Was this answer in the journal, and of the present epoch, when the attempt read it? */
@@ -154,6 +159,29 @@ void sim_judge_call(struct sim_world *w, struct sim_watch *watch, const struct s
     }
 }
 
+/* A 429 was read. Until when is the dependency left alone, at least and at most? Who does not say
+ * when is not asked again at once either: after a delay that grows with each 429 of the step. */
+static void see_limited(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                        struct sim_seen *s, const struct sluice_event *ev)
+{
+    const struct sluice_engine_config *c = &w->plan.engine;
+    int64_t after = smaller(ev->step.retry_after_ms, c->retry_after_max_ms);
+    int64_t until = ev->mono_ms + after;
+    a->retry_after_ms = larger(a->retry_after_ms, after);
+    a->retry_at_ms = a->retry_at_ms == 0 || until < a->retry_at_ms ? until : a->retry_at_ms;
+    s->limits = (uint8_t)(s->limits + (s->limits < UINT8_MAX));
+    if (s->dependency >= SLUICE_DEPENDENCIES_MAX) {
+        return;
+    }
+    int64_t own = sim_judge_full_delay_ms(c, s->limits);
+    int64_t least = after > 0 ? after : smaller(own / 2, c->retry_after_max_ms);
+    int64_t most = after > 0 ? after : smaller(own, c->retry_after_max_ms);
+    struct sim_watched_breaker *b = &watch->breakers[s->dependency];
+    b->limited_until_ms = larger(b->limited_until_ms, ev->mono_ms + least);
+    b->limited_most_ms = larger(b->limited_most_ms, ev->mono_ms + most);
+    sim_judge_limited(w, watch, a, s, ev);
+}
+
 void sim_judge_call_ended(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                           const struct sluice_event *ev)
 {
@@ -177,19 +205,7 @@ void sim_judge_call_ended(struct sim_world *w, struct sim_watch *watch, struct s
     s->blame = (uint8_t)(s->was_cancelled ? SIM_BLAME_UNCLEAR : blame);
     s->was_cancelled = 0;
     if (e->fate == SLUICE_FATE_RATE_LIMITED) {
-        const struct sluice_engine_config *c = &w->plan.engine;
-        int64_t most = c->retry_after_max_ms;
-        int64_t after = e->retry_after_ms < most ? e->retry_after_ms : most;
-        int64_t until = ev->mono_ms + after;
-        int64_t own = c->nak_delay_max_ms < most ? c->nak_delay_max_ms : most;
-        a->retry_after_ms = after > a->retry_after_ms ? after : a->retry_after_ms;
-        a->retry_at_ms = a->retry_at_ms == 0 || until < a->retry_at_ms ? until : a->retry_at_ms;
-        if (s->dependency < SLUICE_DEPENDENCIES_MAX) {
-            struct sim_watched_breaker *b = &watch->breakers[s->dependency];
-            b->limited_until_ms = larger(b->limited_until_ms, until);
-            b->limited_most_ms = larger(b->limited_most_ms, after > 0 ? until : ev->mono_ms + own);
-            sim_judge_limited(w, watch, a, s, ev);
-        }
+        see_limited(w, watch, a, s, ev);
     }
 }
 
@@ -204,8 +220,15 @@ static void record(struct sim_world *w, struct sim_attempt *a, const struct slui
     a->record_owed = 1;
     int knows = a->was_loaded || !a->needs_load;
     uint32_t most = 1u + a->slack;
+    if (knows && r->epoch > a->base_epoch + a->own_errors) {
+        sim_judge_fail(w, SIM_RULE_PAID,
+                       "record of message %u spends its answers: epoch %u after %u, and its "
+                       "handler has returned %u errors of its own",
+                       a->sequence, r->epoch, a->base_epoch, (unsigned)a->own_errors);
+        return;
+    }
     if (knows && (r->failures < a->base_failures || r->failures > a->base_failures + most ||
-                  r->epoch < a->base_epoch || r->epoch > a->base_epoch + most)) {
+                  r->epoch < a->base_epoch)) {
         sim_judge_fail(w, SIM_RULE_RETRY,
                        "record of message %u: failures %u after %u, epoch %u "
                        "after %u",

@@ -221,6 +221,12 @@ void sim_judge_release(struct sim_world *w, struct sim_watch *watch, struct sim_
     }
     for (uint32_t i = 0; i < a->steps_count; i++) {
         const struct sim_seen *s = &a->steps[i];
+        if (s->was_started && s->state == SIM_SEEN_RUNNING && !s->was_cancelled) {
+            sim_judge_fail(w, SIM_RULE_CONTRACT,
+                           "message %u is released, its step %u runs on without it", a->sequence,
+                           i);
+            return;
+        }
         int is_paid =
             s->is_paid && s->was_started && s->state == SIM_SEEN_ENDED && s->fate == SLUICE_FATE_OK;
         if (w->plan.engine.journal && is_paid && !s->was_kept) {

@@ -102,8 +102,11 @@ void sim_judge_killer(struct sim_world *w, const struct sim_attempt *a)
 {
     const struct sim_history *h = &w->judge.histories[a->key];
     const struct sluice_engine_config *c = &w->plan.engine;
-    if (!c->journal && c->max_deliver > 0 && a->deliveries >= c->max_deliver) {
-        return; /* without a journal, deliveries are all that there is to count */
+    /* Without a journal, deliveries are all that there is to count: past the limit, the last try
+     * included, by as many as make a suspect. */
+    uint32_t most = c->max_deliver + c->suspect_deliveries;
+    if (!c->journal && c->max_deliver > 0 && a->deliveries > most) {
+        return;
     }
     if (h->killings + h->excuses + count_others(w, a, 1) < MARKS_OF_A_KILLER && !h->is_shared) {
         sim_judge_fail(w, SIM_RULE_POISON,

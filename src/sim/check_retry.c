@@ -24,13 +24,43 @@ static int counts(uint8_t failure)
 }
 
 /* min(base × 2^(n−1), max) */
-static int64_t full_delay_ms(const struct sluice_engine_config *c, uint32_t failures)
+int64_t sim_judge_full_delay_ms(const struct sluice_engine_config *c, uint32_t failures)
 {
     int64_t delay = c->nak_delay_ms;
     for (uint32_t n = 1; n < failures && delay < c->nak_delay_max_ms; n++) {
         delay *= 2;
     }
     return delay < c->nak_delay_max_ms ? delay : c->nak_delay_max_ms;
+}
+
+/* Does it say that something around the message was to blame? A shutdown and a dead letter without
+ * PubAck come after whatever was decided before, and say nothing of it. */
+static int is_excuse(uint8_t failure)
+{
+    return failure == SLUICE_FAILURE_NO_MEMORY || failure == SLUICE_FAILURE_DEPENDENCY ||
+           failure == SLUICE_FAILURE_JOURNAL;
+}
+
+/* An excuse needs its cause. */
+static void judge_excuse(struct sim_world *w, const struct sim_attempt *a, uint8_t failure)
+{
+    int was_suspended = a->has_verdict && a->verdict_kind == SLUICE_VERDICT_SUSPENDED;
+    if (failure == SLUICE_FAILURE_NO_MEMORY && !a->met_want) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "message %u fails for want of memory, and none was short",
+                       a->sequence);
+    } else if (failure == SLUICE_FAILURE_DEPENDENCY && was_suspended && a->decided_ms != 0) {
+        /* At its deadline, or its call would not have been cancelled. */
+        sim_judge_fail(w, SIM_RULE_RETRY,
+                       "message %u is not blamed for its deadline, and its calls have started",
+                       a->sequence);
+    }
+}
+
+/* What was lost with a lease is nobody's failure: taken over, and not begun again before its
+ * deadline, it fails by what it waited for meanwhile. */
+static int is_of_before(const struct sim_attempt *a, uint8_t failure)
+{
+    return a->is_retaken && failure != SLUICE_FAILURE_DEPENDENCY;
 }
 
 /* A failure of a dependency is held against the message exactly when it says something about it. */
@@ -42,9 +72,11 @@ static void judge_blame(struct sim_world *w, const struct sim_attempt *a, uint8_
         sim_judge_fail(w, SIM_RULE_RETRY,
                        "message %u is blamed (%s) for a dependency that was away", a->sequence,
                        sluice_failure_name((enum sluice_failure)failure));
-    } else if (failure == SLUICE_FAILURE_DEPENDENCY && (a->blames & SIM_BLAME_SURE) != 0) {
+    } else if (is_excuse(failure) && (a->blames & SIM_BLAME_SURE) != 0 &&
+               !is_of_before(a, failure)) {
         sim_judge_fail(w, SIM_RULE_RETRY,
-                       "message %u is not blamed for a failure that may be its own", a->sequence);
+                       "message %u is not blamed (%s) for a failure that may be its own",
+                       a->sequence, sluice_failure_name((enum sluice_failure)failure));
     }
     if (failure == SLUICE_FAILURE_HANDLER && a->has_verdict &&
         a->verdict_kind == SLUICE_VERDICT_SUSPENDED) {
@@ -115,6 +147,15 @@ void sim_judge_nak_sent(const struct sim_world *w, const struct sim_watch *watch
     }
 }
 
+/* The process goes, the message need not wait for that. */
+static void judge_gift(struct sim_world *w, const struct sim_attempt *a)
+{
+    if (a->nak_delay_ms != 0) {
+        sim_judge_fail(w, SIM_RULE_DRAIN, "message %u is handed on with a delay of %lld ms",
+                       a->sequence, (long long)a->nak_delay_ms);
+    }
+}
+
 /* What is not counted waits as long as what is, growing with the deliveries: at once it would come
  * back to the same want. For a dependency that is away, it waits for the next trial at least. Only
  * a shutdown gives its messages to others without delay. */
@@ -122,8 +163,9 @@ static void judge_uncounted_delay(struct sim_world *w, struct sim_watch *watch,
                                   const struct sim_attempt *a, uint8_t failure)
 {
     /* One that was taken over may have failed under an earlier delivery. */
-    int64_t full = full_delay_ms(&w->plan.engine, a->was_rebound ? 1 : a->deliveries);
+    int64_t full = sim_judge_full_delay_ms(&w->plan.engine, a->was_rebound ? 1 : a->deliveries);
     if (failure == SLUICE_FAILURE_DRAIN) {
+        judge_gift(w, a);
         return;
     }
     if (a->nak_delay_ms < full / 2) {
@@ -142,6 +184,13 @@ static void judge_uncounted_delay(struct sim_world *w, struct sim_watch *watch,
 
 /* ---- Reasons */
 
+/* Does its handler pass on that the service wants to be left alone? */
+static int is_limited(const struct sim_attempt *a)
+{
+    return a->failed_step >= 0 && a->failed_ms != 0 &&
+           a->steps[a->failed_step].fate == SLUICE_FATE_RATE_LIMITED;
+}
+
 /* What can never work is told from what may: it is the reason of a NAK exactly when it was met, and
  * with SLUICE_ON_REJECT=dead-letter it is buried at once. */
 static void judge_reason(struct sim_world *w, const struct sim_attempt *a, uint8_t failure,
@@ -156,6 +205,9 @@ static void judge_reason(struct sim_world *w, const struct sim_attempt *a, uint8
     } else if (a->is_rejected && failure != SLUICE_FAILURE_REJECTED && !may_differ) {
         sim_judge_fail(w, SIM_RULE_RETRY, "message %u can never work, and fails as %s", a->sequence,
                        name);
+    } else if (is_limited(a) && failure != SLUICE_FAILURE_RATE_LIMITED && !may_differ) {
+        sim_judge_fail(w, SIM_RULE_RETRY, "message %u was told a rate limit, and fails as %s",
+                       a->sequence, name);
     } else if (failure == SLUICE_FAILURE_REJECTED && w->plan.engine.bury_rejected && !is_buried) {
         sim_judge_fail(w, SIM_RULE_RETRY, "message %u is %s and not buried", a->sequence, name);
     }
@@ -175,8 +227,8 @@ static void judge_delay(struct sim_world *w, struct sim_watch *watch, const stru
                         uint32_t failures, uint8_t failure)
 {
     const struct sluice_engine_config *c = &w->plan.engine;
-    int64_t full = full_delay_ms(c, failures);
-    int64_t highest = full_delay_ms(c, failures + a->slack);
+    int64_t full = sim_judge_full_delay_ms(c, failures);
+    int64_t highest = sim_judge_full_delay_ms(c, failures + a->slack);
     int64_t limited = a->retry_at_ms - a->nak_ms;
     int64_t most = highest > a->retry_after_ms ? highest : a->retry_after_ms;
     if (a->nak_delay_ms < full / 2 || a->nak_delay_ms > most) {
@@ -251,6 +303,8 @@ void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_atte
     if (!counts(fx->failure)) {
         judge_uncounted_delay(w, watch, a, fx->failure);
     }
+    judge_excuse(w, a, fx->failure);
+    judge_blame(w, a, fx->failure);
     if (fx->failure == SLUICE_FAILURE_NO_MEMORY) {
         return; /* what it had read may have found no place */
     }
@@ -274,7 +328,6 @@ void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_atte
                        (long long)a->nak_delay_ms);
         return;
     }
-    judge_blame(w, a, fx->failure);
     if (!counts(fx->failure)) {
         return;
     }
@@ -347,7 +400,7 @@ void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_atte
     a->has_verdict = 0;
     a->was_stored = 0;
     a->published = 0;
-    a->is_rejected = a->may_start_over = 0;
+    a->is_rejected = a->may_start_over = a->met_want = 0;
     a->decided_ms = a->failed_ms = 0; /* not by a delivery that is taken over while it fails */
     a->failed_step = -1;
     a->failed_dependency = SLUICE_DEP_NONE;

@@ -28,6 +28,7 @@ void sim_heap_reset(struct sim_heap *heap)
     heap->used = 0;
     heap->live = 0;
     heap->failing_per_mille = 0;
+    heap->refusals = 0;
     memset(heap->free, 0, sizeof heap->free);
 }
 
@@ -88,6 +89,7 @@ static void *resize(void *ctx, void *p, size_t size)
         return p;
     }
     void *fresh = take(heap, size);
+    heap->refusals += fresh == NULL;
     if (fresh != NULL && p != NULL) {
         memcpy(fresh, p, old_size);
         give_back(heap, p);

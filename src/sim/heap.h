@@ -17,6 +17,7 @@ struct sim_heap {
     uint64_t live;                /* blocks in use */
     struct sluice_prng *rng;
     uint32_t failing_per_mille; /* of the allocations */
+    uint64_t refusals;          /* allocations that have failed */
 };
 
 /* 0 on success. */
