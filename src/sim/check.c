@@ -602,6 +602,7 @@ void sim_judge_step(struct sim_world *w, const struct sim_process *p, const stru
     }
     sim_judge_breakers(w, watch);
     sim_judge_due(w, watch, ev, effects);
+    sim_judge_drain(w, watch, ev, effects);
     sim_judge_bounds(w, watch, p, ev);
     sim_judge_probe(w, watch, p, ev);
     watch->step_ms = ev->mono_ms;

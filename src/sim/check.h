@@ -310,6 +310,9 @@ void sim_judge_nak_under_way(struct sim_world *w, const struct sim_watch *watch,
                              const struct sim_attempt *a);
 void sim_judge_handed_on(struct sim_world *w, const struct sim_watch *watch,
                          const struct sim_attempt *a);
+/* While a process drains: who must not be kept (check_drain.c). */
+void sim_judge_drain(struct sim_world *w, const struct sim_watch *watch,
+                     const struct sluice_event *ev, const struct sluice_effects *effects);
 /* Those who wait for a rate limit come back within this time after it. */
 #define SIM_LIMIT_SPREAD_MS 1000
 /* Jitter (check_spread.c): of a NAK's delay; a 429 was read, a step was first asked for, and it
