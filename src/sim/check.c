@@ -34,6 +34,7 @@ void sim_judge_init(struct sim_world *w)
     j->text[0] = '\0';
     memset(j->spreads, 0, sizeof j->spreads);
     memset(j->histories, 0, (w->inputs_count + 1u) * sizeof j->histories[0]);
+    memset(j->dead_reasons, 0, (w->inputs_count + 1u) * sizeof j->dead_reasons[0]);
     memset(j->was_acked, 0, (w->inputs_count + 1u) * sizeof j->was_acked[0]);
     memset(j->dead_ms, 0xff, (w->inputs_count + 1u) * sizeof j->dead_ms[0]);
 }
@@ -73,7 +74,8 @@ void sim_judge_start(struct sim_world *w, const struct sim_process *p)
     memset(watch, 0, offsetof(struct sim_watch, attempts));
     watch->connected_wall_ms = INT64_MIN;
     watch->step_ms = INT64_MIN;
-    watch->due_ms = INT64_MAX;
+    watch->due_ms = watch->journal_due_ms = INT64_MAX;
+    watch->intake.idle_ms = INT64_MAX;
     for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
         watch->attempts[i].generation = watch->attempts[i].last_generation = 0;
     }
@@ -330,6 +332,7 @@ void sim_judge_event(struct sim_world *w, const struct sim_process *p,
     watch->was_hungry |= p->heap.failing_per_mille > 0;
     watch->refusals = p->heap.refusals;
     see_journal(watch, ev);
+    sim_judge_intake_event(w, watch, ev);
     switch (ev->kind) {
     case SLUICE_EV_CONNECTED:
         watch->is_connected = 1;
@@ -357,6 +360,7 @@ void sim_judge_event(struct sim_world *w, const struct sim_process *p,
     default: {
         struct sim_attempt *a = sim_judge_attempt(watch, ev->ticket);
         if (a != NULL) {
+            sim_judge_paced_event(w, watch, a, ev);
             see_attempt(w, watch, p, a, ev);
         }
         break;
@@ -408,6 +412,7 @@ static void judge_admit(struct sim_world *w, struct sim_watch *watch, const stru
     watch->live_bytes += m->size;
     sim_judge_is_due(w, watch, a);
     sim_judge_leased(w, watch, a, ev);
+    sim_judge_paced_admission(w, a, ev);
 }
 
 static void judge_rebind(struct sim_world *w, struct sim_watch *watch,
@@ -421,6 +426,11 @@ static void judge_rebind(struct sim_world *w, struct sim_watch *watch,
         return;
     }
     int64_t end = ev->message.horizon_ms + w->plan.engine.ack_wait_ms;
+    if (!sim_judge_is_at_end(w, a, ev->mono_ms)) {
+        a->taken_step = w->totals.steps;
+        a->steps_taken = a->steps_count;
+    }
+    sim_judge_paced_delivery(w, a, ev);
     a->is_retaken |= (uint8_t)sim_judge_is_at_end(w, a, ev->mono_ms);
     if (sim_judge_is_late(a, ev->mono_ms) || end > a->lease_end_ms) {
         a->lease_end_ms = end;
@@ -490,6 +500,7 @@ static void judge_ticketed(struct sim_world *w, struct sim_watch *watch,
                        sluice_effect_name(fx->kind), fx->ticket.slot, fx->ticket.generation);
         return;
     }
+    sim_judge_paced(w, watch, a, ev, fx);
     switch (fx->kind) {
     case SLUICE_FX_SETTLE:
         sim_judge_settle(w, watch, a, ev, &fx->settle);
@@ -529,9 +540,11 @@ static void judge_effect(struct sim_world *w, struct sim_watch *watch, const str
     }
     switch (fx->kind) {
     case SLUICE_FX_PULL:
+        sim_judge_intake(w, watch, ev, fx);
         sim_judge_pull(w, watch, ev, &fx->pull);
         break;
     case SLUICE_FX_ABANDON:
+        sim_judge_intake(w, watch, ev, fx);
         sim_judge_abandon(w, watch, fx->pull.pull);
         break;
     case SLUICE_FX_CHECK:
@@ -603,6 +616,8 @@ void sim_judge_step(struct sim_world *w, const struct sim_process *p, const stru
     sim_judge_breakers(w, watch);
     sim_judge_due(w, watch, ev, effects);
     sim_judge_drain(w, watch, ev, effects);
+    sim_judge_paces(w, watch, ev, effects);
+    sim_judge_intake_after(w, watch, ev);
     sim_judge_bounds(w, watch, p, ev);
     sim_judge_probe(w, watch, p, ev);
     watch->step_ms = ev->mono_ms;

@@ -118,6 +118,14 @@ struct sim_attempt {
     int64_t retry_at_ms, retry_after_ms; /* rate limits that its steps were told: first, longest */
     int64_t decided_ms; /* when the handler was through, or its calls were cancelled */
     uint32_t store_period, publish_period[SIM_OUTPUTS_MAX];
+    /* check_pace.c */
+    int64_t renew_base_ms;  /* the lease counts from here, as its newest delivery and answers say */
+    int64_t renew_least_ms; /* no WPI before */
+    int64_t load_failed_ms; /* newest reading of the journal, if it failed; 0: not */
+    int64_t journal_due_ms; /* the journal has been awaited long enough; 0: nobody awaits it */
+    uint64_t taken_step;    /* the step in which another delivery came inside of its lease … */
+    uint8_t steps_taken;    /* … and how many steps that one takes over */
+    uint8_t must_renew;     /* its delivery was read late: it may not run before a renewal */
 };
 
 struct sim_watched_pull {
@@ -127,6 +135,22 @@ struct sim_watched_pull {
 };
 
 #define SIM_WATCHED_PULLS 64u
+
+/* A pull as the engine has to count it: until it has ended or expired, whatever the connection. */
+struct sim_asked_pull {
+    uint32_t id, left;
+    int64_t asked_ms, expires_ms;
+    uint8_t was_heard, is_abandoned;
+};
+
+struct sim_intake {
+    struct sim_asked_pull pulls[SIM_WATCHED_PULLS];
+    uint32_t pulls_count;
+    uint32_t ends;         /* pulls that ended so that one has to back off, in a row */
+    int64_t not_before_ms; /* the next pull */
+    int64_t excused_ms;    /* until then it may wait */
+    int64_t idle_ms; /* since then there is reason to ask for more; INT64_MAX: there is none */
+};
 
 struct sim_watched_breaker {
     uint8_t state; /* enum sluice_breaker_state, by the calls and their answers … */
@@ -179,6 +203,8 @@ struct sim_watch {
     uint64_t refusals;  /* of its heap, before this step */
     struct sim_watched_pull pulls[SIM_WATCHED_PULLS];
     uint32_t pulls_count;
+    struct sim_intake intake;
+    int64_t journal_due_ms; /* of any attempt, at the earliest */
     struct sim_watched_breaker breakers[SLUICE_DEPENDENCIES_MAX];
     struct sim_attempt attempts[SIM_IN_FLIGHT_MAX];
     uint32_t journal_failures; /* answers of the journal, in a row */
@@ -209,6 +235,7 @@ struct sim_judge {
     struct sim_spread spreads[SIM_WORKERS_MAX][SIM_SPREAD_COUNT];
     struct sim_history histories[SIM_INPUTS_MAX + 1]; /* by key */
     uint8_t was_acked[SIM_INPUTS_MAX + 1];            /* by sequence: the server took an ACK */
+    uint32_t dead_reasons[SIM_INPUTS_MAX + 1];        /* by sequence: bits, as it was asked for */
     int64_t dead_ms[SIM_INPUTS_MAX + 1]; /* by sequence: newest copy of its dead letter; -1: none */
 };
 
@@ -351,6 +378,29 @@ void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_atte
 void sim_judge_bury(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                     const struct sluice_effect *fx);
 void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a);
+/* Why a dead letter is written (check_reason.c). */
+void sim_judge_reason(struct sim_world *w, const struct sim_attempt *a,
+                      const struct sluice_event *ev, uint8_t failure);
+/* Neither too often nor too late (check_pace.c): a delivery was admitted or taken over; what is
+ * told of an attempt; an effect of it, before the other judges see it; the end of a step. */
+void sim_judge_paced_admission(struct sim_world *w, struct sim_attempt *a,
+                               const struct sluice_event *ev);
+void sim_judge_paced_delivery(struct sim_world *w, struct sim_attempt *a,
+                              const struct sluice_event *ev);
+void sim_judge_paced_event(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                           const struct sluice_event *ev);
+void sim_judge_paced(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
+                     const struct sluice_event *ev, const struct sluice_effect *fx);
+void sim_judge_paces(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
+                     const struct sluice_effects *effects);
+/* Asking for more, not too soon and not too late (check_intake.c): before a step, at a PULL or an
+ * ABANDON, after the step. */
+void sim_judge_intake_event(struct sim_world *w, struct sim_watch *watch,
+                            const struct sluice_event *ev);
+void sim_judge_intake(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
+                      const struct sluice_effect *fx);
+void sim_judge_intake_after(struct sim_world *w, struct sim_watch *watch,
+                            const struct sluice_event *ev);
 /* 1 near the end of its lease, where a careful engine may give it up. */
 int sim_judge_is_at_end(const struct sim_world *w, const struct sim_attempt *a, int64_t mono_ms);
 /* 1 when what is sent now may reach the server after the end of the lease. */

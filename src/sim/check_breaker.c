@@ -92,6 +92,7 @@ static enum sim_blame blame_of(const struct sim_watched_breaker *b, uint8_t fate
 {
     switch ((enum sluice_fate)fate) {
     case SLUICE_FATE_UNREACHABLE:
+    case SLUICE_FATE_CANCELLED: /* of an output: there was no connection */
         return SIM_BLAME_NONE;
     case SLUICE_FATE_UNAVAILABLE:
         return b->is_answering ? SIM_BLAME_SURE : SIM_BLAME_NONE;

@@ -146,6 +146,10 @@ static void judge_message(struct sim_world *w, uint32_t sequence)
     const struct sim_sunk *s = &w->sink.sunk[sequence];
     int is_dead = s->dead_copies > 0;
     const struct sim_script *script = sim_world_script(w, w->inputs[sequence].key, 0);
+    if (is_dead && (w->judge.dead_reasons[sequence] >> s->dead_failure & 1u) == 0) {
+        sim_judge_fail(w, SIM_RULE_DEAD, "the dead letter of message %u says %s, as nobody asked",
+                       sequence, sluice_failure_name((enum sluice_failure)s->dead_failure));
+    }
     if (m->state != SIM_STORED_SETTLED) {
         sim_judge_fail(w, SIM_RULE_LIVENESS,
                        "message %u (%s) is not finished %lld ms after the "

@@ -36,7 +36,10 @@ static enum sluice_fate failed_as(const struct sim_world *w, enum sim_target tar
     }
     uint32_t where = (uint32_t)(draw >> 16 & 0xffff) * 1000u >> 16;
     uint32_t how = (uint32_t)(draw >> 32 & 0xffff) * 1000u >> 16;
-    return where < w->plan.unreachable ? SLUICE_FATE_UNREACHABLE
+    /* The program says of an output that there was no connection to publish it on. */
+    int is_cancelled = target == SIM_TARGET_PUBLISH && (draw >> 16 & 1u) != 0;
+    return where < w->plan.unreachable
+               ? (is_cancelled ? SLUICE_FATE_CANCELLED : SLUICE_FATE_UNREACHABLE)
            : how < w->plan.unavailable ? SLUICE_FATE_UNAVAILABLE
                                        : SLUICE_FATE_RETRY;
 }
