@@ -31,9 +31,6 @@ struct lot {
 /* What the caller is told of a request that failed at once. */
 static enum sluice_fate failed_as(const struct sim_world *w, enum sim_target target, uint64_t draw)
 {
-    if (target > SIM_TARGET_PUBLISH) {
-        return SLUICE_FATE_RETRY; /* a dead letter or the journal: not OK is all that counts */
-    }
     uint32_t where = (uint32_t)(draw >> 16 & 0xffff) * 1000u >> 16;
     uint32_t how = (uint32_t)(draw >> 32 & 0xffff) * 1000u >> 16;
     /* The program says of an output that there was no connection to publish it on. */
