@@ -129,7 +129,8 @@ class PayOnce:
 
     `is_timed`: a second limit, which does not come from the journal, and so not from the worker. A question that was answered
     JOURNALED_AFTER before a fault that is looked at, without a fault from its call until that long after the answer, is not asked
-    again after it, be its message finished or not. A campaign sees to it that there are some of messages that are not."""
+    again after it, be its message finished or not. A campaign sees to it that there are some of messages that are not, and says so: they
+    are counted, and none would be a limit that limits nothing."""
 
     def __init__(self, s, every=1, has_sum=True, llms=None, is_timed=False, journaled=journaled_count):
         self.journaled = journaled
@@ -137,12 +138,14 @@ class PayOnce:
         self.count, self.looks = 0, []  # (fault, how many may be asked again, {question: calls} as of _calls)
         self.order = {}  # {question: its place, by when it was first seen here}
         self.is_timed, self.fault_times = is_timed, []
-        self.answered = {}  # {question: (when it was asked, when answered)} of its last call
+        self.answered = {}  # {question: (when it was asked, when answered, where)} of its last call
+        self.unfinished = 0  # of long_answered those whose messages were not finished at the fault
         self.long_answered = []  # (fault, {question: calls} of those that are not to be asked again)
 
-    def note(self, fault=None):
+    def note(self, fault=None, losing_since=None, losing_llm=None):
         """Right after a fault; or `fault` makes it, where the journal cannot be asked any more then. The journal first:
-        what comes between the two counts raises the limit."""
+        what comes between the two counts raises the limit. `losing_since`: from then on nothing was finished of what the worker
+        had asked (`losing_llm`: there)."""
         self.count += 1
         is_looked_at = self.count % self.every == 0
         kept = self.journaled(self.s) if is_looked_at else 0
@@ -152,21 +155,24 @@ class PayOnce:
             calls = self._calls(self.llms)
             self.looks.append((self.count, len(calls) - kept, calls))
             if self.is_timed:
-                self.long_answered.append((self.count, {place: calls[place] for place in self._long_answered()}))
+                old = list(self._long_answered())
+                self.long_answered.append((self.count, {self.order[key]: calls[self.order[key]] for key in old}))
+                self.unfinished += sum(losing_since is not None and self.answered[key][0] >= losing_since
+                                       and (losing_llm is None or self.llms[self.answered[key][2]] is losing_llm) for key in old)
         return made
 
     def _long_answered(self):
         """Whose answer had its time to come into the journal before a fault. The simulator and we have one clock."""
         times = self.fault_times
-        for key, (called, answered) in self.answered.items():
+        for key, (called, answered, _) in self.answered.items():
             after = bisect.bisect_left(times, called)  # an answer can also be sent to one that is dead by then
             if answered >= called and after < len(times) and times[after] >= answered + JOURNALED_AFTER:
-                yield self.order[key]
+                yield key
 
     def _calls(self, llms):
         """For each question how often it was asked there."""
         calls = array.array("H", bytes(2 * len(self.order)))
-        for llm in llms:
+        for where, llm in enumerate(llms):
             ledger = llm.ledger(keys=True)
             check(not ledger["truncated"], "the simulator's ledger is full")
             for key, one in ledger["by_key"].items():
@@ -174,8 +180,8 @@ class PayOnce:
                 if place == len(calls):
                     calls.append(0)
                 calls[place] += one["calls"]
-                if self.is_timed:
-                    last = one["called_ms"] / 1000, one["answered_ms"] / 1000  # not answered: before it was called
+                if self.is_timed and llms is self.llms:
+                    last = one["called_ms"] / 1000, one["answered_ms"] / 1000, where  # not answered: before it was called
                     self.answered[key] = max(self.answered.get(key, last), last)
         return calls
 
@@ -198,9 +204,15 @@ class PayOnce:
         limit = messages + failed + unjournaled
         check(not self.has_sum or sum(end) <= limit, f"pay once: {sum(end)} calls, at most {limit} expected: {messages} "
                                                      f"messages, {failed} failed calls, {unjournaled} not journaled")
+        timed = {"answered_long_before_these": sum(len(before) for _, before in self.long_answered),
+                 "of_these_unfinished": self.unfinished} if self.is_timed else {}
         return {"faults_looked_at": len({fault for fault, _, _ in self.looks}), "unjournaled_at_these": unjournaled,
                 "asked_again_after_these": again_after, "llm_calls": sum(end), "llm_calls_failed": failed,
-                "llm_calls_again": sum(end) - messages}
+                "llm_calls_again": sum(end) - messages, **timed}
+
+    def assert_timed(self):
+        """The limit by time covers something."""
+        check(self.unfinished > 0, "pay once: no question was answered long before a fault of messages that were not finished")
 
 
 class Kills(PayOnce):
@@ -208,16 +220,21 @@ class Kills(PayOnce):
     what has left the stream since. (num_ack_pending has also what those hold that were killed before it, for the ack wait.)
 
     `in_flight`: what one worker holds at most. Then each kill has a limit, looked at or not, and so has the sum:
-    calls <= messages + failed calls + questions without an answer in the journal at a kill, of each kill at most `in_flight`."""
+    calls <= messages + failed calls + questions without an answer in the journal at a kill. Of each kill those are at most what this
+    worker held, less the answers of these in the journal: what it has journaled since its start and not finished. (All that have
+    none there are more: those of the kills before it, for the ack wait.)"""
 
     def __init__(self, s, *of, in_flight=None, **these):
         super().__init__(s, *of, **these)
         self.in_hand, self.in_flight, self.unjournaled = 0, in_flight, 0
+        self.kept = 0  # answers in the journal at the last kill
+        self.with_fewer = 0  # kills at which less than half of `in_flight` had no answer in the journal
         self.started()
 
     def started(self):
         """To be called before each start of a worker, when those before it are dead."""
         self.delivered, self.left = self._stand()
+        self.started_at = time.monotonic()
 
     def _stand(self):
         try:
@@ -230,15 +247,21 @@ class Kills(PayOnce):
         delivered, left = self._stand()
         return delivered - self.delivered - (self.left - left)
 
-    def note(self, fault=None):
+    def note(self, fault=None, **losing):
+        if self.in_flight:
+            self._limit(journaled_count(self.s))  # first, as in PayOnce
         self.in_hand += self.held() > 0
-        made = super().note(fault)
-        if self.in_flight and self.count % self.every == 0:
-            self.unjournaled += min(self.in_flight, self.looks[-1][1])
-        elif self.in_flight:
-            kept = journaled_count(self.s)  # first, as in PayOnce
-            self.unjournaled += min(self.in_flight, sum(llm.ledger()["keys"] for llm in self.llms) - kept)
-        return made
+        return super().note(fault, **losing)
+
+    def _limit(self, kept):
+        delivered, left = self._stand()
+        finished = self.left - left
+        held = delivered - self.delivered - finished
+        asked = sum(llm.ledger()["keys"] for llm in self.llms)
+        most = max(0, min(self.in_flight, held - max(0, kept - self.kept - finished), asked - kept))
+        self.kept = kept  # what the server still reads of a dead worker raises its own limit by as much as it lowers the next one
+        self.unjournaled += most
+        self.with_fewer += most < self.in_flight / 2
 
     def figures(self, messages):
         v = super().figures(messages)
@@ -246,7 +269,7 @@ class Kills(PayOnce):
         check(not self.in_flight or v["llm_calls"] <= limit, f"pay once: {v['llm_calls']} calls, at most {limit} expected: {messages} "
                                                              f"messages, {v['llm_calls_failed']} failed, {self.unjournaled} not "
                                                              "journaled at the kills")
-        most = {"llm_calls_limit": limit} if self.in_flight else {}
+        most = {"llm_calls_limit": limit, "kills_with_most_answers_journaled": self.with_fewer} if self.in_flight else {}
         return {"kills": self.count, "kills_with_messages_in_hand": self.in_hand, **v, **most}
 
 
@@ -258,11 +281,11 @@ class KillsOfOne(Kills):
     def held(self):
         return self.holding
 
-    def note(self, llm, calls_before, holding):
+    def note(self, llm, calls_before, holding, losing_since=None):
         """Right after the kill; `calls_before` there when the messages came that are in flight, and how many of them it held:
         calls that were open, and outputs that were lost."""
         self.holding = holding
-        super().note()
+        super().note(losing_since=losing_since, losing_llm=llm)
         fault, unjournaled, calls = self.looks.pop()
         of_it = self._calls([llm])
         most = min(unjournaled, sum(of_it) - calls_before)
@@ -274,10 +297,11 @@ class OutputsLost:
     """The outputs of the workers behind a proxy, while it is on: their answers are journaled, their messages not finished."""
 
     def __init__(self, proxy):
-        self.proxy, self.rule = proxy, None
+        self.proxy, self.rule, self.since = proxy, None, None
 
     def begin(self):
         self.rule = self.proxy.on_request(lambda frame: frame.subject == READY, lambda frame: None, count=-1)
+        self.since = time.monotonic()
 
     def wait(self, count):
         """Until as many are lost, and the answers of these have had their time to come into the journal."""

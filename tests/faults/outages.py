@@ -4,10 +4,11 @@ import os
 import subprocess
 import time
 
-from books import PayOnce, assert_clean, progress, verdict
+from books import ACK_WAIT, PayOnce, assert_clean, progress, verdict
+from growth import Growth
 from lib.proxy import is_verdict
 from lib.servers import Skip
-from stage import check, wait_for
+from stage import Stage, check, in_time, wait_for
 
 SETTINGS = {"SLUICE_ACK_WAIT": 5, "SLUICE_NAK_DELAY": 1, "SLUICE_NAK_DELAY_MAX": 10, "LLM_TIMEOUT": 4, "LLM_BREAKER_RESET": 5,
             "MONGODB_BREAKER_RESET": 5, "SLUICE_PUBLISH_BREAKER_RESET": 5, "SLUICE_PUBLISH_TIMEOUT": 2}
@@ -61,9 +62,11 @@ def outages(s, a):
     seconds = 8 if a.quick else 60
     s.llm_http("/control", LLM_SETTINGS)
     link = s.llm_proxy()
-    s.start_worker(**SETTINGS, **s.through(llm=link))
+    worker = s.start_worker(**SETTINGS, **s.through(llm=link))
     s.ready()
-    total, drained, paid = 0, {}, PayOnce(s)
+    s.send(20)
+    wait_for("the first messages are done", s.all_done)
+    total, drained, paid, grown = 20, {}, PayOnce(s), Growth(s, worker)
     for name, begin, end in outages_of(s, link):
         s.send(20, first=total + 1)  # some are on their way when it begins
         begin()
@@ -78,7 +81,7 @@ def outages(s, a):
         wait_for(f"the backlog is done: {name}", s.all_done, 180)
         drained[name] = round(time.monotonic() - start, 1)
     v = verdict(s, total)
-    v.update(outage_s=seconds, drained_s=drained, **paid.figures(total))
+    v.update(outage_s=seconds, drained_s=drained, **paid.figures(total), **grown.figures())
     assert_clean(v)
     return v
 
@@ -127,3 +130,57 @@ def disk_full(s, a):
         for w in s.workers:
             w.kill()
         subprocess.run(["umount", "-l", folder], capture_output=True)
+
+
+class SmallDisk:
+    """A file system of its own for a folder; gone with its stage, after the server that was on it."""
+
+    def __init__(self, folder, size):
+        self.folder = folder
+        os.makedirs(folder)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True).returncode != 0:
+            raise Skip("no right to mount a tmpfs")
+
+    def close(self):
+        subprocess.run(["umount", "-l", self.folder], capture_output=True)
+
+
+class SmallDiskStage(Stage):
+    """nats-server keeps its streams where there is little room."""
+
+    def start_nats(self):
+        self.disk = self.part(SmallDisk(os.path.join(self.folder, "nats"), "16m"))
+        return super().start_nats(pinned=True)
+
+
+def nats_disk_full(s, a):
+    """nats-server has no room for answers, outputs and dead letters while 40 messages are on their way; then it has."""
+    s.llm.set(latency_ms=500)
+    worker = s.start_worker(SLUICE_PUBLISH_BREAKER_RESET=0.5, SLUICE_ACK_WAIT=ACK_WAIT)
+    s.ready()
+    s.send(40)
+    s.expect_done(40)
+    paid, grown = PayOnce(s, has_sum=False, journaled=lambda s: s.journaled()), Growth(s, worker)
+    s.send(40, first=41)
+    wait_for("all calls run", lambda: s.llm.ledger()["calls"] >= 80)
+    filler = os.path.join(s.disk.folder, "filler")
+    fill(filler)
+    paid.note()
+    end = time.monotonic() + 10
+    wait_for("the worker says that outputs are refused", lambda: "no space left on device" in worker.log_text())
+    wait_for("10 s", lambda: time.monotonic() > end, 20)
+    check(worker.is_alive(), f"the worker ended with {worker.code}")
+    outputs = s.left("ENRICH_READY")
+    check(outputs < 80, "all outputs were stored although there was no room")
+    paid.note()
+    os.unlink(filler)
+    start = time.monotonic()
+    wait_for("all done", s.all_done, 60)
+    v = verdict(s, 80)
+    v.update(outputs_without_room=outputs - 40, done_s=round(time.monotonic() - start, 2), **paid.figures(80), **grown.figures())
+    assert_clean(v)
+    in_time(v["done_s"], 10, str(v))
+    return v
+
+
+nats_disk_full.stage = SmallDiskStage

@@ -42,6 +42,7 @@ from books import (ACK_WAIT, OutputsLost, Kills, KillsOfOne, PayOnce, assert_cle
                    publish_many, start_beside, verdict)
 from cluster import ClusterStage, lose_quorum, play  # noqa: E402
 from frozen import freeze  # noqa: E402
+from growth import Growth  # noqa: E402
 from isolation import isolation  # noqa: E402
 from labelled import labelled_kills  # noqa: E402
 from lib import record  # noqa: E402
@@ -50,10 +51,11 @@ from lib.runner import run_twice  # noqa: E402
 from lib.servers import LlmSim  # noqa: E402
 from lying import lying_peers  # noqa: E402
 from network import partition, slow_links  # noqa: E402
-from outages import disk_full, outages  # noqa: E402
+from outages import disk_full, nats_disk_full, outages  # noqa: E402
 from restarts import server_restarts  # noqa: E402
 from stage import Stage, check, in_time, wait_for  # noqa: E402
 
+DEFAULT_ACK_WAIT = 30
 KILLS_IN_FLIGHT = 64  # so few that the kills spread over all messages
 
 
@@ -91,7 +93,7 @@ def kills(s, a):
             wait_for(f"progress before kill {kill + 1}, and messages in hand",
                      lambda: messages - s.left() >= goal and noted.held() > 0, 120)  # noqa: B023, called at once
         worker.kill()
-        noted.note()
+        noted.note(losing_since=noted.started_at if is_held else None)
         done = messages - s.left()
         progress(f"kills: {kill + 1}/{wanted} kills, {done}/{messages} messages, "
                  f"{noted.in_hand} kills with messages in hand")
@@ -104,12 +106,36 @@ def kills(s, a):
     assert_clean(v)
     v.update(noted.figures(messages), kills_with_outputs_lost=held, outputs_lost=lost.rule.seen)
     check(noted.in_hand >= wanted * 0.9, f"many kills hit a worker that held nothing: {v}")
+    if held:
+        noted.assert_timed()
     return v
 
 
 def open_calls(llm):
     ledger = llm.ledger()
     return ledger["calls"] - ledger["answered"] - ledger["failed"]
+
+
+def killed_at_default(s, llms, through, first, noted):
+    """With the ack wait that a worker has by default, the consumer being made anew for it: the first worker is killed with all of 40
+    messages in its hands, and the second has waited for work meanwhile."""
+    s.nats.consumer_delete("ENRICH_REQUESTS", "context-enricher")
+    llms[0].set(latency_ms=20000)  # until it is killed nothing is answered
+    victim = start_beside(s, **{**through[0], "SLUICE_ACK_WAIT": None})
+    check(s.consumer()["config"]["ack_wait"] == DEFAULT_ACK_WAIT * 10**9, "another ack wait by default")
+    before, open_before = llms[0].ledger()["calls"], open_calls(llms[0])
+    publish_many(s, first, 40)
+    wait_for("all calls run", lambda: llms[0].ledger()["calls"] >= before + 40)
+    start_beside(s, **{**through[1], "SLUICE_ACK_WAIT": None})
+    noted.started()
+    check(open_calls(llms[0]) - open_before == 40, "the worker does not hold all 40 messages")
+    victim.kill()
+    start = time.monotonic()
+    noted.note(llms[0], before, 40)
+    wait_for("all outputs", lambda: s.left("ENRICH_READY") >= first + 39, 90)
+    passed = time.monotonic() - start
+    wait_for("nothing is pending", s.all_done, 60)
+    return passed
 
 
 def failover(s, a):
@@ -136,7 +162,8 @@ def failover(s, a):
             losing[n % 2].wait(1)
         victim.kill()
         start = time.monotonic()
-        noted.note(llms[n % 2], before[n % 2], losing[n % 2].rule.seen if is_held else open_calls(llms[n % 2]) - open_before)
+        noted.note(llms[n % 2], before[n % 2], losing[n % 2].rule.seen if is_held else open_calls(llms[n % 2]) - open_before,
+                   losing[n % 2].since if is_held else None)
         if is_held:
             losing[n % 2].end()
         victim = other
@@ -145,48 +172,82 @@ def failover(s, a):
         times.append(time.monotonic() - start)
         progress(f"failover: {n + 1}/{rounds}, slowest {max(times):.2f} s")
     wait_for("nothing is pending", s.all_done, 60)
+    victim.stop()
+    default = killed_at_default(s, llms, through, first, noted)
+    first += 40
     v = verdict(s, first - 1)
-    v.update(noted.figures(first - 1), ack_wait_s=ACK_WAIT, finished_elsewhere_p50_s=round(percentile(times, 50), 2),
+    v.update(noted.figures(first - 1), finished_elsewhere_at_30_s_s=round(default, 2), ack_wait_s=ACK_WAIT, finished_elsewhere_p50_s=round(percentile(times, 50), 2),
              finished_elsewhere_p99_s=round(percentile(times, 99), 2))
     assert_clean(v)
-    check(noted.in_hand == rounds, f"a kill hit a worker that held nothing: {v}")
+    check(noted.in_hand == rounds + 1, f"a kill hit a worker that held nothing: {v}")
+    noted.assert_timed()
     in_time(v["finished_elsewhere_p99_s"], ACK_WAIT + 2, str(v))
+    in_time(default, DEFAULT_ACK_WAIT + 2, str(v))
     return v
 
 
+# What comes before a kill of nats-server: (seconds without a message, seconds until it is started again).
+AT_ONCE, IDLE, AWAY = (0, 0), (20, 0), (0, 30)
+KINDS = {AT_ONCE: "at once", IDLE: "after 20 s without a message", AWAY: "after it was away for 30 s"}
+
+
+def server_kills(rounds):
+    """Idle pulls become long ones, and what is away for long outlasts leases and every short backoff: of each ten one, or one of
+    twenty."""
+    return [IDLE if n % 10 == 5 else AWAY if n % 20 == 8 else AT_ONCE for n in range(rounds)]
+
+
+def pass_time(seconds):
+    end = time.monotonic() + seconds
+    wait_for(f"{seconds} s", lambda: time.monotonic() >= end, seconds + 60)
+
+
 def servers(s, a):
-    """nats-server is killed and restarted, under load and with parked pulls: how long until a new message is done."""
-    rounds = a.kills or (6 if a.quick else 100)
+    """nats-server is killed and restarted, under load, with parked pulls and after a while without work, at once and after it was
+    away: how long until a new message is done."""
     s.llm_http("/control", {"latency-ms": 10})
-    s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT)
+    worker = s.start_worker(SLUICE_ACK_WAIT=ACK_WAIT)
     s.ready()
-    total, times, paid = 0, [], PayOnce(s)
+    s.send(20)
+    wait_for("the first messages are done", s.all_done)
+    total, times, paid, grown, back = 20, {}, PayOnce(s), Growth(s, worker), 0.0
 
-    def restart():
+    def restart(away):
         """While it is away nothing can be journaled, and what the worker has already received is asked all the same."""
+        nonlocal back
         s.nats_server.kill()
+        pass_time(away)
         s.nats_server.start().wait_ready()
+        back = time.monotonic()
 
-    for n in range(rounds):
+    kills = server_kills(a.kills or (9 if a.quick else 100))
+    for n, kind in enumerate(kills):
+        idle, away = kind
+        pass_time(idle)
         if n % 2 == 0:
             s.send(20, first=total + 1)
             total += 20
-        paid.note(restart)
+        if away:  # what counts is the journal that comes back: after so long nobody has what a killed server had not written
+            restart(away)
+            paid.note()
+        else:
+            paid.note(lambda: restart(0))
         s.send(1, first=total + 1)
         total += 1
-        start = time.monotonic()
         wait_for(f"a message after restart {n + 1}", lambda: f"r-{total}" in s.documents(), 30)
-        times.append(time.monotonic() - start)
-        progress(f"servers: {n + 1}/{rounds} kills, slowest {max(times):.2f} s")
+        times.setdefault(KINDS[kind], []).append(time.monotonic() - back)
+        progress(f"servers: {n + 1}/{len(kills)} kills, slowest {max(map(max, times.values())):.2f} s")
     # A killed nats-server can keep messages in the stream whose ACK its consumer remembers, and can remember deliveries
     # of messages that the stream has no more: neither is delivered again. So the results count, and what nobody has had.
     wait_for("all documents and outputs", lambda: len(s.documents()) == total and s.left("ENRICH_READY") >= total, 60)
     v = verdict(s, total)
     v["pending_after_server_kills"], v["pending"] = v["pending"], s.consumer()["num_pending"]
-    v.update(paid.figures(total), server_kills=rounds, pulling_again_p50_s=round(percentile(times, 50), 2),
-             pulling_again_p99_s=round(percentile(times, 99), 2), pulling_again_max_s=round(max(times), 2))
+    again = [one for some in times.values() for one in some]
+    v.update(paid.figures(total), server_kills=len(kills), kills_of_each_kind={kind: len(some) for kind, some in times.items()},
+             pulling_again_p50_s=round(percentile(again, 50), 2), pulling_again_p99_s=round(percentile(again, 99), 2),
+             pulling_again_max_s={kind: round(max(some), 2) for kind, some in times.items()}, **grown.figures())
     assert_clean(v)
-    in_time(v["pulling_again_p99_s"], 10, str(v))
+    in_time(max(again), 10, str(v))
     return v
 
 
@@ -244,7 +305,7 @@ servers.takes = cluster.takes = labelled_kills.takes = ("kills",)
 cluster.stage = ClusterStage
 labelled_kills.stores = ("sqlite", "mongodb")
 slow_links.prefers = partition.prefers = lying_peers.prefers = "mongodb"  # its link is one of them
-CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, outages, disk_full, cluster, server_restarts,
+CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, outages, disk_full, nats_disk_full, cluster, server_restarts,
                                      labelled_kills, slow_links, partition, isolation, lying_peers)}
 OUTCOMES = {"ok": record.OK, "FAIL": record.FAILED, "skip": record.SKIPPED}
 
