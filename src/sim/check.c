@@ -158,6 +158,7 @@ static void see_verdict(struct sim_world *w, const struct sim_watch *watch,
     a->decided_ms = v->kind == SLUICE_VERDICT_SUSPENDED ? 0 : ev->mono_ms;
     a->has_own_error = v->kind == SLUICE_VERDICT_FAILED && v->failed_step < 0 &&
                        v->failure != SLUICE_FAILURE_NO_MEMORY;
+    a->own_failure = v->failure;
     a->has_lost_error = a->has_own_error && a->lost_race;
     a->own_errors = (uint8_t)(a->own_errors + (a->has_own_error && !a->has_lost_error));
     a->met_want |= (uint8_t)has_no_memory(a, v);

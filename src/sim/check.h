@@ -104,6 +104,7 @@ struct sim_attempt {
     uint8_t has_own_error;  /* its handler returned an error that is no step's */
     uint8_t has_lost_error; /* that one, from an answer that had lost its race */
     uint8_t own_errors;     /* the others, since its journal was read */
+    uint8_t own_failure;    /* the reason that it gave */
     uint8_t met_want;       /* of memory: this run, its commit, or the reading of its journal */
     uint8_t is_rejected;    /* this run or its commit met what can never work */
     uint8_t may_start_over; /* an answer of it has lost a race: it may go another way */
