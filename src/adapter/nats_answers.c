@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adapter/nats_answers.h"
 
+#include "adapter/nats_api_answer.h"
 #include "codec/fixed.h"
 #include "port/clock.h"
 #include <cjson/cJSON.h>
@@ -12,6 +13,7 @@
 #define SUBJECT_SIZE     512u
 #define STATUS_SIZE      160u
 #define CHECK_TIMEOUT_MS 2500
+#define COPIES_SILENT_MS 2500 /* a leader hears of its copies every second */
 #define INFO_SIZE_MAX    65536u
 #define VERDICTS_SILENT_MS                                                                         \
     4000 /* a group of servers that has a majority needs milliseconds to confirm a verdict */
@@ -80,6 +82,19 @@ static void tell_check(struct sluice_nats_note *base)
     end_check(note->answers, read_info(note));
 }
 
+/* The server of a consumer's leader that is cut off answers for it as before, and beats for its
+ * pulls; but it says that it hears nothing of the other copies. */
+static void tell_doubt(struct sluice_nats_note *base)
+{
+    const struct answer_note *note = (const struct answer_note *)base;
+    cJSON *json = note->is_answered ? cJSON_ParseWithLength(note->body, note->body_len) : NULL;
+    if (sluice_nats_api_answer_is_cut_off(json, COPIES_SILENT_MS)) {
+        sluice_nats_link_leave(note->answers->intake->link,
+                               "the consumer's leader hears nothing of its copies");
+    }
+    cJSON_Delete(json);
+}
+
 /* That it came is all. */
 static void tell_echo(struct sluice_nats_note *base)
 {
@@ -114,7 +129,8 @@ static void post_settled(struct sluice_nats_answers *answers, uint64_t op, int i
 
 /* ---- Callbacks on the delivery thread ---- */
 
-/* An answer to a verdict (v), another settle (s), an echo (e) or a check (c): the subject carries
+/* An answer to a verdict (v), another settle (s), an echo (e), a check (c) or a doubt (d): the
+ * subject carries
  * number and time of sending, so nothing needs to be kept for an operation that is open. */
 static void on_answer(void *ctx, const struct sluice_nats_message *message)
 {
@@ -135,10 +151,12 @@ static void on_answer(void *ctx, const struct sluice_nats_message *message)
     if (sent_ms > wire->horizon_ms && sent_ms <= now) {
         wire->horizon_ms = sent_ms;
     }
-    size_t len = kind == 'c' && message->body_len <= INFO_SIZE_MAX ? message->body_len : 0;
+    int has_info = kind == 'c' || kind == 'd';
+    size_t len = has_info && message->body_len <= INFO_SIZE_MAX ? message->body_len : 0;
     sluice_nats_note_fn *tell = kind == 'v'   ? tell_verdict
                                 : kind == 's' ? tell_settled
                                 : kind == 'c' ? tell_check
+                                : kind == 'd' ? tell_doubt
                                               : tell_echo;
     struct answer_note *note = note_create(wire->answers, tell, message->body, len);
     if (note != NULL) {
@@ -202,22 +220,32 @@ void sluice_nats_answers_settle(struct sluice_nats_answers *answers, uint64_t op
     }
 }
 
+static void ask_for_info(const struct sluice_nats_intake *in, char kind, int64_t now_ms)
+{
+    char subject[SUBJECT_SIZE], reply[SUBJECT_SIZE];
+    if (in->wire != NULL) {
+        (void)snprintf(subject, sizeof subject, "%s.CONSUMER.INFO.%s.%s",
+                       sluice_nats_link_api_prefix(in->link), in->stream, in->consumer);
+        (void)snprintf(reply, sizeof reply, "%s.a.%c.0.%" PRIx64, in->wire->inbox, kind,
+                       (uint64_t)now_ms);
+        (void)sluice_nats_link_publish(in->link, subject, reply, NULL, 0, "", 0);
+    }
+}
+
 void sluice_nats_answers_check(struct sluice_nats_answers *answers)
 {
     const struct sluice_nats_intake *in = answers->intake;
-    char subject[SUBJECT_SIZE], reply[SUBJECT_SIZE];
     int64_t now = sluice_mono_ms();
     if (answers->check_until_ms != 0) {
         return; /* one answer serves both */
     }
     answers->check_until_ms = now + CHECK_TIMEOUT_MS;
-    if (in->wire != NULL) {
-        (void)snprintf(subject, sizeof subject, "%s.CONSUMER.INFO.%s.%s",
-                       sluice_nats_link_api_prefix(in->link), in->stream, in->consumer);
-        (void)snprintf(reply, sizeof reply, "%s.a.c.0.%" PRIx64, in->wire->inbox, (uint64_t)now);
-        /* Silence ends with the deadline. */
-        (void)sluice_nats_link_publish(in->link, subject, reply, NULL, 0, "", 0);
-    }
+    ask_for_info(in, 'c', now); /* silence ends with the deadline */
+}
+
+void sluice_nats_answers_doubt(struct sluice_nats_answers *answers)
+{
+    ask_for_info(answers->intake, 'd', sluice_mono_ms());
 }
 
 void sluice_nats_answers_echo(struct sluice_nats_answers *answers)

@@ -24,6 +24,10 @@ void sluice_nats_answers_settle(struct sluice_nats_answers *answers, uint64_t op
                                 enum sluice_verb verb, int64_t delay_ms);
 void sluice_nats_answers_check(struct sluice_nats_answers *answers);
 
+/* Somebody suspects the server of having lost its cluster: leave it if the consumer's leader says
+ * so itself. Nobody is told. */
+void sluice_nats_answers_doubt(struct sluice_nats_answers *answers);
+
 /* Send a message to ourselves: it brings the horizon forward when it comes back. */
 void sluice_nats_answers_echo(struct sluice_nats_answers *answers);
 

@@ -37,3 +37,24 @@ sluice_rc sluice_nats_api_answer_read(sluice_bytes answer, cJSON **out, struct s
     }
     return rc;
 }
+
+int sluice_nats_api_answer_is_cut_off(const cJSON *answer, int64_t silent_ms)
+{
+    const cJSON *cluster = cJSON_GetObjectItemCaseSensitive(answer, "cluster");
+    const cJSON *leader = cJSON_GetObjectItemCaseSensitive(cluster, "leader");
+    const cJSON *replicas = cJSON_GetObjectItemCaseSensitive(cluster, "replicas");
+    const cJSON *one;
+    int copies = 1, heard = 1; /* the leader's own */
+    if (!cJSON_IsString(leader) || leader->valuestring[0] == '\0') {
+        return 0;
+    }
+    cJSON_ArrayForEach(one, replicas)
+    {
+        const cJSON *active = cJSON_GetObjectItemCaseSensitive(one, "active");
+        int is_offline = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(one, "offline"));
+        int is_silent = cJSON_IsNumber(active) && active->valuedouble > (double)silent_ms * 1e6;
+        copies++;
+        heard += !is_offline && !is_silent;
+    }
+    return heard * 2 <= copies;
+}

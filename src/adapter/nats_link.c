@@ -529,20 +529,16 @@ void sluice_nats_link_leave(struct sluice_nats_link *link, const char *why)
 {
     if (link->conn != NULL && link->conn->has_others) {
         if (link->events.on_left != NULL) {
-            link->events.on_left(link->ctx, link->conn->server_id, why);
+            link->events.on_left(link->ctx, link->conn->server_id);
         }
         sluice_nats_link_reset(link, why);
     }
 }
 
-void sluice_nats_link_leave_server(struct sluice_nats_link *link, const char *server_id,
-                                   const char *why)
+int sluice_nats_link_is_at(const struct sluice_nats_link *link, const char *server_id)
 {
-    /* By what the server calls itself: two links may know it by different addresses. */
-    if (link->conn != NULL && server_id[0] != '\0' &&
-        strcmp(link->conn->server_id, server_id) == 0) {
-        sluice_nats_link_reset(link, why);
-    }
+    return link->conn != NULL && server_id[0] != '\0' &&
+           strcmp(link->conn->server_id, server_id) == 0;
 }
 
 struct sluice_nats_tap *sluice_nats_link_subscribe(struct sluice_nats_link *link,

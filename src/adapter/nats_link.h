@@ -35,9 +35,9 @@ struct sluice_nats_link_events {
     /* The server denied a publish or a subscription, in its words, or no server takes the login any
      * more; in a flood not of each. */
     void (*on_refused)(void *ctx, const char *text);
-    /* A server is left (sluice_nats_link_leave): other links had better leave it, too. May be NULL.
-     * Called from inside the leave; texts borrowed for the call. */
-    void (*on_left)(void *ctx, const char *server_id, const char *why);
+    /* A server is left (sluice_nats_link_leave): other links had better doubt it. May be NULL.
+     * Called from inside the leave; text borrowed for the call. */
+    void (*on_left)(void *ctx, const char *server_id);
 };
 
 /* Connect (blocking: at most the connect timeout for each server, three times when the login is
@@ -84,9 +84,8 @@ void sluice_nats_link_reset(struct sluice_nats_link *link, const char *why);
 /* The server answers pings and nothing else, as one that has lost its cluster does: the same, if
  * another server is known. What is given up for any reason is tried last. */
 void sluice_nats_link_leave(struct sluice_nats_link *link, const char *why);
-/* Another link has left this server: leave it, too, if this is where the link is. */
-void sluice_nats_link_leave_server(struct sluice_nats_link *link, const char *server_id,
-                                   const char *why);
+/* By what the server calls itself: two links may know it by different addresses. */
+int sluice_nats_link_is_at(const struct sluice_nats_link *link, const char *server_id);
 
 /* NULL when down or without memory. `released` is called once in any case, on any thread, when no
  * callback can come any more; after NULL it was called already. */

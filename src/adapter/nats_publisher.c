@@ -17,7 +17,7 @@ struct nats_publisher {
     struct sluice_nats_requests *requests;
     int64_t timeout_ms;
     void (*on_link)(void *ctx, enum sluice_link_state state, const char *text);
-    void (*on_left)(void *ctx, const char *server_id, const char *why);
+    void (*on_left)(void *ctx, const char *server_id);
     void (*on_unheard)(void *ctx, const char *subject, const char *stream);
     void *ctx;
 };
@@ -282,11 +282,11 @@ static void on_refused(void *ctx, const char *text)
     tell(ctx, SLUICE_LINK_REFUSED, text);
 }
 
-static void on_left(void *ctx, const char *server_id, const char *why)
+static void on_left(void *ctx, const char *server_id)
 {
     const struct nats_publisher *p = ctx;
     if (p->on_left != NULL) {
-        p->on_left(p->ctx, server_id, why);
+        p->on_left(p->ctx, server_id);
     }
 }
 

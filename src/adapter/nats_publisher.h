@@ -20,8 +20,8 @@ struct sluice_nats_publisher_config {
      */
     void (*on_link)(void *ctx, enum sluice_link_state state, const char *text);
     /* Loop thread; may be NULL. The publisher leaves a server that answers pings and no request:
-     * what else is connected to it had better do the same. Texts borrowed for the call. */
-    void (*on_left)(void *ctx, const char *server_id, const char *why);
+     * what else is connected to it had better doubt it. Text borrowed for the call. */
+    void (*on_left)(void *ctx, const char *server_id);
     /* Loop thread; may be NULL. No stream takes this subject, as the server said at once; the
      * publish goes on until its timeout, in case the stream comes back. Once for each publish.
      * `stream` is the one that was expected; NULL: any. */

@@ -14,7 +14,14 @@ struct nats_source {
     struct sluice_nats_intake intake;
     struct sluice_nats_answers answers;
     struct sluice_nats_pulls pulls;
+    int is_doubtful; /* the server, since: */
+    int64_t doubted_ms;
 };
+
+/* From a doubt to the question: a copy that is out of reach has been silent for long enough then.
+ * The loop's clock may be some milliseconds behind. */
+#define DOUBT_MS        1500
+#define DOUBT_MARGIN_MS 50
 
 /* ---- The connection ---- */
 
@@ -50,6 +57,7 @@ static void on_down(void *ctx, const char *text)
 {
     struct nats_source *s = ctx;
     int was_up = s->intake.wire != NULL;
+    s->is_doubtful = 0;
     forget_connection(s);
     if (was_up) {
         s->intake.events.on_link(s->intake.ctx, SLUICE_LINK_DOWN, text);
@@ -78,6 +86,10 @@ static void on_tick(uv_timer_t *timer)
     sluice_nats_answers_echo(&s->answers);
     sluice_nats_pulls_tick(&s->pulls, now);
     sluice_nats_answers_tick(&s->answers, now);
+    if (s->is_doubtful && now >= s->doubted_ms + DOUBT_MS - DOUBT_MARGIN_MS) {
+        s->is_doubtful = 0;
+        sluice_nats_answers_doubt(&s->answers);
+    }
 }
 
 /* ---- The port ---- */
@@ -198,8 +210,15 @@ fail:
     return rc;
 }
 
-void sluice_nats_source_leave(struct sluice_source *source, const char *server_id, const char *why)
+void sluice_nats_source_doubt(struct sluice_source *source, const char *server_id)
 {
-    const struct nats_source *s = (const struct nats_source *)source;
-    sluice_nats_link_leave_server(s->intake.link, server_id, why);
+    struct nats_source *s = (struct nats_source *)source;
+    if (!sluice_nats_link_is_at(s->intake.link, server_id)) {
+        return;
+    }
+    s->is_doubtful = 1;
+    s->doubted_ms = sluice_mono_ms();
+    if (uv_timer_get_due_in(&s->timer) > DOUBT_MS) {
+        (void)uv_timer_start(&s->timer, on_tick, DOUBT_MS, uv_timer_get_repeat(&s->timer));
+    }
 }

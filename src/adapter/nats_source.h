@@ -29,9 +29,10 @@ struct sluice_nats_source_config {
 sluice_rc sluice_nats_source_create(const struct sluice_nats_source_config *config,
                                     struct sluice_source **out, struct sluice_err *err);
 
-/* Something else has found that this server lost its cluster: leave it for another, if the source
- * is connected to it. The server of a consumer's leader that is cut off answers for the consumer as
- * before, and the source alone would stay until it steps down. Loop thread. */
-void sluice_nats_source_leave(struct sluice_source *source, const char *server_id, const char *why);
+/* Something else suspects this server of having lost its cluster. If the source is connected to it,
+ * it asks in a moment: the server of a consumer's leader that is cut off answers for the consumer
+ * as before, and says that it hears of no copy. Then it is left; not at once, because one leader
+ * that is away silences a server that is well. Loop thread. */
+void sluice_nats_source_doubt(struct sluice_source *source, const char *server_id);
 
 #endif

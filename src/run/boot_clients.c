@@ -178,11 +178,11 @@ static void on_publisher_link(void *ctx, enum sluice_link_state state, const cha
     }
 }
 
-static void on_publisher_left(void *ctx, const char *server_id, const char *why)
+static void on_publisher_left(void *ctx, const char *server_id)
 {
     const struct boot *b = ctx;
     if (b->source != NULL) {
-        sluice_nats_source_leave(b->source, server_id, why);
+        sluice_nats_source_doubt(b->source, server_id);
     }
 }
 

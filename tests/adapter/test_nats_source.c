@@ -550,22 +550,66 @@ static void a_server_that_does_not_know_the_consumer_is_left_for_another(void **
     close_pair(w, &p);
 }
 
-/* The publisher has found out: the source leaves that server, and only that one. */
-static void a_server_that_another_link_left_is_left_too(void **state)
+/* Who asks for the consumer is answered with this. */
+struct informant {
+    struct pair *pair;
+    natsSubscription *sub[2];
+    const char *info;
+    int asked;
+};
+
+static int has_asked(void *ctx)
+{
+    struct informant *i = ctx;
+    natsMsg *question = NULL;
+    int before = i->asked;
+    for (int k = 0; k < 2; k++) {
+        while (natsSubscription_NextMsg(&question, i->sub[k], 1) == NATS_OK) {
+            i->asked++;
+            assert_int_equal(
+                natsConnection_PublishString(i->pair->nc[k], natsMsg_GetReply(question), i->info),
+                NATS_OK);
+            natsMsg_Destroy(question);
+        }
+    }
+    return i->asked > before;
+}
+
+/* The publisher suspects the server: the source leaves it if the consumer's leader hears of no
+ * copy, and stays where it does. */
+static void a_suspected_server_is_left_when_it_is_cut_off(void **state)
 {
     (void)state;
     struct pair p;
     struct world *w = open_pair(&p);
+    struct informant i = {.pair = &p};
     char id[100];
-    sluice_nats_source_leave(w->source, "another", "it has lost its cluster");
-    w->source->ops->settle(w->source, 5, "nobody.listens", SLUICE_VERB_PROGRESS, 0);
-    wait_for(w, has_settled, 1, "the answer that nobody listens");
-    assert_int_equal(w->ups, 1);
-    for (int i = 0; i < 2; i++) { /* it is connected to one of them */
-        assert_int_equal(natsConnection_GetConnectedServerId(p.nc[i], id, sizeof id), NATS_OK);
-        sluice_nats_source_leave(w->source, id, "it has lost its cluster");
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(
+            natsConnection_SubscribeSync(&i.sub[k], p.nc[k], "$JS.nowhere.API.CONSUMER.INFO.S.C"),
+            NATS_OK);
+        assert_int_equal(natsConnection_Flush(p.nc[k]), NATS_OK);
     }
-    wait_for(w, is_up, 2, "another server");
+    for (int is_cut_off = 0; is_cut_off < 2; is_cut_off++) {
+        i.info = is_cut_off
+                     ? "{\"cluster\":{\"leader\":\"a\",\"replicas\":[{\"active\":3000000000},"
+                       "{\"active\":4000000000}]}}"
+                     : "{\"cluster\":{\"leader\":\"a\",\"replicas\":[{\"active\":3000000000},"
+                       "{\"active\":400000000}]}}";
+        sluice_nats_source_doubt(w->source, "another");
+        for (int k = 0; k < 2; k++) { /* it is connected to one of them */
+            assert_int_equal(natsConnection_GetConnectedServerId(p.nc[k], id, sizeof id), NATS_OK);
+            sluice_nats_source_doubt(w->source, id);
+        }
+        test_loop_until(&w->loop, has_asked, &i, "the question");
+        assert_int_equal(i.asked, is_cut_off + 1);
+        w->source->ops->settle(w->source, 5, "nobody.listens", SLUICE_VERB_PROGRESS, 0);
+        wait_for(w, is_cut_off ? is_up : has_settled, is_cut_off + 1, "an answer behind it");
+        assert_int_equal(w->ups, is_cut_off + 1);
+    }
+    for (int k = 0; k < 2; k++) {
+        natsSubscription_Destroy(i.sub[k]);
+    }
     close_pair(w, &p);
 }
 
@@ -815,7 +859,7 @@ int main(void)
         cmocka_unit_test(a_server_without_jetstream_is_no_missing_consumer),
         cmocka_unit_test(a_server_that_does_not_know_the_consumer_is_left_for_another),
         cmocka_unit_test(a_server_that_confirms_no_verdict_is_left_for_another),
-        cmocka_unit_test(a_server_that_another_link_left_is_left_too),
+        cmocka_unit_test(a_suspected_server_is_left_when_it_is_cut_off),
         cmocka_unit_test(a_killed_server_is_found_again),
         cmocka_unit_test(kills_under_load_cost_no_message),
         cmocka_unit_test(a_burst_arrives_whole),

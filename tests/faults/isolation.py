@@ -122,15 +122,16 @@ ISOLATIONS = tuple((name, seconds) for name in SITUATIONS for seconds in (SHORT,
 
 
 class Awaited:
-    """A request that is sent until it is in the stream, and when it had its document."""
+    """A request that is sent until it is in the stream, when that was, and when it had its document."""
 
     def __init__(self, s, number, name):
         self.s, self.number, self.name = s, number, name
-        self.is_sent, self.done = False, None
+        self.taken = self.done = None
 
     def look(self):
-        self.is_sent = self.is_sent or self.s.sends(self.number)
-        if self.done is None and self.is_sent and f"r-{self.number}" in self.s.documents():
+        if self.taken is None and self.s.sends(self.number):
+            self.taken = time.monotonic()
+        if self.done is None and self.taken and f"r-{self.number}" in self.s.documents():
             self.done = time.monotonic()
         return self.done is not None
 
@@ -140,8 +141,9 @@ class Awaited:
 
 
 def isolated(s, paid, total, victim, situation, seconds):
-    """30 messages before, 11 within or after. (seconds from the fault on, or since the worker can reach the others again, until
-    a message had its document that came after the fault; from the healing on until all were done.)"""
+    """30 messages before, 11 within or after. (seconds until a message had its document that was sent after the fault: since the
+    stream took it and the worker could reach the others, since the latter or the fault alone, which counts the election of a
+    leader that takes it; from the healing on until all were done.)"""
     streams, leads_consumer, is_with_it, is_alone = SITUATIONS[situation]
     s.lead(victim, streams, leads_consumer)
     s.start_worker_at(victim if is_with_it else s.others(victim)[0])
@@ -163,7 +165,7 @@ def isolated(s, paid, total, victim, situation, seconds):
     for number in range(total + 32, total + 42):
         wait_for(f"request {number} in the stream", lambda: s.sends(number), 60)  # noqa: B023, called at once
     wait_for(f"all done after it: {awaited.name}", lambda: s.pending() == 0 and s.left() == 0, 90)
-    return max(0.0, awaited.done - reached), time.monotonic() - healed
+    return max(0.0, awaited.done - max(reached, awaited.taken)), max(0.0, awaited.done - reached), time.monotonic() - healed
 
 
 def isolation(s, a):
@@ -171,18 +173,20 @@ def isolation(s, a):
     s.llm.set(latency_ms=100)
     s.start_worker_at(s.servers[0])
     s.replicate()
-    total, pulling, done, paid = 0, {}, {}, PayOnce(s, has_sum=False, journaled=journaled)
+    total, pulling, since_fault, done, paid = 0, {}, [], {}, PayOnce(s, has_sum=False, journaled=journaled)
     for n, (situation, seconds) in enumerate(QUICK if a.quick else ISOLATIONS):
         name = f"{situation}, {seconds:g} s"
-        pulled, healed = isolated(s, paid, total, s.nats_server.servers[n % 3], situation, seconds)
+        pulled, fault, healed = isolated(s, paid, total, s.nats_server.servers[n % 3], situation, seconds)
         total += 41
         pulling.setdefault(name, []).append(pulled)
+        since_fault.append(fault)
         done.setdefault(name, []).append(healed)
-        progress(f"isolation: {name}: pulling again after {pulled:.2f} s, done {healed:.2f} s after the healing", True)
+        progress(f"isolation: {name}: pulling again after {pulled:.2f} s ({fault:.2f} s from the fault), done {healed:.2f} s after the healing", True)
         s.wait_whole()
     v = verdict(s, total)
     again = [one for some in pulling.values() for one in some]
     v.update(isolations=len(again), pulling_again_p50_s=round(percentile(again, 50), 2), pulling_again_p99_s=round(percentile(again, 99), 2),
+             slowest_since_the_fault_s=round(max(since_fault), 2),
              pulling_again_s={name: round(max(some), 2) for name, some in pulling.items()},
              done_after_healing_s={name: round(max(some), 2) for name, some in done.items()}, **paid.figures(total))
     assert_clean(v)
