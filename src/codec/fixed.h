@@ -61,7 +61,7 @@ static inline void sluice_fixed_hex(struct sluice_fixed *f, uint64_t value)
     do {
         digits[--at] = "0123456789abcdef"[value & 15];
         value >>= 4;
-    } while (value != 0);
+    } while (value != 0 && at > 0); /* it is 0 after 16 digits: the compiler is told the bound */
     sluice_fixed_add(f, digits + at, sizeof digits - at);
 }
 
