@@ -57,11 +57,19 @@ def stream_ids(s, stream, header):
     return [one.headers.get(header) for one in stream_messages(s, stream)]
 
 
+def consumer_of(s, stream, seconds, **config):
+    """A consumer of the test's own, which goes when nobody asks for so many seconds. Servers that are electing make none."""
+    made = []
+    wait_for(f"a consumer of {stream}", lambda: made.append(s.nats.api(f"CONSUMER.CREATE.{stream}", {
+        "stream_name": stream, "config": {"ack_policy": "none", "deliver_policy": "all", "mem_storage": True,
+                                          "inactive_threshold": seconds * 10**9, **config}})) or True, 60)
+    return made[0]
+
+
 def stream_messages(s, stream):
-    """All messages of a stream, by a consumer of the test's own."""
+    """All messages of a stream."""
     total = s.left(stream)
-    name = s.nats.api(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": {
-        "ack_policy": "none", "deliver_policy": "all", "mem_storage": True, "inactive_threshold": 30 * 10**9}})["name"]
+    name = consumer_of(s, stream, 30)["name"]
     out = []
     while len(out) < total:
         some = s.nats.pull(stream, name, batch=min(1000, total - len(out)), expires=10)
@@ -72,9 +80,7 @@ def stream_messages(s, stream):
 
 def journaled_count(s):
     """How many answers the journal holds; a consumer's answer counts them on the server."""
-    made = s.nats.api("CONSUMER.CREATE.KV_SLUICE_JOURNAL", {"stream_name": "KV_SLUICE_JOURNAL", "config": {
-        "ack_policy": "none", "deliver_policy": "all", "mem_storage": True, "inactive_threshold": 10**9,
-        "filter_subject": "$KV.SLUICE_JOURNAL.*.*.*.*.a.>"}})
+    made = consumer_of(s, "KV_SLUICE_JOURNAL", 1, filter_subject="$KV.SLUICE_JOURNAL.*.*.*.*.a.>")
     s.nats.consumer_delete("KV_SLUICE_JOURNAL", made["name"])
     return made["num_pending"]
 
