@@ -400,7 +400,7 @@ static void judge_admit(struct sim_world *w, struct sim_watch *watch, const stru
     a->generation = a->last_generation = fx->ticket.generation;
     a->sequence = (uint32_t)m->sequence;
     a->key = w->inputs[m->sequence].key;
-    a->deliveries = m->deliveries;
+    a->deliveries = a->most_deliveries = m->deliveries;
     a->size = m->size;
     a->admitted_ms = a->delivered_ms = ev->mono_ms;
     a->failed_step = -1;
@@ -441,6 +441,9 @@ static void judge_rebind(struct sim_world *w, struct sim_watch *watch,
     a->rebound_ms = w->now_ms;
     a->delivered_ms = ev->mono_ms;
     a->deliveries = ev->message.deliveries;
+    if (a->most_deliveries < a->deliveries) {
+        a->most_deliveries = a->deliveries;
+    }
     a->was_rebound = 1;
     a->verdict_verb = a->answered_verbs = 0;
     a->was_short = a->misses_paid = 0;

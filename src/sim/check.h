@@ -69,6 +69,7 @@ struct sim_attempt {
     uint32_t generation; /* 0: none */
     uint32_t last_generation;
     uint32_t sequence, key, deliveries, size;
+    uint32_t most_deliveries; /* a rewound consumer counts from one again */
     uint32_t order; /* of admission */
     int64_t lease_end_ms, admitted_ms;
     int64_t delivered_ms; /* its newest delivery was read */

@@ -147,7 +147,8 @@ static void judge_delay(struct sim_world *w, const struct sim_attempt *a,
     if (fx->outcome != SLUICE_OUTCOME_NAKED || is_counted) {
         return; /* check_retry.c */
     }
-    int64_t most_ms = larger(full_delay_ms(c, a->deliveries), a->retry_after_ms);
+    /* It may have failed before the newest delivery was taken over. */
+    int64_t most_ms = larger(full_delay_ms(c, a->most_deliveries), a->retry_after_ms);
     for (uint32_t i = 0; fx->failure == SLUICE_FAILURE_DEPENDENCY && i < c->dependencies_count;
          i++) {
         most_ms = larger(most_ms, lesser(c->dependencies[i].reset_timeout_ms, c->nak_delay_max_ms));
