@@ -70,7 +70,7 @@ struct sim_attempt {
     uint32_t last_generation;
     uint32_t sequence, key, deliveries, size;
     uint32_t most_deliveries; /* a rewound consumer counts from one again */
-    uint32_t order; /* of admission */
+    uint32_t order;           /* of admission */
     int64_t lease_end_ms, admitted_ms;
     int64_t delivered_ms; /* its newest delivery was read */
     uint8_t has_run, run_owed, has_verdict, verdict_kind;
@@ -371,6 +371,8 @@ void sim_judge_mark_loaded(struct sim_world *w, struct sim_attempt *a,
 void sim_judge_mark_recorded(struct sim_world *w, struct sim_attempt *a, enum sluice_fate fate);
 void sim_judge_marked_run(struct sim_world *w, const struct sim_attempt *a);
 void sim_judge_killer(struct sim_world *w, const struct sim_attempt *a);
+/* 1 when its message is one by what was read, and is to be buried as such. */
+int sim_judge_is_killer(const struct sim_world *w, const struct sim_attempt *a);
 /* Failures: delays, counts, burials (check_retry.c). A delay without its jitter: */
 int64_t sim_judge_full_delay_ms(const struct sluice_engine_config *c, uint32_t failures);
 void sim_judge_nak_sent(const struct sim_world *w, const struct sim_watch *watch,

@@ -98,14 +98,24 @@ void sim_judge_marked_run(struct sim_world *w, const struct sim_attempt *a)
     }
 }
 
+/* Without a journal, deliveries are all that there is to count: past the limit, the last try
+ * included, by as many as make a suspect. */
+static int is_counted_out(const struct sluice_engine_config *c, const struct sim_attempt *a)
+{
+    return !c->journal && c->max_deliver > 0 &&
+           a->deliveries > c->max_deliver + c->suspect_deliveries;
+}
+
+int sim_judge_is_killer(const struct sim_world *w, const struct sim_attempt *a)
+{
+    return (a->was_loaded && a->base_stale >= MARKS_OF_A_KILLER) ||
+           is_counted_out(&w->plan.engine, a);
+}
+
 void sim_judge_killer(struct sim_world *w, const struct sim_attempt *a)
 {
     const struct sim_history *h = &w->judge.histories[a->key];
-    const struct sluice_engine_config *c = &w->plan.engine;
-    /* Without a journal, deliveries are all that there is to count: past the limit, the last try
-     * included, by as many as make a suspect. */
-    uint32_t most = c->max_deliver + c->suspect_deliveries;
-    if (!c->journal && c->max_deliver > 0 && a->deliveries > most) {
+    if (is_counted_out(&w->plan.engine, a)) {
         return;
     }
     if (h->killings + h->excuses + count_others(w, a, 1) < MARKS_OF_A_KILLER && !h->is_shared) {
