@@ -146,7 +146,7 @@ static void see_verdict(struct sim_world *w, const struct sim_watch *watch,
         }
     }
     a->steps_count = (uint8_t)(steps_count < a->steps_count ? steps_count : a->steps_count);
-    a->run_owed = 0;
+    a->run_owed = a->has_news = 0;
     a->blames = 0;
     if (v->kind == SLUICE_VERDICT_FAILED && v->failed_step >= 0 &&
         v->failed_step < (int)a->steps_count) {
@@ -263,6 +263,7 @@ static void see_attempt(struct sim_world *w, struct sim_watch *watch, const stru
         see_verdict(w, watch, p, a, ev);
         break;
     case SLUICE_EV_STEP:
+        a->has_news = 1;
         sim_judge_call_ended(w, watch, a, ev);
         break;
     case SLUICE_EV_KEPT:

@@ -74,6 +74,7 @@ struct sim_attempt {
     int64_t lease_end_ms, admitted_ms;
     int64_t delivered_ms; /* its newest delivery was read */
     uint8_t has_run, run_owed, has_verdict, verdict_kind;
+    uint8_t has_news; /* a call has ended since its verdict: the handler may be due to run */
     uint8_t load_owed, record_owed, store_owed, bury_owed;
     uint8_t needs_load, was_loaded, load_failed, was_rebound, lost_race, was_outrun;
     uint8_t was_stored, was_buried;

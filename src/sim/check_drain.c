@@ -17,13 +17,14 @@ static int is_under_way(const struct sim_attempt *a)
 }
 
 /* Its handler has asked for a call, or its commit is due, and neither may start: a breaker or a
- * rate limit holds it. */
+ * rate limit holds it. For certain: when one of its calls has ended, its handler may be due, and
+ * wait for its turn behind a suspect. */
 static int only_waits(const struct sim_attempt *a)
 {
     if (!a->has_verdict || a->verdict_kind != SLUICE_VERDICT_SUSPENDED) {
         return a->has_verdict && a->verdict_kind == SLUICE_VERDICT_DONE;
     }
-    for (uint32_t i = 0; i < a->steps_count; i++) {
+    for (uint32_t i = 0; i < a->steps_count && !a->has_news; i++) {
         if (a->steps[i].state == SIM_SEEN_ASKED) {
             return 1;
         }
