@@ -281,6 +281,15 @@ void sim_judge_finish(struct sim_world *w, int is_finished);
 /* ---- Between the judges' own files */
 
 struct sim_attempt *sim_judge_attempt(struct sim_watch *watch, struct sluice_ticket ticket);
+/* Deliveries (check_delivery.c): admitted, taken over, sent back; by so many of these was it
+ * answered. */
+void sim_judge_admit(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
+                     const struct sluice_effect *fx);
+void sim_judge_rebind(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
+                      const struct sluice_effect *fx);
+void sim_judge_refuse(struct sim_world *w, const struct sim_watch *watch,
+                      const struct sluice_event *ev, const struct sluice_effect *fx);
+void sim_judge_answered(struct sim_world *w, const struct sluice_event *ev, uint32_t received);
 /* Commit order and verdicts (check_commit.c). */
 void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                       const struct sluice_event *ev, const struct sluice_fx_settle *fx);

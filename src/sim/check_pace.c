@@ -125,16 +125,6 @@ void sim_judge_paced_event(struct sim_world *w, struct sim_watch *watch, struct 
 
 /* ---- What is asked for */
 
-/* min(base × 2^(n−1), max) */
-static int64_t full_delay_ms(const struct sluice_engine_config *c, uint32_t failures)
-{
-    int64_t delay = c->nak_delay_ms;
-    for (uint32_t n = 1; n < failures && delay < c->nak_delay_max_ms; n++) {
-        delay *= 2;
-    }
-    return lesser(delay, c->nak_delay_max_ms);
-}
-
 /* What is not counted waits no longer than its deliveries make it, than a breaker stays shut, or
  * than a server has said. */
 static void judge_delay(struct sim_world *w, const struct sim_attempt *a,
@@ -148,7 +138,7 @@ static void judge_delay(struct sim_world *w, const struct sim_attempt *a,
         return; /* check_retry.c */
     }
     /* It may have failed before the newest delivery was taken over. */
-    int64_t most_ms = larger(full_delay_ms(c, a->most_deliveries), a->retry_after_ms);
+    int64_t most_ms = larger(sim_judge_full_delay_ms(c, a->most_deliveries), a->retry_after_ms);
     for (uint32_t i = 0; fx->failure == SLUICE_FAILURE_DEPENDENCY && i < c->dependencies_count;
          i++) {
         most_ms = larger(most_ms, lesser(c->dependencies[i].reset_timeout_ms, c->nak_delay_max_ms));
