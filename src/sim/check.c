@@ -227,14 +227,17 @@ static void see_settled(struct sim_world *w, const struct sim_watch *watch, stru
 
 /* Another delivery's answer was journaled first: both have to go on with that one. Not when what is
  * there cannot be used, and not when the answer to KEEP came so late that it was given up. */
-static void see_kept(const struct sim_world *w, const struct sim_watch *watch,
-                     struct sim_attempt *a, const struct sluice_event *ev)
+static void see_kept(struct sim_world *w, const struct sim_watch *watch, struct sim_attempt *a,
+                     const struct sluice_event *ev)
 {
     struct sim_seen *s = &a->steps[ev->kept.step];
     int is_in_time = ev->mono_ms < s->keep_ms + w->plan.engine.journal_timeout_ms &&
                      s->keep_ms > watch->journal_away_ms;
     a->lost_race |=
         s->is_keep_owed && is_in_time && !s->was_missed && ev->kept.result == SLUICE_KEPT_LOST_RACE;
+    if (ev->kept.result == SLUICE_KEPT_FAILED || !is_in_time || s->was_missed) {
+        sim_judge_unsure(w, a, s);
+    }
     a->was_outrun |= ev->kept.result == SLUICE_KEPT_LOST_RACE;
     s->is_keep_owed = 0;
     a->may_start_over |= ev->kept.result == SLUICE_KEPT_LOST_RACE;

@@ -13,6 +13,7 @@
 #include "core/engine.h"
 #include "sim/plan.h"
 #include "sim/script.h"
+#include "sim/sink.h"
 
 /* X(name, text, what is broken). */
 #define SIM_RULES(X)                                                                               \
@@ -29,6 +30,7 @@
     X(DRAIN, "INV-9", "shutdown")                                                                  \
     X(PAID, "INV-14", "a journaled answer was paid for again")                                     \
     X(RETRY, "INV-15", "retry discipline")                                                         \
+    X(ANSWERS, "answers", "made of another answer than the journaled one")                         \
     X(POISON, "poison", "the wrong message was buried as the killer")                              \
     X(VERDICT, "verdict", "not one confirmed verdict for a delivery")
 
@@ -57,6 +59,7 @@ struct sim_seen {
     uint8_t was_missed; /* its journaled answer could not be used */
     uint8_t blame;      /* enum sim_blame, of its newest end */
     uint8_t is_keep_owed, was_kept;
+    uint8_t is_unsure; /* the journal did not say in time whether it holds this answer */
     uint8_t must_wait; /* its rate limit ends well inside of the attempt */
     uint8_t limits;    /* 429s that it was told */
     uint32_t period;   /* of the breaker, when it was started */
@@ -216,11 +219,12 @@ struct sim_watch {
 
 /* What is remembered of a message beyond its attempts. */
 struct sim_history {
-    uint32_t killings;        /* its handler killed the process */
-    uint32_t excuses;         /* times a mark of it may have been left behind by something else */
-    uint32_t doubts;          /* those of writes that may come late */
-    uint8_t is_shared;        /* a replay has the same journal: the marks of both are one */
-    uint8_t was_in_two_hands; /* at once: what one of them clears the other writes again */
+    uint32_t killings;         /* its handler killed the process */
+    uint32_t excuses;          /* times a mark of it may have been left behind by something else */
+    uint32_t doubts;           /* those of writes that may come late */
+    uint8_t is_shared;         /* a replay has the same journal: the marks of both are one */
+    uint8_t was_in_two_hands;  /* at once: what one of them clears the other writes again */
+    uint8_t has_unsure_answer; /* the journal did not say in time what it holds of one */
     uint32_t outputs_count;
     struct {
         uint64_t id;
@@ -272,6 +276,9 @@ void sim_judge_loaded(struct sim_world *w, const struct sim_process *p, struct s
 void sim_judge_settled(struct sim_world *w, uint32_t sequence, enum sluice_verb verb);
 void sim_judge_output(struct sim_world *w, uint32_t key, uint64_t id, uint32_t copies);
 void sim_judge_dead(struct sim_world *w, uint32_t sequence, uint32_t copies);
+/* A document or an output with this content is about to be stored. */
+void sim_judge_content(struct sim_world *w, uint32_t key, const struct sim_content *content,
+                       const char *what);
 /* How long an aborted engine may take, and how long the calm phase. */
 int64_t sim_judge_abort_bound_ms(const struct sim_world *w);
 int64_t sim_judge_calm_bound_ms(struct sim_world *w);
@@ -297,6 +304,10 @@ void sim_judge_commit(struct sim_world *w, struct sim_watch *watch, struct sim_a
                       const struct sluice_event *ev, const struct sluice_effect *fx);
 void sim_judge_release(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                        const struct sluice_event *ev, const struct sluice_effect *fx);
+/* 1 while the journaling of this answer has to be waited for. */
+int sim_judge_is_keep_awaited(const struct sim_world *w, const struct sim_watch *watch,
+                              const struct sim_attempt *a, const struct sim_seen *s,
+                              const struct sluice_event *ev);
 /* Calls, the journal (check_calls.c). */
 void sim_judge_call(struct sim_world *w, struct sim_watch *watch, const struct sim_process *p,
                     struct sim_attempt *a, const struct sluice_event *ev,
@@ -305,6 +316,11 @@ void sim_judge_journal(struct sim_world *w, struct sim_watch *watch, struct sim_
                        const struct sluice_event *ev, const struct sluice_effect *fx);
 void sim_judge_call_ended(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                           const struct sluice_event *ev);
+/* Of which answers documents and outputs are made (check_content.c): something is committed; the
+ * journal was of no help. */
+void sim_judge_answers(struct sim_world *w, const struct sim_watch *watch,
+                       const struct sim_attempt *a, const struct sluice_event *ev);
+void sim_judge_unsure(struct sim_world *w, const struct sim_attempt *a, struct sim_seen *s);
 /* Breakers (check_breaker.c). A call to a dependency starts: the breaker's period; and it ends:
  * whom to blame. */
 uint32_t sim_judge_may_call(struct sim_world *w, struct sim_watch *watch,

@@ -294,6 +294,7 @@ void sim_judge_journal(struct sim_world *w, struct sim_watch *watch, struct sim_
                        a->sequence, fx->epoch, a->base_epoch);
     }
     s->is_keep_owed = s->was_kept = 1;
+    s->is_unsure = 0;
     s->keep_ms = ev->mono_ms;
 }
 

@@ -54,20 +54,24 @@ static void judge_term(struct sim_world *w, const struct sim_attempt *a)
 }
 
 /* Journaled answers are waited for before a message's next station, but not for ever. */
-static void judge_keeps(struct sim_world *w, const struct sim_watch *watch,
-                        const struct sim_attempt *a, const struct sluice_event *ev,
-                        const char *what)
+int sim_judge_is_keep_awaited(const struct sim_world *w, const struct sim_watch *watch,
+                              const struct sim_attempt *a, const struct sim_seen *s,
+                              const struct sluice_event *ev)
 {
     int64_t timeout_ms = w->plan.engine.journal_timeout_ms;
     int is_short = a->lease_end_ms - ev->mono_ms < w->plan.engine.ack_wait_ms / 4;
     int has_waited = a->decided_ms != 0 && ev->mono_ms >= a->decided_ms + timeout_ms;
-    if (watch->is_aborted || is_short || has_waited) {
-        return;
-    }
+    int is_given_up = s->keep_ms <= watch->journal_away_ms;
+    return s->is_keep_owed && !watch->is_aborted && !is_short && !has_waited && !is_given_up &&
+           ev->mono_ms < s->keep_ms + timeout_ms;
+}
+
+static void judge_keeps(struct sim_world *w, const struct sim_watch *watch,
+                        const struct sim_attempt *a, const struct sluice_event *ev,
+                        const char *what)
+{
     for (uint32_t i = 0; i < a->steps_count; i++) {
-        const struct sim_seen *s = &a->steps[i];
-        int is_given_up = s->keep_ms <= watch->journal_away_ms;
-        if (s->is_keep_owed && !is_given_up && ev->mono_ms < s->keep_ms + timeout_ms) {
+        if (sim_judge_is_keep_awaited(w, watch, a, &a->steps[i], ev)) {
             sim_judge_fail(w, SIM_RULE_PAID, "%s of message %u while an answer is being journaled",
                            what, a->sequence);
         }
@@ -201,6 +205,7 @@ void sim_judge_commit(struct sim_world *w, struct sim_watch *watch, struct sim_a
                        sluice_effect_name(fx->kind), a->sequence);
         return;
     }
+    sim_judge_answers(w, watch, a, ev);
     if (fx->kind == SLUICE_FX_STORE) {
         judge_store(w, watch, a, ev);
     } else {

@@ -96,6 +96,25 @@ static int run_group(struct sim_world *w, struct run *r, uint32_t g, uint32_t fi
     return 1;
 }
 
+/* What is staged now is made of these answers. */
+static void stage(const struct run *r)
+{
+    struct sim_hosted *h = r->h;
+    h->handed_count = 0;
+    h->content = (struct sim_content){0};
+    for (uint32_t i = 0; i < r->steps_count; i++) {
+        if (r->steps[i].state != SLUICE_STEP_OK || !h->script->steps[i].is_paid) {
+            continue;
+        }
+        const struct sluice_journaled *id = &h->ids[i];
+        struct sim_content *c = &h->content;
+        h->handed[h->handed_count++] = (struct sim_handed){*id, h->answers[i], (uint8_t)i};
+        c->questions = sim_mix(sim_mix(c->questions, id->hash.low),
+                               (uint64_t)id->epoch << 32 | id->occurrence);
+        c->answers = sim_mix(c->answers, h->answers[i]);
+    }
+}
+
 /* The end of the function: its return, once all answers are there. */
 static void finish(struct sim_world *w, struct run *r)
 {
@@ -123,6 +142,7 @@ static void finish(struct sim_world *w, struct run *r)
     v->documents_count = h->script->documents_count;
     v->outputs_count = h->script->outputs_count;
     memcpy(h->outputs, h->script->outputs, sizeof h->outputs);
+    stage(r);
 }
 
 int sim_handler_run(struct sim_world *w, struct sim_process *p, struct sluice_ticket ticket,

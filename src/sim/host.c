@@ -365,6 +365,9 @@ static void replay(struct sim_world *w, struct sim_process *p, const struct slui
     int is_lost = is_starved(w, p);
     w->totals.answers_replayed += !is_miss && !is_lost;
     h->call_owed[fx->step] = 1;
+    if (fx->journaled < h->loaded_count) {
+        h->ids[fx->step].epoch = h->loaded[fx->journaled].epoch;
+    }
     struct sim_item item = {.worker = p->index, .life = p->life, .ticket = fx->ticket};
     item.a = answer_a(SIM_TARGET_LLM, fx->step, ++h->call_serial[fx->step]);
     item.b = is_lost ? SLUICE_FATE_NO_MEMORY : is_miss ? SLUICE_FATE_MISS : SLUICE_FATE_OK;
@@ -461,8 +464,8 @@ static void write_request(struct sim_world *w, struct sim_process *p,
         q.target = SIM_TARGET_KEEP;
         q.index = fx->step;
         q.write.value = h->answers[fx->step];
+        h->ids[fx->step].epoch = fx->epoch;
         q.write.id = h->ids[fx->step];
-        q.write.id.epoch = fx->epoch;
         break;
     case SLUICE_FX_RECORD:
         q.target = SIM_TARGET_RECORD;
@@ -473,11 +476,13 @@ static void write_request(struct sim_world *w, struct sim_process *p,
     case SLUICE_FX_STORE:
         q.target = SIM_TARGET_STORE;
         q.write.count = h->verdict.documents_count;
+        q.write.content = h->content;
         break;
     case SLUICE_FX_PUBLISH:
         q.target = SIM_TARGET_PUBLISH;
         q.index = fx->output;
         q.write.value = h->outputs[fx->output];
+        q.write.content = h->content;
         break;
     default:
         q.target = SIM_TARGET_BURY;

@@ -9,6 +9,7 @@
 #include "sim/plan.h"
 #include "sim/queue.h"
 #include "sim/script.h"
+#include "sim/sink.h"
 
 #define SIM_INBOXES_MAX 64u
 #define SIM_HELD_MAX    8192u /* what reaches a frozen process */
@@ -31,6 +32,13 @@ struct sim_inbox {
     uint8_t is_deaf; /* half of what the server sends there is lost on its way */
 };
 
+/* A paid answer that a run of the handler was handed. */
+struct sim_handed {
+    struct sluice_journaled id;
+    uint64_t value;
+    uint8_t step;
+};
+
 /* A message in flight, as the host of the handler keeps it. */
 struct sim_hosted {
     uint32_t generation; /* 0: free */
@@ -45,9 +53,12 @@ struct sim_hosted {
     uint32_t settle;
     struct sluice_ev_verdict verdict; /* of the newest run, until it is reported and for commit */
     struct sluice_step_request requests[SIM_STEPS_MAX];
-    struct sluice_journaled ids[SIM_STEPS_MAX]; /* of all steps asked for; epoch unused */
+    struct sluice_journaled ids[SIM_STEPS_MAX]; /* of all steps asked for; epoch: of the answer */
     uint64_t outputs[SIM_OUTPUTS_MAX];
-    uint32_t loaded_count; /* journal as it was read */
+    struct sim_handed handed[SIM_STEPS_MAX]; /* to the run whose documents and outputs those are */
+    uint32_t handed_count;
+    struct sim_content content; /* of all of them */
+    uint32_t loaded_count;      /* journal as it was read */
     uint8_t loaded_fate;
     struct sluice_record loaded_record;
     struct sluice_journaled loaded[SIM_KEPT_MAX];

@@ -72,7 +72,8 @@ void sim_script_make(struct sim_script *script, const struct sim_plan *plan, uin
     *script = (struct sim_script){.is_made = 1};
     script->kind = (uint8_t)draw_kind(plan, &r);
     draw_groups(script, plan, &r);
-    script->documents_count = (uint8_t)(sim_chance(&r, 50) ? 0 : 1 + sim_below(&r, 3));
+    script->documents_count =
+        (uint8_t)(sim_chance(&r, 50) ? 0 : 1 + sim_below(&r, SIM_DOCUMENTS_MAX));
     script->outputs_count = (uint8_t)(sim_chance(&r, 50) ? 0 : 1 + sim_below(&r, 3));
     for (uint32_t i = 0; i < script->outputs_count; i++) {
         script->outputs[i] = sim_mix(sim_mix(key, i), 0x6f757470) | 1u;

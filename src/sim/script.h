@@ -7,10 +7,11 @@
 
 #include "sim/plan.h"
 
-#define SIM_STEPS_MAX   16u
-#define SIM_GROUPS_MAX  5u
-#define SIM_OUTPUTS_MAX 8u
-#define SIM_VERSIONS    2u
+#define SIM_STEPS_MAX     16u
+#define SIM_GROUPS_MAX    5u
+#define SIM_OUTPUTS_MAX   8u
+#define SIM_DOCUMENTS_MAX 3u
+#define SIM_VERSIONS      2u
 
 #define SIM_SCRIPT_KINDS(X)                                                                        \
     X(PLAIN, "plain")                                                                              \

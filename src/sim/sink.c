@@ -34,15 +34,30 @@ int sim_sink_has_output(const struct sim_world *w, uint32_t key, uint64_t id)
     return find_output((struct sim_sunk *)(uintptr_t)&w->sink.sunk[key], id) != NULL;
 }
 
+/* An upsert: the newest is what is there. */
+static void store(struct sim_world *w, const struct sim_write *write)
+{
+    struct sim_sunk *s = &w->sink.sunk[write->key];
+    sim_judge_content(w, write->key, &write->content, "a document");
+    s->documents |= (1u << write->count) - 1u;
+    for (uint32_t i = 0; i < write->count; i++) {
+        s->document_contents[i] = write->content;
+    }
+}
+
 /* As the stream does: an id seen within the window is answered as a duplicate and not stored. */
-static void publish(struct sim_world *w, uint32_t key, uint64_t id)
+static void publish(struct sim_world *w, uint32_t key, uint64_t id,
+                    const struct sim_content *content)
 {
     struct sim_sunk *s = &w->sink.sunk[key];
     struct sim_output *o = find_output(s, id);
     if (o == NULL) {
-        s->outputs[s->outputs_count++] = (struct sim_output){id, w->now_ms, 1};
+        sim_judge_content(w, key, content, "an output");
+        s->outputs[s->outputs_count++] = (struct sim_output){id, w->now_ms, 1, *content};
         sim_judge_output(w, key, id, 1);
     } else if (o->stored_ms + w->plan.duplicate_window_ms <= w->now_ms) {
+        sim_judge_content(w, key, content, "an output");
+        o->content = *content;
         o->copies++;
         o->stored_ms = w->now_ms;
         w->totals.duplicates_outside_window++;
@@ -67,10 +82,10 @@ int sim_sink_write(struct sim_world *w, const struct sim_write *write, uint64_t 
 {
     switch ((enum sim_target)write->target) {
     case SIM_TARGET_STORE:
-        w->sink.sunk[write->key].documents |= (1u << write->count) - 1u;
+        store(w, write);
         return 1;
     case SIM_TARGET_PUBLISH:
-        publish(w, write->key, write->value);
+        publish(w, write->key, write->value, &write->content);
         return 1;
     case SIM_TARGET_BURY:
         bury(w, write->sequence, write->count);

@@ -6,14 +6,23 @@
 #include "sim/plan.h"
 #include "sim/script.h"
 
+/* What a document or an output is made of: the paid answers that the run of the handler was handed.
+ * Both numbers are mixed of all of them, in order. */
+struct sim_content {
+    uint64_t questions; /* with their epochs */
+    uint64_t answers;
+};
+
 struct sim_output {
     uint64_t id;
-    int64_t stored_ms; /* newest copy */
-    uint32_t copies;   /* more than one: outside of the duplicate window */
+    int64_t stored_ms;          /* newest copy */
+    uint32_t copies;            /* more than one: outside of the duplicate window */
+    struct sim_content content; /* of the newest */
 };
 
 struct sim_sunk {
     uint32_t documents; /* bit set of document numbers that are durable */
+    struct sim_content document_contents[SIM_DOCUMENTS_MAX];
     uint32_t outputs_count;
     struct sim_output outputs[SIM_OUTPUTS_MAX * SIM_VERSIONS]; /* by key */
     uint32_t dead_copies;                                      /* by sequence */
@@ -29,6 +38,7 @@ struct sim_write {
     uint64_t value;              /* KEEP: content; PUBLISH: id; RECORD: issue */
     uint32_t writer;             /* RECORD */
     struct sluice_journaled id;  /* KEEP */
+    struct sim_content content;  /* STORE, PUBLISH */
     struct sluice_record record; /* RECORD */
     uint32_t next_free;
 };
