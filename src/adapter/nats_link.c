@@ -3,6 +3,7 @@
 
 #include "adapter/nats_conn.h"
 #include "adapter/nats_refusals.h"
+#include "adapter/nats_waits.h"
 #include "adapter/nats_watch.h"
 #include "core/prng.h"
 #include "port/clock.h"
@@ -12,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_DELAY_MS                                                                             \
-    100 /* doubles up to the configured wait: a restarted local server is found soon */
 #define FLUSH_TIMEOUT_MS 2000 /* at destroy */
 #define GIVE_UP_CONNECT_MS                                                                         \
     2000 /* destroy waits so long for a connect in progress, then leaves the thread to itself */
@@ -176,28 +175,27 @@ static sluice_rc open_conn(struct sluice_nats_link *link, struct sluice_nats_con
     return SLUICE_OK;
 }
 
-static int64_t delay_before(struct sluice_nats_link *link, uint32_t attempt)
+/* 0: told to stop. The lock is held. */
+static int wait_for_attempt(struct sluice_nats_link *link, int64_t wait_ms)
 {
-    int64_t most = sluice_nats_settings_options(link->settings)->reconnect_wait_ms;
-    int64_t delay = FIRST_DELAY_MS;
-    for (uint32_t i = 1; i < attempt && delay < most; i++) {
-        delay *= 2;
+    int64_t deadline = sluice_mono_ms() + wait_ms;
+    while (!link->must_stop && sluice_nats_monitor_wait_until(&link->monitor, deadline)) {
     }
-    delay = delay < most ? delay : most;
-    return delay - (int64_t)sluice_prng_below(&link->prng, (uint64_t)delay / 4 + 1);
+    return !link->must_stop;
 }
 
 /* Attempts with pauses until one works; NULL when told to stop or when the budget is used up (then
  * on_lost follows). Called and returns with the lock held. */
 static struct sluice_nats_conn *connect_again(struct sluice_nats_link *link)
 {
-    uint32_t most = sluice_nats_settings_options(link->settings)->reconnect_attempts_max;
+    const struct sluice_nats_options *options = sluice_nats_settings_options(link->settings);
     struct sluice_err err = {0};
-    for (uint32_t attempt = 1; attempt <= most; attempt++) {
-        int64_t deadline = sluice_mono_ms() + delay_before(link, attempt);
-        while (!link->must_stop && sluice_nats_monitor_wait_until(&link->monitor, deadline)) {
-        }
-        if (link->must_stop) {
+    struct sluice_nats_waits waits;
+    int64_t wait_ms;
+    sluice_nats_waits_begin(&waits, options->reconnect_wait_ms, options->reconnect_attempts_max,
+                            &link->prng, sluice_mono_ms());
+    while ((wait_ms = sluice_nats_waits_next(&waits, sluice_mono_ms())) > 0) {
+        if (!wait_for_attempt(link, wait_ms)) {
             return NULL;
         }
         struct sluice_nats_conn *conn = NULL;
@@ -216,7 +214,7 @@ static struct sluice_nats_conn *connect_again(struct sluice_nats_link *link)
     }
     if (!link->must_stop) {
         (void)snprintf(link->why_lost, sizeof link->why_lost,
-                       "%u attempts to reconnect failed, the last: %s", most, err.text);
+                       "%u attempts to reconnect failed, the last: %s", waits.attempts, err.text);
         sluice_nats_box_post(link->box, &link->lost);
     }
     return NULL;

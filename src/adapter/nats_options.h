@@ -22,7 +22,8 @@ struct sluice_nats_options {
     const char *api_prefix;          /* "$JS.API"; "$JS.<domain>.API" for a domain */
     int64_t connect_timeout_ms;      /* per server; 0: 10 s */
     int64_t reconnect_wait_ms;       /* longest pause between attempts; 0: 10 s */
-    uint32_t reconnect_attempts_max; /* passes over the list before the link is lost; 0: 60 */
+    uint32_t reconnect_attempts_max; /* passes over the list before the link is lost, see
+                                        nats_waits.h; 0: 60 */
 };
 
 /* Can these be right? Looks at URL, files and what excludes each other, without connecting.

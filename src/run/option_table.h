@@ -14,9 +14,9 @@
 #define SLUICE_OPTIONS(X) \
 X(nats_url, "nats.url", "NATS_URL", URL, "nats://localhost:4222", 0, 0, "server URLs, comma separated; with a login in them, or in the settings below") \
 X(nats_context, "nats.context", "NATS_CONTEXT", TEXT, "", 0, 0, "context of the `nats` command: fills what is not set here") \
-X(nats_reconnect_wait_ms, "nats.reconnect_wait", "NATS_RECONNECT_TIME_WAIT", SECONDS, "10", 0.1, 3600, "longest wait between reconnect attempts") \
+X(nats_reconnect_wait_ms, "nats.reconnect_wait", "NATS_RECONNECT_TIME_WAIT", SECONDS, "10", 0.1, 3600, "longest wait between reconnect attempts; before that an eighth of the time that no server is found") \
 X(nats_connect_timeout_ms, "nats.connect_timeout", "NATS_CONNECT_TIMEOUT", SECONDS, "10", 0.1, 3600, "time for one connect attempt") \
-X(nats_max_reconnects, "nats.max_reconnects", "NATS_MAX_RECONNECT_ATTEMPTS", COUNT, "60", 1, 1000000, "attempts before the connection is given up and the process ends") \
+X(nats_max_reconnects, "nats.max_reconnects", "NATS_MAX_RECONNECT_ATTEMPTS", COUNT, "60", 1, 1000000, "attempts before the connection is given up and the process ends; one after a shorter wait counts for its share") \
 X(nats_user, "nats.user", "NATS_USER", TEXT, "", 0, 0, "user name") \
 X(nats_password, "nats.password", "NATS_PASSWORD", SECRET, "", 0, 0, "password") \
 X(nats_token, "nats.token", "NATS_TOKEN", SECRET, "", 0, 0, "authentication token") \
