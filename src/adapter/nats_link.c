@@ -54,6 +54,7 @@ struct sluice_nats_link {
     int64_t connecting_since_ms;
     enum thread_state state;
     int must_stop;  /* nothing is posted any more */
+    int is_hurried; /* the next attempt is not waited for */
     int is_flushed; /* what was published before the stop has been taken */
     int is_leaked;  /* cnats kept a connection: its memory and the link's stay */
     uint32_t refs;  /* owner, thread, kept connections */
@@ -176,10 +177,16 @@ static sluice_rc open_conn(struct sluice_nats_link *link, struct sluice_nats_con
 }
 
 /* 0: told to stop. The lock is held. */
-static int wait_for_attempt(struct sluice_nats_link *link, int64_t wait_ms)
+static int wait_for_attempt(struct sluice_nats_link *link, struct sluice_nats_waits *waits,
+                            int64_t wait_ms)
 {
     int64_t deadline = sluice_mono_ms() + wait_ms;
-    while (!link->must_stop && sluice_nats_monitor_wait_until(&link->monitor, deadline)) {
+    while (!link->must_stop && !link->is_hurried &&
+           sluice_nats_monitor_wait_until(&link->monitor, deadline)) {
+    }
+    if (link->is_hurried) {
+        link->is_hurried = 0;
+        sluice_nats_waits_shorten(waits, sluice_mono_ms());
     }
     return !link->must_stop;
 }
@@ -194,8 +201,9 @@ static struct sluice_nats_conn *connect_again(struct sluice_nats_link *link)
     int64_t wait_ms;
     sluice_nats_waits_begin(&waits, options->reconnect_wait_ms, options->reconnect_attempts_max,
                             &link->prng, sluice_mono_ms());
+    link->is_hurried = 0;
     while ((wait_ms = sluice_nats_waits_next(&waits, sluice_mono_ms())) > 0) {
-        if (!wait_for_attempt(link, wait_ms)) {
+        if (!wait_for_attempt(link, &waits, wait_ms)) {
             return NULL;
         }
         struct sluice_nats_conn *conn = NULL;
@@ -530,6 +538,16 @@ void sluice_nats_link_leave(struct sluice_nats_link *link, const char *why)
             link->events.on_left(link->ctx, link->conn->server_id);
         }
         sluice_nats_link_reset(link, why);
+    }
+}
+
+void sluice_nats_link_hurry(struct sluice_nats_link *link)
+{
+    if (link->conn == NULL) {
+        pthread_mutex_lock(&link->monitor.lock);
+        link->is_hurried = 1;
+        pthread_cond_broadcast(&link->monitor.changed);
+        pthread_mutex_unlock(&link->monitor.lock);
     }
 }
 

@@ -84,6 +84,9 @@ void sluice_nats_link_reset(struct sluice_nats_link *link, const char *why);
 /* The server answers pings and nothing else, as one that has lost its cluster does: the same, if
  * another server is known. What is given up for any reason is tried last. */
 void sluice_nats_link_leave(struct sluice_nats_link *link, const char *why);
+/* Another link has found a server: when this one is down, it tries now, and its waits are short
+ * again. */
+void sluice_nats_link_hurry(struct sluice_nats_link *link);
 /* By what the server calls itself: two links may know it by different addresses. */
 int sluice_nats_link_is_at(const struct sluice_nats_link *link, const char *server_id);
 

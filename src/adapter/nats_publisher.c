@@ -328,6 +328,11 @@ fail:
     return rc;
 }
 
+void sluice_nats_publisher_hurry(struct sluice_publisher *publisher)
+{
+    sluice_nats_link_hurry(((struct nats_publisher *)publisher)->link);
+}
+
 struct sluice_nats_requests *sluice_nats_publisher_requests(struct sluice_publisher *publisher)
 {
     return ((struct nats_publisher *)publisher)->requests;

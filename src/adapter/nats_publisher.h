@@ -33,6 +33,10 @@ struct sluice_nats_publisher_config {
 sluice_rc sluice_nats_publisher_create(const struct sluice_nats_publisher_config *config,
                                        struct sluice_publisher **out, struct sluice_err *err);
 
+/* Another connection has found a server: the publisher does not wait for its next attempt. Loop
+ * thread. */
+void sluice_nats_publisher_hurry(struct sluice_publisher *publisher);
+
 /* For the journal, which shares the connection. Borrowed until the publisher is destroyed. */
 struct sluice_nats_requests *sluice_nats_publisher_requests(struct sluice_publisher *publisher);
 const char *sluice_nats_publisher_api_prefix(const struct sluice_publisher *publisher);

@@ -222,3 +222,8 @@ void sluice_nats_source_doubt(struct sluice_source *source, const char *server_i
         (void)uv_timer_start(&s->timer, on_tick, DOUBT_MS, uv_timer_get_repeat(&s->timer));
     }
 }
+
+void sluice_nats_source_hurry(struct sluice_source *source)
+{
+    sluice_nats_link_hurry(((struct nats_source *)source)->intake.link);
+}

@@ -35,4 +35,8 @@ sluice_rc sluice_nats_source_create(const struct sluice_nats_source_config *conf
  * that is away silences a server that is well. Loop thread. */
 void sluice_nats_source_doubt(struct sluice_source *source, const char *server_id);
 
+/* Another connection has found a server: the source does not wait for its next attempt. Loop
+ * thread. */
+void sluice_nats_source_hurry(struct sluice_source *source);
+
 #endif

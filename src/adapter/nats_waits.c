@@ -26,3 +26,8 @@ int64_t sluice_nats_waits_next(struct sluice_nats_waits *waits, int64_t now_ms)
     waits->attempts++;
     return wait_ms;
 }
+
+void sluice_nats_waits_shorten(struct sluice_nats_waits *waits, int64_t now_ms)
+{
+    waits->since_ms = now_ms;
+}

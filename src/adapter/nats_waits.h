@@ -26,5 +26,7 @@ void sluice_nats_waits_begin(struct sluice_nats_waits *waits, int64_t most_ms,
 /* The wait before the next attempt, up to a quarter shorter by chance; 0: all attempts are used up.
  */
 int64_t sluice_nats_waits_next(struct sluice_nats_waits *waits, int64_t now_ms);
+/* Somebody else has found a server: the next waits are short again. */
+void sluice_nats_waits_shorten(struct sluice_nats_waits *waits, int64_t now_ms);
 
 #endif

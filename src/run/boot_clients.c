@@ -173,6 +173,9 @@ static void on_publisher_link(void *ctx, enum sluice_link_state state, const cha
         atomic_store(&b->is_publisher_lost, 1);
     } else if (state == SLUICE_LINK_UP) {
         sluice_refusals_forget(&b->refusals);
+        if (b->source != NULL) {
+            sluice_nats_source_hurry(b->source);
+        }
     } else if (state == SLUICE_LINK_REFUSED) {
         sluice_refusals_tell(&b->refusals, "publish", text, sluice_mono_ms());
     }

@@ -4,6 +4,7 @@
 #include "run/boot_state.h"
 
 #include "adapter/nats_journal.h"
+#include "adapter/nats_publisher.h"
 #include "adapter/nats_source.h"
 #include "run/engine_config.h"
 #include "run/log.h"
@@ -53,6 +54,7 @@ static void on_mended(uv_work_t *work, int status)
 static void on_reconnected(void *ctx)
 {
     struct boot *b = ctx;
+    sluice_nats_publisher_hurry(b->publisher); /* what is pulled waits for its journal */
     if (!b->is_mending) {
         b->mending.data = b;
         b->is_mending = uv_queue_work(&b->loop, &b->mending, mend, on_mended) == 0;

@@ -16,6 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define HOUR_MS INT64_C(3600000)
+
 /* A link with all that it needs, and what it reported. */
 struct world {
     struct nats_server server;
@@ -27,6 +29,17 @@ struct world {
     atomic_int messages, released;
     char last[256];
 };
+
+/* So far ahead is the clock of the link. */
+static atomic_llong later_ms;
+
+int64_t __real_sluice_mono_ms(void);
+int64_t __wrap_sluice_mono_ms(void);
+
+int64_t __wrap_sluice_mono_ms(void)
+{
+    return __real_sluice_mono_ms() + later_ms;
+}
 
 /* Each test runs with the socket on the loop and again with cnats' threads. */
 static int is_read_by_loop;
@@ -412,8 +425,8 @@ static void stopping_sends_what_was_published(void **state)
     nats_server_stop(&w.server);
 }
 
-/* Until somebody connects to the port of the server that is gone. */
-static void await_attempt(struct world *w)
+/* Until somebody connects to the port of the server that is gone; it fails so much later. */
+static void await_attempt(struct world *w, int64_t passed_ms)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)w->server.port),
@@ -425,6 +438,7 @@ static void await_attempt(struct world *w)
     assert_int_equal(listen(listener, 1), 0);
     struct pollfd wanted = {.fd = listener, .events = POLLIN};
     assert_int_equal(poll(&wanted, 1, 20000), 1);
+    later_ms += passed_ms;
     (void)close(listener);
 }
 
@@ -436,8 +450,25 @@ static void stopping_while_the_server_is_gone_ends_the_thread(void **state)
     open_up(&w, NULL);
     nats_server_kill(&w.server);
     test_loop_until(&w.loop, is_down, &w, "the loss");
-    await_attempt(&w);
+    await_attempt(&w, 0);
     close_world(&w);
+}
+
+static void a_hurried_link_does_not_wait_for_its_next_attempt(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, NULL);
+    open_link(&w, (struct sluice_nats_options){.reconnect_wait_ms = HOUR_MS});
+    test_loop_until(&w.loop, is_up_once, &w, "the first connect");
+    nats_server_kill(&w.server);
+    test_loop_until(&w.loop, is_down, &w, "the loss");
+    await_attempt(&w, 10 * HOUR_MS);
+    nats_server_restart(&w.server);
+    sluice_nats_link_hurry(w.link);
+    test_loop_until(&w.loop, is_up_twice, &w, "the second connect, an hour early");
+    close_world(&w);
+    later_ms = 0;
 }
 
 static void a_first_connect_that_fails_names_the_server_and_no_password(void **state)
@@ -775,6 +806,7 @@ int main(void)
         cmocka_unit_test(what_the_socket_does_not_take_leaves_later),
         cmocka_unit_test(stopping_sends_what_was_published),
         cmocka_unit_test(stopping_while_the_server_is_gone_ends_the_thread),
+        cmocka_unit_test(a_hurried_link_does_not_wait_for_its_next_attempt),
         cmocka_unit_test(a_first_connect_that_fails_names_the_server_and_no_password),
         cmocka_unit_test(settings_that_cannot_be_right_are_refused),
         cmocka_unit_test(a_login_may_hold_any_character),

@@ -52,12 +52,25 @@ static void one_attempt_lasts_as_long_as_its_wait(void **state)
     assert_true(outage(3600000, 1000000, 1, &attempts) >= INT64_C(3600000) * 1000000);
 }
 
+static void waits_are_short_again_when_a_server_was_found(void **state)
+{
+    (void)state;
+    struct sluice_prng prng = {1};
+    struct sluice_nats_waits waits;
+    sluice_nats_waits_begin(&waits, 10000, 60, &prng, 5000);
+    assert_in_range(sluice_nats_waits_next(&waits, 505000), 7500, 10000);
+    sluice_nats_waits_shorten(&waits, 505000);
+    assert_in_range(sluice_nats_waits_next(&waits, 505000), 75, 100);
+    assert_in_range(sluice_nats_waits_next(&waits, 521000), 1500, 2000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_outage_of_any_length_is_at_most_an_eighth_longer),
         cmocka_unit_test(the_attempts_by_default_outlast_the_readiness),
         cmocka_unit_test(one_attempt_lasts_as_long_as_its_wait),
+        cmocka_unit_test(waits_are_short_again_when_a_server_was_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
