@@ -247,7 +247,7 @@ def servers(s, a):
              pulling_again_p50_s=round(percentile(again, 50), 2), pulling_again_p99_s=round(percentile(again, 99), 2),
              pulling_again_max_s={kind: round(max(some), 2) for kind, some in times.items()}, **grown.figures())
     assert_clean(v)
-    in_time(max(again), 20 if a.quick else 10, str(v))
+    in_time(max(again), 10, str(v))
     return v
 
 
