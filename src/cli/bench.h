@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define BENCH_CONSUMER     "context-enricher"
-#define BENCH_MESSAGES_MAX 65536u
+#define BENCH_MESSAGES_MAX 262144u
 #define BENCH_RUNS_MAX     32
 #define BENCH_URL_SIZE     64
 #define BENCH_REPLICAS_MAX 4
@@ -80,7 +80,8 @@ struct bench_cell {
     char name[48];
     enum bench_kind kind;
     enum bench_store store;
-    uint32_t in_flight, latency_us, jitter_us, warm, count, rate;
+    uint32_t in_flight, latency_us, jitter_us, rate;
+    uint32_t warm, count; /* messages: not yet measured, measured */
     uint32_t replicas, outputs; /* at least 1 */
     int is_unjournaled, is_unconfirmed;
     int is_whole; /* of the raw cnats program: journal and confirmed ACK as well */
@@ -149,6 +150,8 @@ CURL *bench_easy_make(const char *url, struct curl_slist *headers, const char *b
 int bench_is_interrupted(void); /* bench.c: somebody wants it to end */
 
 /* ---- bench_run.c: one run of one cell ---- */
+/* Warm, measured, and behind them as many as keep every place taken until the last of those. */
+uint32_t bench_messages(const struct bench_cell *cell);
 int bench_run_cell(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell, size_t size);
 
 /* ---- bench_report.c ---- */

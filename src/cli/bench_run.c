@@ -37,10 +37,16 @@ static double answered_ms(struct bench_rig *r, const char *path, int64_t start_n
     return (double)(bench_now_ns() - start_ns) / 1e6;
 }
 
+uint32_t bench_messages(const struct bench_cell *cell)
+{
+    uint32_t behind = cell->kind == BENCH_THROUGHPUT ? cell->in_flight * cell->replicas : 0;
+    return cell->warm + cell->count + behind;
+}
+
 /* Until all outputs are there. */
 static int wait_for_outputs(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell)
 {
-    uint32_t all = cell->warm + cell->count;
+    uint32_t all = bench_messages(cell);
     int64_t end = sluice_mono_ms() + RUN_LIMIT_MS;
     char why[96];
     while (bench_load_seen(l) < all) {
@@ -126,7 +132,7 @@ static void take_figures(struct bench_rig *r, struct bench_load *l, struct bench
             bench_add(cell, BENCH_OF_MOST, 100.0 * rate * cell->latency_us / 1e6 / slots);
         }
     }
-    double all = (double)cell->warm + cell->count;
+    double all = bench_messages(cell);
     nats_traffic(r, &messages, &bytes);
     bench_add(cell, BENCH_NATS_MSGS, messages / all);
     bench_add(cell, BENCH_NATS_BYTES, bytes / all);
@@ -166,7 +172,7 @@ static void take_latency(struct bench_load *l, struct bench_cell *cell)
 static int run_pipeline(struct bench_rig *r, struct bench_load *l, struct bench_cell *cell,
                         size_t size)
 {
-    uint32_t all = cell->warm + cell->count;
+    uint32_t all = bench_messages(cell);
     int is_paced = cell->kind == BENCH_LATENCY;
     int code = 0;
     if (!is_paced) {
@@ -242,7 +248,7 @@ static int run_chain(struct bench_rig *r, struct bench_load *l, struct bench_cel
     }
     bench_load_watch(l, r, cell);
     if (code == 0) {
-        code = bench_load_fill(l, cell->warm + cell->count, cell->rate, size);
+        code = bench_load_fill(l, bench_messages(cell), cell->rate, size);
     }
     if (code == 0 && (code = wait_for_outputs(r, l, cell)) == 0) {
         take_latency(l, cell);
