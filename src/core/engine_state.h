@@ -142,6 +142,7 @@ void msg_release(struct sluice_engine *e, struct message *m, enum sluice_outcome
 void msg_on_delivery(struct sluice_engine *e, const struct sluice_ev_message *ev);
 void msg_begin(struct sluice_engine *e,
                struct message *m); /* RECEIVED: go on once renewed and loaded */
+void msg_begin_if_received(struct sluice_engine *e, struct message *m);
 void msg_on_loaded(struct sluice_engine *e, struct message *m, const struct sluice_ev_loaded *ev);
 void msg_load(struct sluice_engine *e, struct message *m);
 uint32_t msg_slot(const struct sluice_engine *e, const struct message *m);
@@ -162,6 +163,7 @@ void ready_pump(struct sluice_engine *e);
 /* `has_ended`: the handler has returned for good, not only to wait. */
 void ready_on_verdict(struct sluice_engine *e, struct message *m, int has_ended);
 void ready_on_recorded(struct sluice_engine *e, struct message *m, enum sluice_fate fate);
+int ready_is_held(const struct sluice_engine *e, const struct message *m);
 void ready_release(struct sluice_engine *e, struct message *m);
 
 /* steps.c: memoised steps, permits, rate limits */
@@ -212,6 +214,7 @@ int64_t lease_end_ms(const struct sluice_engine *e, const struct message *m);
 int lease_is_over(const struct sluice_engine *e, const struct message *m);
 int lease_is_needed(const struct message *m);
 void lease_renew(struct sluice_engine *e, struct message *m);
+void lease_renew_first(struct sluice_engine *e, struct message *m);
 void lease_lose(struct sluice_engine *e, struct message *m);
 void lease_idle(struct sluice_engine *e,
                 struct message *m); /* LOST: release or go on when nothing runs any more */

@@ -41,6 +41,16 @@ void lease_renew(struct sluice_engine *e, struct message *m)
         e->now_ms + e->config.ack_wait_ms / 6; /* asked again when it stays unanswered */
 }
 
+/* Begun so late after its delivery: somebody else may soon have the next one, so that nothing
+ * begins before a renewal is answered. */
+void lease_renew_first(struct sluice_engine *e, struct message *m)
+{
+    m->is_renewing_first = e->now_ms - m->lease_base_ms > e->config.ack_wait_ms / 3;
+    if (m->is_renewing_first && e->now_ms >= m->renew_at_ms && e->now_ms < m->attempt_end_ms) {
+        lease_renew(e, m);
+    }
+}
+
 void lease_lose(struct sluice_engine *e, struct message *m)
 {
     ready_drop(e, m);
@@ -63,7 +73,6 @@ static void revive(struct sluice_engine *e, struct message *m)
     int is_restart_due = m->is_restarting || m->must_restart;
     m->is_retaken = 0;
     m->is_restarting = m->must_restart = 0;
-    m->is_renewing_first = 0;
     m->is_load_due = 0;
     m->is_nak_sent = 0;
     m->is_recorded = 0;
@@ -71,11 +80,20 @@ static void revive(struct sluice_engine *e, struct message *m)
     m->is_spent = 0;
     m->retry_after_ms = 0;
     m->failure = SLUICE_FAILURE_NONE;
+    m->is_renewing_first = 0;
+    if (!m->has_run) { /* what has begun goes on */
+        lease_renew_first(e, m);
+    }
     if (is_restart_due) { /* it has lost a race, and not yet read what won */
         steps_start_over(e, m);
         return;
     }
     msg_move(e, m, SLUICE_MSG_RECEIVED);
+    if (e->now_ms >= m->attempt_end_ms) { /* the journal, or the commit, has taken all its time */
+        m->is_overdue = 1;
+        fail_message(e, m, SLUICE_FAILURE_JOURNAL);
+        return;
+    }
     if (m->needs_load) {
         m->load_tries = 0;
         msg_load(e, m);
@@ -169,7 +187,7 @@ static void renewed(struct sluice_engine *e, struct message *m, int64_t sent_ms)
     }
     if (m->is_renewing_first) {
         m->is_renewing_first = 0;
-        msg_begin(e, m);
+        msg_begin_if_received(e, m);
     }
 }
 

@@ -247,10 +247,7 @@ static void admit(struct sluice_engine *e, const struct sluice_ev_message *ev)
         lease_lose(e, m);
         return;
     }
-    if (e->now_ms - m->lease_base_ms > e->config.ack_wait_ms / 3) {
-        m->is_renewing_first = 1;
-        lease_renew(e, m);
-    }
+    lease_renew_first(e, m);
     if (e->config.journal != 0 &&
         (ev->deliveries != 1 || ev->is_replay || ev->stored_ms <= e->read_before_ms)) {
         msg_load(e, m);
@@ -271,6 +268,10 @@ static void take_over(struct sluice_engine *e, struct message *m,
     m->attempt_end_ms = e->now_ms + e->config.handler_timeout_ms;
     m->is_overdue = 0;
     switch ((enum sluice_msg_state)m->state) {
+    case SLUICE_MSG_RECEIVED:
+        lease_renew_first(e, m);
+        msg_begin_if_received(e, m);
+        break;
     case SLUICE_MSG_ACKING:
         commit_ack(e, m);
         break;
@@ -365,6 +366,13 @@ void msg_begin(struct sluice_engine *e, struct message *m)
     }
     msg_move(e, m, SLUICE_MSG_RUNNING);
     ready_push(e, m);
+}
+
+void msg_begin_if_received(struct sluice_engine *e, struct message *m)
+{
+    if (m->state == SLUICE_MSG_RECEIVED && !m->is_restarting) {
+        msg_begin(e, m);
+    }
 }
 
 static int loaded_keep(struct sluice_engine *e, struct message *m,

@@ -39,8 +39,11 @@ static void shorten_pulls(struct sluice_engine *e)
 static void back_off(struct sluice_engine *e)
 {
     uint32_t failures = e->pull_failures < 16 ? ++e->pull_failures : 16;
-    e->pull_not_before_ms =
+    int64_t until_ms =
         e->now_ms + sluice_retry_delay_ms(BACKOFF_BASE_MS, BACKOFF_MAX_MS, failures, &e->prng);
+    if (until_ms > e->pull_not_before_ms) { /* a delivery may have made the row of failures anew */
+        e->pull_not_before_ms = until_ms;
+    }
 }
 
 static void pull_free(struct sluice_engine *e, struct pull *p)

@@ -118,8 +118,10 @@ static void overdue(struct sluice_engine *e, struct message *m)
         fail_message(e, m, SLUICE_FAILURE_JOURNAL);
         break;
     case SLUICE_MSG_RUNNING:
-        if (!m->is_run_out) { /* kept waiting by a suspect's mark */
-            fail_message(e, m, SLUICE_FAILURE_JOURNAL);
+        if (!m->is_run_out) {
+            fail_message(e, m,
+                         m->has_run && !ready_is_held(e, m) ? SLUICE_FAILURE_TIMEOUT
+                                                            : SLUICE_FAILURE_JOURNAL);
         }
         break;
     case SLUICE_MSG_WAITING:

@@ -131,7 +131,9 @@ struct sim_attempt {
     int64_t journal_due_ms; /* the journal has been awaited long enough; 0: nobody awaits it */
     uint64_t taken_step;    /* the step in which another delivery came inside of its lease … */
     uint8_t steps_taken;    /* … and how many steps that one takes over */
-    uint8_t must_renew;     /* its delivery was read late: it may not run before a renewal */
+    uint8_t must_renew;     /* begun late after its delivery: it may not run before a renewal */
+    uint8_t was_renewed;    /* since its newest delivery, which … */
+    uint8_t goes_on;        /* … found it in the middle of its work, or has been judged */
 };
 
 struct sim_watched_pull {
@@ -206,6 +208,7 @@ struct sim_watch {
     int64_t connected_wall_ms;       /* INT64_MIN: no connection with journal records before */
     uint8_t is_connected, is_draining, is_aborted, is_stopped, has_drained, is_poisoned;
     uint8_t was_hungry; /* allocations have failed: what could not be kept is excused */
+    uint8_t has_marked; /* a suspect, ever: whoever is due waits for that */
     uint64_t refusals;  /* of its heap, before this step */
     struct sim_watched_pull pulls[SIM_WATCHED_PULLS];
     uint32_t pulls_count;

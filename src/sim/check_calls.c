@@ -252,12 +252,12 @@ static void record(struct sim_world *w, struct sim_attempt *a, const struct slui
 void sim_judge_journal(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                        const struct sluice_event *ev, const struct sluice_effect *fx)
 {
-    (void)watch;
     if (!w->plan.engine.journal) {
         sim_judge_fail(w, SIM_RULE_CONTRACT, "%s without a journal", sluice_effect_name(fx->kind));
         return;
     }
     if (fx->kind == SLUICE_FX_RECORD) {
+        watch->has_marked |= fx->record->is_marked;
         record(w, a, fx->record);
         return;
     }

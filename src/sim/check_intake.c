@@ -39,7 +39,8 @@ static void back_off(struct sim_intake *in, int64_t mono_ms)
         delay_ms *= 2;
     }
     in->ends++;
-    in->not_before_ms = mono_ms + (delay_ms < BACKOFF_MAX_MS ? delay_ms : BACKOFF_MAX_MS) / 2;
+    delay_ms = delay_ms < BACKOFF_MAX_MS ? delay_ms : BACKOFF_MAX_MS;
+    in->not_before_ms = larger(in->not_before_ms, mono_ms + delay_ms / 2);
 }
 
 static void see_status(struct sim_intake *in, const struct sluice_event *ev)

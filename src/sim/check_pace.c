@@ -29,18 +29,26 @@ static void renew_from(const struct sim_world *w, struct sim_attempt *a, int64_t
     a->renew_least_ms = base_ms + third_ms - third_ms / 4;
 }
 
+static int is_aged(const struct sim_world *w, const struct sim_attempt *a, int64_t mono_ms)
+{
+    return mono_ms - a->renew_base_ms > w->plan.engine.ack_wait_ms / 3;
+}
+
 void sim_judge_paced_delivery(struct sim_world *w, struct sim_attempt *a,
                               const struct sluice_event *ev)
 {
     renew_from(w, a, lesser(ev->message.horizon_ms, ev->mono_ms));
     a->load_failed_ms = 0; /* under another delivery it is read anew */
+    a->must_renew &= (uint8_t)is_aged(w, a, ev->mono_ms);
+    a->was_renewed = 0;
+    a->goes_on = a->has_run || ev->mono_ms < a->lease_end_ms;
 }
 
 void sim_judge_paced_admission(struct sim_world *w, struct sim_attempt *a,
                                const struct sluice_event *ev)
 {
     sim_judge_paced_delivery(w, a, ev);
-    a->must_renew = ev->mono_ms - a->renew_base_ms > w->plan.engine.ack_wait_ms / 3;
+    a->must_renew = (uint8_t)is_aged(w, a, ev->mono_ms);
 }
 
 /* What came back to life under another delivery may count from the older time. */
@@ -92,6 +100,7 @@ void sim_judge_paced_event(struct sim_world *w, struct sim_watch *watch, struct 
     case SLUICE_EV_SETTLED:
         if (ev->settled.is_answered && ev->settled.verb == SLUICE_VERB_PROGRESS) {
             a->must_renew = 0;
+            a->was_renewed = 1;
             see_renewed(w, a, ev->settled.sent_ms);
         }
         break;
@@ -153,6 +162,15 @@ static void judge_delay(struct sim_world *w, const struct sim_attempt *a,
     }
 }
 
+/* What another delivery has brought back to life before it ever ran begins like a new one. */
+static void see_beginning(const struct sim_world *w, struct sim_attempt *a, int64_t mono_ms)
+{
+    if (a->is_retaken && !a->goes_on) {
+        a->must_renew |= is_aged(w, a, mono_ms) && !a->was_renewed;
+        a->goes_on = 1;
+    }
+}
+
 static void judge_load(struct sim_world *w, struct sim_attempt *a, const struct sluice_event *ev)
 {
     if (a->load_failed_ms != 0 && ev->mono_ms < a->load_failed_ms + LOAD_AGAIN_MS) {
@@ -187,9 +205,10 @@ void sim_judge_paced(struct sim_world *w, struct sim_watch *watch, struct sim_at
         }
         break;
     case SLUICE_FX_RUN:
+        see_beginning(w, a, ev->mono_ms);
         if (a->must_renew) {
             sim_judge_fail(w, SIM_RULE_LEASE,
-                           "message %u was read late, and runs before its lease "
+                           "message %u begins late, and runs before its lease "
                            "is renewed",
                            a->sequence);
         }
@@ -198,6 +217,7 @@ void sim_judge_paced(struct sim_world *w, struct sim_watch *watch, struct sim_at
     case SLUICE_FX_LOAD:
         judge_taken(w, watch, a, fx);
         judge_load(w, a, ev);
+        see_beginning(w, a, ev->mono_ms);
         break;
     case SLUICE_FX_CANCEL:
         judge_taken(w, watch, a, fx);

@@ -42,9 +42,11 @@ static int is_excuse(uint8_t failure)
 }
 
 /* An excuse needs its cause. */
-static void judge_excuse(struct sim_world *w, const struct sim_attempt *a, uint8_t failure)
+static void judge_excuse(struct sim_world *w, const struct sim_watch *watch,
+                         const struct sim_attempt *a, uint8_t failure)
 {
     int was_suspended = a->has_verdict && a->verdict_kind == SLUICE_VERDICT_SUSPENDED;
+    int may_read = a->is_retaken || a->was_outrun || a->lost_race;
     if (failure == SLUICE_FAILURE_NO_MEMORY && !a->met_want) {
         sim_judge_fail(w, SIM_RULE_RETRY, "message %u fails for want of memory, and none was short",
                        a->sequence);
@@ -52,6 +54,11 @@ static void judge_excuse(struct sim_world *w, const struct sim_attempt *a, uint8
         /* At its deadline, or its call would not have been cancelled. */
         sim_judge_fail(w, SIM_RULE_RETRY,
                        "message %u is not blamed for its deadline, and its calls have started",
+                       a->sequence);
+    } else if (failure == SLUICE_FAILURE_JOURNAL && was_suspended && !may_read &&
+               !watch->has_marked) {
+        sim_judge_fail(w, SIM_RULE_RETRY,
+                       "message %u is not blamed for its deadline, and waits for no journal",
                        a->sequence);
     }
 }
@@ -306,7 +313,7 @@ void sim_judge_nak(struct sim_world *w, struct sim_watch *watch, struct sim_atte
     if (!counts(fx->failure)) {
         judge_uncounted_delay(w, watch, a, fx->failure);
     }
-    judge_excuse(w, a, fx->failure);
+    judge_excuse(w, watch, a, fx->failure);
     judge_blame(w, a, fx->failure);
     if (fx->failure == SLUICE_FAILURE_NO_MEMORY) {
         return; /* what it had read may have found no place */
