@@ -16,6 +16,7 @@
 #define BENCH_RUNS_MAX     32
 #define BENCH_URL_SIZE     64
 #define BENCH_REPLICAS_MAX 4
+#define BENCH_THREADS_MAX  64u
 
 /* One page that bench and its children map; it needs no message between them. */
 struct bench_shared {
@@ -51,6 +52,7 @@ enum bench_figure {
     BENCH_OF_MOST,
     BENCH_ALL_CPU,
     BENCH_IDLE,
+    BENCH_BUSIEST,
     BENCH_ADDED_P50_MS,
     BENCH_ADDED_P99_MS,
     BENCH_RSS_IDLE_KIB,
@@ -81,7 +83,7 @@ struct bench_cell {
     enum bench_kind kind;
     enum bench_store store;
     uint32_t in_flight, latency_us, jitter_us, rate;
-    uint32_t warm, count; /* messages: not yet measured, measured */
+    uint32_t warm, count;       /* messages: not yet measured, measured */
     uint32_t replicas, outputs; /* at least 1 */
     int is_unjournaled, is_unconfirmed;
     int is_whole; /* of the raw cnats program: journal and confirmed ACK as well */
@@ -111,6 +113,19 @@ void bench_workers_stop(struct bench_rig *r);
 /* GET; the status, 0 when nobody answers. The body, cut to `size`, ends with NUL. */
 int bench_get(unsigned port, const char *path, char *body, size_t size);
 
+/* ---- bench_threads.c ---- */
+struct bench_threads {
+    uint32_t count;
+    struct {
+        long tid;
+        int64_t due_ns; /* it ran, or waited for a core; 0: the kernel does not say */
+    } threads[BENCH_THREADS_MAX];
+};
+void bench_threads_read(pid_t pid, struct bench_threads *t);
+/* Of the one that had most to do in between. */
+int64_t bench_threads_most_ns(const struct bench_threads *before,
+                              const struct bench_threads *after);
+
 /* ---- bench_nats.c ---- */
 struct bench_load;
 int bench_load_open(const char *url, struct bench_load **out);
@@ -125,6 +140,7 @@ void bench_load_watch(struct bench_load *l, const struct bench_rig *r,
 uint32_t bench_load_seen(struct bench_load *l);
 struct bench_times {
     int64_t wall_ns, cpu_ns, all_cpu_ns, idle_ns;
+    int64_t busiest_ns; /* of the first worker's busiest thread */
 };
 struct bench_times bench_load_times(struct bench_load *l);
 /* Time of message `i` from publishing to its output, -1: none came. */

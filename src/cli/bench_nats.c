@@ -22,7 +22,8 @@ struct bench_load {
     pthread_mutex_t lock; /* of what follows; the outputs come on a thread of cnats */
     const struct bench_rig *rig;
     uint32_t warm, count, outputs_each, seen;
-    struct bench_times at[2]; /* after the warm ones, after all */
+    struct bench_times at[2]; /* after the warm ones, after the measured */
+    struct bench_threads threads[2];
     int64_t sent_ns[BENCH_MESSAGES_MAX], got_ns[BENCH_MESSAGES_MAX];
 };
 
@@ -45,8 +46,10 @@ static uint32_t message_of(natsMsg *msg, uint32_t outputs)
 
 static struct bench_times times_now(const struct bench_rig *r, int64_t now_ns)
 {
-    return (struct bench_times){now_ns, bench_workers_cpu_ns(r), bench_all_cpu_ns(r),
-                                bench_idle_ns()};
+    return (struct bench_times){.wall_ns = now_ns,
+                                .cpu_ns = bench_workers_cpu_ns(r),
+                                .all_cpu_ns = bench_all_cpu_ns(r),
+                                .idle_ns = bench_idle_ns()};
 }
 
 static void on_output(natsConnection *conn, natsSubscription *sub, natsMsg *msg, void *ctx)
@@ -64,6 +67,7 @@ static void on_output(natsConnection *conn, natsSubscription *sub, natsMsg *msg,
         int end = l->seen == l->warm + l->count;
         if (l->seen == l->warm || end) {
             l->at[end] = times_now(l->rig, now);
+            bench_threads_read(l->rig->workers[0].pid, &l->threads[end]);
         }
     }
     (void)pthread_mutex_unlock(&l->lock);
@@ -208,7 +212,8 @@ struct bench_times bench_load_times(struct bench_load *l)
     struct bench_times t = {.wall_ns = l->at[1].wall_ns - l->at[0].wall_ns,
                             .cpu_ns = l->at[1].cpu_ns - l->at[0].cpu_ns,
                             .all_cpu_ns = l->at[1].all_cpu_ns - l->at[0].all_cpu_ns,
-                            .idle_ns = l->at[1].idle_ns - l->at[0].idle_ns};
+                            .idle_ns = l->at[1].idle_ns - l->at[0].idle_ns,
+                            .busiest_ns = bench_threads_most_ns(&l->threads[0], &l->threads[1])};
     (void)pthread_mutex_unlock(&l->lock);
     return t;
 }

@@ -15,6 +15,7 @@ const char *const bench_figure_names[BENCH_FIGURES] = {"cpu_us_per_message",
                                                        "percent_of_slots_by_latency",
                                                        "all_cpu_percent",
                                                        "machine_idle_percent",
+                                                       "busiest_thread_percent",
                                                        "added_p50_ms",
                                                        "added_p99_ms",
                                                        "rss_idle_kib",
@@ -107,9 +108,9 @@ static void ratio_print(const struct bench_cell *cells, int count, const struct 
 
 void bench_table(const struct bench_cell *cells, int count)
 {
-    printf("%-38s %8s  %6s %5s %7s  %6s  %6s  %6s  %7s  %7s  %7s  %7s  %6s  %6s  %7s  %7s \n", "",
-           "CPU us", "of raw", "+-", "msg/s", "of max", "all %", "idle %", "p50 ms", "p99 ms",
-           "peak MB", "KiB/msg", "LLM cx", "NATS m", "NATS B", "LLM B");
+    printf("%-38s %8s  %6s %5s %7s  %6s  %6s  %6s  %6s  %7s  %7s  %7s  %7s  %6s  %6s  %7s  %7s \n",
+           "", "CPU us", "of raw", "+-", "msg/s", "of max", "all %", "idle %", "busy %", "p50 ms",
+           "p99 ms", "peak MB", "KiB/msg", "LLM cx", "NATS m", "NATS B", "LLM B");
     for (int i = 0; i < count; i++) {
         const struct bench_cell *c = &cells[i];
         if (c->kind == BENCH_BOOT) {
@@ -123,6 +124,7 @@ void bench_table(const struct bench_cell *cells, int count)
         figure_print(c, BENCH_OF_MOST, 6, 0);
         figure_print(c, BENCH_ALL_CPU, 6, 0);
         figure_print(c, BENCH_IDLE, 6, 0);
+        figure_print(c, BENCH_BUSIEST, 6, 0);
         figure_print(c, BENCH_ADDED_P50_MS, 7, 2);
         figure_print(c, BENCH_ADDED_P99_MS, 7, 2);
         if (c->figures[BENCH_RSS_PEAK_KIB].count > 0) {
@@ -151,7 +153,8 @@ void bench_table(const struct bench_cell *cells, int count)
          "machine.\n`of raw`: CPU as a multiple of the raw cnats program with the same round "
          "trips plus the cheaper\nraw curl. `of max`: rate as percent of in flight / LLM latency. "
          "`all %`: CPU of all processes together,\nservers and load included. `idle %`: what the "
-         "machine's cores, together 100 % each, had nothing to do.");
+         "machine's cores, together 100 % each, had nothing to do. `busy %`: how long the worker's "
+         "busiest\nthread ran, or was ready to and waited for a core.");
 }
 
 void bench_json(const struct bench_cell *cells, int count, double noise)

@@ -128,6 +128,7 @@ static void take_figures(struct bench_rig *r, struct bench_load *l, struct bench
         bench_add(cell, BENCH_RATE, rate);
         bench_add(cell, BENCH_ALL_CPU, 100.0 * (double)t.all_cpu_ns / (double)t.wall_ns);
         bench_add(cell, BENCH_IDLE, 100.0 * (double)t.idle_ns / (double)t.wall_ns);
+        bench_add(cell, BENCH_BUSIEST, 100.0 * (double)t.busiest_ns / (double)t.wall_ns);
         if (cell->latency_us > 0 && cell->kind == BENCH_THROUGHPUT) {
             bench_add(cell, BENCH_OF_MOST, 100.0 * rate * cell->latency_us / 1e6 / slots);
         }
