@@ -52,8 +52,11 @@ void sluice_curl_handle_destroy(const struct sluice_allocator *allocator,
                                 struct sluice_curl_handle *handle)
 {
     if (handle != NULL) {
+        int is_apart = handle->is_apart;
         curl_easy_cleanup(handle->easy);
-        sluice_mem_free(allocator, handle);
+        if (is_apart) {
+            sluice_mem_free(allocator, handle);
+        }
     }
 }
 
@@ -61,17 +64,20 @@ struct sluice_curl_handle *sluice_curl_handle_create(const struct sluice_allocat
                                                      const struct sluice_curl_profile *profile,
                                                      void *owner)
 {
-    struct sluice_curl_handle *handle = sluice_mem_alloc(allocator, 1, sizeof *handle);
-    if (handle == NULL) {
+    uint32_t failures = sluice_curl_memory_failures();
+    void *room = NULL;
+    CURL *easy = sluice_curl_memory_easy(sizeof(struct sluice_curl_handle), &room);
+    if (easy == NULL) {
         return NULL;
     }
-    uint32_t failures = sluice_curl_memory_failures();
-    CURL *easy = curl_easy_init();
-    if (easy == NULL) {
-        sluice_mem_free(allocator, handle);
+    struct sluice_curl_handle *handle =
+        room != NULL ? room : sluice_mem_alloc(allocator, 1, sizeof *handle);
+    if (handle == NULL) {
+        curl_easy_cleanup(easy);
         return NULL;
     }
     handle->easy = easy;
+    handle->is_apart = room == NULL;
     handle->owner = owner;
     set_bounds(easy, profile);
     set_restraints(easy, profile);

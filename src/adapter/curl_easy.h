@@ -5,15 +5,18 @@
 
 #include "core/alloc.h"
 #include <curl/curl.h>
+#include <stdint.h>
 
 struct sluice_curl_call;
 
+/* Lies behind libcurl's own, where it costs nothing: of 7.88's 5,360 bytes jemalloc makes 6 KiB. */
 struct sluice_curl_handle {
     CURL *easy;
     struct sluice_curl_call *call; /* whom it serves; the callbacks' way to it */
     struct sluice_curl_handle *next;
     void *owner; /* the pool */
     long buffer_size;
+    uint8_t is_apart; /* allocated by itself */
     char error[CURL_ERROR_SIZE];
 };
 

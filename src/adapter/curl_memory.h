@@ -5,6 +5,8 @@
 #ifndef SLUICE_ADAPTER_CURL_MEMORY_H
 #define SLUICE_ADAPTER_CURL_MEMORY_H
 
+#include <curl/curl.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* In the place of curl_global_init(), and as often. 0, or -1: not enough memory. */
@@ -13,5 +15,8 @@ int sluice_curl_memory_init(void);
 uint32_t sluice_curl_memory_failures(void);
 /* One of ours failed on libcurl's behalf. */
 void sluice_curl_memory_note(void);
+/* curl_easy_init() with `size` zeroed bytes of ours behind libcurl's own, which go with it in
+ * curl_easy_cleanup(). NULL in `room`: libcurl has its memory from somewhere else. */
+CURL *sluice_curl_memory_easy(size_t size, void **room);
 
 #endif

@@ -24,7 +24,7 @@ struct sluice_curl_socket {
     struct sluice_curl_loop *shared;
     struct sluice_curl_shard *shard; /* NULL until libcurl first asks to watch it */
     curl_socket_t fd;
-    ino_t inode;           /* of a connection's descriptor, see is_still_open() */
+    uint32_t inode;        /* of a connection's descriptor, its low bits; see is_still_open() */
     uint8_t wanted;        /* UV_READABLE | UV_WRITABLE as libcurl wants it; 0: idle */
     uint8_t watched;       /* as libuv has it */
     uint8_t is_connection; /* opened by us */
@@ -197,7 +197,8 @@ static int is_still_open(struct sluice_curl_socket *s)
 {
     struct stat st;
     if (!s->has_outlived) {
-        s->has_outlived = fstat(s->fd, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_ino == s->inode;
+        s->has_outlived =
+            fstat(s->fd, &st) == 0 && S_ISSOCK(st.st_mode) && (uint32_t)st.st_ino == s->inode;
     }
     return s->has_outlived;
 }
@@ -249,7 +250,7 @@ static curl_socket_t on_curl_open(void *ctx, curlsocktype purpose, struct curl_s
         (void)close(fd);
         return CURL_SOCKET_BAD;
     }
-    s->inode = st.st_ino;
+    s->inode = (uint32_t)st.st_ino;
     shared->connects_total++;
     return fd;
 }

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "adapter/curl_memory.h"
 #include "curl_fixture.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -437,8 +438,27 @@ static void many_calls_at_once_share_shards_and_connections(void **state)
     }
     assert_int_equal(tiny_server_requests(f->server), MANY * ROUNDS);
     assert_true(tiny_server_connections(f->server) <= MANY);
-    assert_true(llm_stats(f).shards <= (MANY + 63) / 64);
+    assert_true(llm_stats(f).shards <=
+                (MANY + SLUICE_CURL_SHARD_TRANSFERS - 1) / SLUICE_CURL_SHARD_TRANSFERS);
     free(o);
+}
+
+static void an_easy_handle_has_room_for_what_is_ours(void **state)
+{
+    struct fixture *f = *state;
+    void *room = NULL;
+    char zeros[300] = {0};
+    llm_open(f);
+    CURL *easy = sluice_curl_memory_easy(sizeof zeros, &room);
+    assert_non_null(easy);
+    assert_non_null(room);
+    assert_int_equal((uintptr_t)room % 16, 0);
+    assert_memory_equal(room, zeros, sizeof zeros);
+    memset(room, 0xff, sizeof zeros);
+    CURL *copy = curl_easy_duphandle(easy); /* asks for one as well, and has no room */
+    assert_non_null(copy);
+    curl_easy_cleanup(copy);
+    curl_easy_cleanup(easy);
 }
 
 static void answer_late(void *ctx, const struct tiny_request *request, struct tiny_answer *out)
@@ -692,6 +712,7 @@ int main(int argc, char **argv)
         CASE(a_header_without_end_is_the_peers_fault),
         CASE(connections_are_kept_and_used_again),
         CASE(many_calls_at_once_share_shards_and_connections),
+        CASE(an_easy_handle_has_room_for_what_is_ours),
         CASE(calls_beyond_the_connections_wait_their_turn),
         CASE(nobody_there_is_unreachable_and_a_lost_request_is_not),
         CASE(waiting_for_a_connection_counts_against_the_timeout),
