@@ -49,6 +49,19 @@ const sluice_host *host_table(void)
 
 /* ---- The run ---- */
 
+/* As the handler sees it, who borrows it for the run. */
+static sluice_msg msg_of(const struct sluice_delivery *d, const char *type)
+{
+    return (sluice_msg){.struct_size = sizeof(sluice_msg),
+                        .deliveries = d->deliveries,
+                        .subject = d->subject,
+                        .type = type,
+                        .body = d->body,
+                        .sequence = d->sequence,
+                        .stored_unix_ns = d->stored_unix_ns,
+                        .stream = d->stream};
+}
+
 /* Which handler takes the message; NULL: none. */
 static sluice_handler_fn *handler_find(struct worker_host *host, const struct inflight *m,
                                        const char **key_field)
@@ -59,12 +72,12 @@ static sluice_handler_fn *handler_find(struct worker_host *host, const struct in
         return w->on_message;
     }
     for (const sluice_route *r = w->routes; r->on_message != NULL; r++) {
-        const char *type = m->msg.type;
+        const char *type = m->type;
         if (r->input != NULL &&
             (type == NULL || strcmp(type, sluice_pb_type_name(r->input)) != 0)) {
             continue;
         }
-        if (r->subject != NULL && !sluice_subject_matches(r->subject, m->msg.subject)) {
+        if (r->subject != NULL && !sluice_subject_matches(r->subject, m->delivery->subject)) {
             continue;
         }
         if (r->key_field != NULL) {
@@ -219,6 +232,7 @@ void host_run(struct worker_host *host, struct inflight *m, struct host_verdict 
     static struct turn t; /* large; turns do not nest */
     memset(&t, 0, offsetof(struct turn, docs));
     sluice_turn *handle = turn_begin(&t);
+    const sluice_msg msg = msg_of(m->delivery, m->type);
     t.host = host;
     t.m = m;
     t.failed_step = -1;
@@ -234,12 +248,12 @@ void host_run(struct worker_host *host, struct inflight *m, struct host_verdict 
     sluice_rc rc = SLUICE_RETRY;
     if (handler == NULL) {
         inflight_blame(m, "handler", "no handler for type %s, subject %s",
-                       m->msg.type == NULL ? "(none)" : m->msg.type, m->msg.subject);
+                       m->type == NULL ? "(none)" : m->type, m->delivery->subject);
     } else if ((rc = turn_key_check(m)) == SLUICE_OK) {
         host->running_step = "start";
         host->running_thread = pthread_self();
         host->running_sequence = m->delivery->sequence;
-        rc = handler(handle, &m->msg);
+        rc = handler(handle, &msg);
         host->running_sequence = 0;
     }
     deferred_run(&t);

@@ -81,14 +81,7 @@ void inflight_open(struct inflight *m, struct worker_host *host, struct sluice_t
     if (!sluice_header_text_is_valid(m->traceparent, TRACEPARENT_MAX)) {
         m->traceparent = NULL;
     }
-    m->msg = (sluice_msg){.struct_size = sizeof m->msg,
-                          .deliveries = delivery->deliveries,
-                          .subject = delivery->subject,
-                          .type = type_of(host, delivery),
-                          .body = delivery->body,
-                          .sequence = delivery->sequence,
-                          .stored_unix_ns = delivery->stored_unix_ns,
-                          .stream = delivery->stream};
+    m->type = type_of(host, delivery);
     m->journal_key = (struct sluice_journal_key){.stream = delivery->stream,
                                                  .sequence = delivery->sequence,
                                                  .stored_unix_ns = delivery->stored_unix_ns};

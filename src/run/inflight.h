@@ -85,8 +85,8 @@ struct inflight {
     struct sluice_delivery *rebound; /* newest delivery, kept for its reply subject: there was no
                                         memory to copy that */
     uint32_t deliveries;
-    sluice_msg msg;
-    const char *key; /* NULL until it is known */
+    const char *type; /* of the body; NULL: not known */
+    const char *key;  /* NULL until it is known */
     const char *correlation_id;
     const char *traceparent; /* NULL: none, or not one to pass on */
     const void *decoded;     /* of type decoded_type, kept over runs */
