@@ -63,18 +63,23 @@ static void abandon(struct sluice_engine *e, struct pull *p)
     e->metrics.pulls_open--;
 }
 
-static void abandon_all(struct sluice_engine *e)
+/* A new connection has other inboxes, and all that came over the one before has been handed over:
+ * earlier pulls bring nothing any more. */
+static void forget_all(struct sluice_engine *e)
 {
     for (uint32_t i = 0; i < PULL_ROWS; i++) {
         if (e->pulls[i].state == PULL_OPEN) {
             abandon(e, &e->pulls[i]);
+        }
+        if (e->pulls[i].state != PULL_FREE) {
+            pull_free(e, &e->pulls[i]);
         }
     }
 }
 
 void pull_on_connected(struct sluice_engine *e, const struct sluice_ev_connected *ev)
 {
-    abandon_all(e);
+    forget_all(e);
     shorten_pulls(e);
     if (e->was_connected || ev->journal_in_use) {
         e->read_before_ms = e->wall_ms + CLOCK_MARGIN_MS;

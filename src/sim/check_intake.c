@@ -109,6 +109,7 @@ void sim_judge_intake_event(struct sim_world *w, struct sim_watch *watch,
     }
     switch (ev->kind) {
     case SLUICE_EV_CONNECTED:
+        in->pulls_count = 0; /* those of the connection before bring nothing any more */
         in->not_before_ms = INT64_MIN;
         in->ends = 0;
         break;

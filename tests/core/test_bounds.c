@@ -3,6 +3,7 @@
  * memory. */
 #include "engine_fixture.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define MANY 1000u /* messages: more than one step's effects have room for */
@@ -355,32 +356,50 @@ static void more_waiting_than_a_step_has_room_for_start_with_the_next(void **sta
     fixture_close(&f);
 }
 
-/* The pull brings all its messages but one, then the connection breaks: it is given up and keeps a
- * slot reserved, like those before. */
-static const char *reconnect_with_one_missing(uint32_t given_up)
+static void end_pull(void)
+{
+    (void)fixture_tick(&f, 1000);
+    (void)fixture_step(
+        &f, (struct sluice_event){.kind = SLUICE_EV_PULL,
+                                  .pull = {.pull = f.pull, .status = SLUICE_PULL_ENDED}});
+}
+
+/* The pull, which is a long one, brings all its messages but one and falls silent: it is given up
+ * and keeps a slot reserved, like those before. */
+static void silence_with_one_missing(uint32_t given_up)
 {
     static uint64_t sequence;
-    (void)fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_DISCONNECTED});
+    struct sluice_ticket tickets[64];
+    uint32_t count = 0;
     while (sluice_engine_metrics(f.engine)->pull_credit > given_up + 1) {
         (void)fixture_deliver(&f, ++sequence, 1);
-        (void)fixture_done(&f, f.ticket, 0, 0);
-        (void)fixture_settled(&f, f.ticket, SLUICE_VERB_ACK);
+        tickets[count++] = f.ticket;
     }
-    return fixture_connect(&f);
+    assert_non_null(strstr(fixture_tick(&f, 2500), "abandon; check"));
+    for (uint32_t i = 0; i < count; i++) {
+        (void)fixture_done(&f, tickets[i], 0, 0);
+        (void)fixture_settled(&f, tickets[i], SLUICE_VERB_ACK);
+    }
 }
 
 static void pulls_that_were_given_up_leave_room_or_wait(void **state)
 {
     (void)state;
+    char expected[16];
     struct sluice_engine_config c = fixture_config();
     c.max_in_flight = 64;
     c.journal = 0;
+    c.pull_expires_ms = 3600000;
     fixture_open_connected(&f, &c);
-    for (uint32_t given_up = 0; given_up < 15; given_up++) {
-        assert_non_null(strstr(reconnect_with_one_missing(given_up), "abandon; pull"));
+    for (uint32_t given_up = 0; given_up < 16; given_up++) {
+        for (int i = 0; i < 16; i++) { /* the short ones after a connect and after a silence */
+            end_pull();
+        }
+        silence_with_one_missing(given_up);
+        (void)snprintf(expected, sizeof expected, "pull %u", 64 - given_up - 1);
+        assert_string_equal(fixture_tick(&f, 1000), given_up < 15 ? expected : ""); /* all rows */
     }
-    assert_string_equal(reconnect_with_one_missing(15), "abandon"); /* every row is taken */
-    assert_string_equal(fixture_tick(&f, 6000), "pull 64");         /* they have expired */
+    assert_string_equal(fixture_tick(&f, 3600000), "pull 64"); /* they have expired */
     fixture_close(&f);
 }
 

@@ -269,6 +269,24 @@ static void notices_a_silent_pull_and_reserves_its_slots(void **state)
     fixture_close(&f);
 }
 
+/* Nothing comes any more of a connection that is gone: neither of an open pull, nor of one that was
+ * given up on it. */
+static void a_new_connection_reserves_nothing_for_earlier_pulls(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_start(&f);
+    assert_string_equal(fixture_connect(&f), "abandon; pull 4");
+    assert_string_equal(fixture_tick(&f, 1500), "abandon; check");
+    assert_string_equal(fixture_connect(&f), "pull 4");
+    (void)fixture_step(&f, (struct sluice_event){.kind = SLUICE_EV_DISCONNECTED});
+    (void)fixture_deliver(&f, 1, 1); /* it was on its way to us already */
+    assert_string_equal(fixture_connect(&f), "abandon; pull 3");
+    assert_int_equal(sluice_engine_metrics(f.engine)->pulls_open, 1);
+    assert_int_equal(sluice_engine_metrics(f.engine)->pull_credit, 3);
+    fixture_close(&f);
+}
+
 static void opens_the_breaker_after_failures_of_three_messages(void **state)
 {
     (void)state;
@@ -389,6 +407,7 @@ int main(void)
         cmocka_unit_test(asks_for_exactly_the_free_slots),
         cmocka_unit_test(finds_a_message_whose_neighbour_in_the_table_has_gone),
         cmocka_unit_test(notices_a_silent_pull_and_reserves_its_slots),
+        cmocka_unit_test(a_new_connection_reserves_nothing_for_earlier_pulls),
         cmocka_unit_test(opens_the_breaker_after_failures_of_three_messages),
         cmocka_unit_test(what_holds_back_longest_is_told),
         cmocka_unit_test(reads_the_journal_after_a_reconnect_whatever_the_clocks_say),
