@@ -11,7 +11,8 @@
  *  - Perform the effects of a step in their order, before the next step. Report what came of them
  * as events, later; never from inside the performing of an effect.
  *  - Exactly one completion follows each effect that asks for one (see the effect's line), also
- * after CANCEL. A completion for a ticket that has been released is legal and ignored.
+ * after CANCEL; none when an offloaded function never returns. A completion for a ticket that has
+ * been released is legal and ignored.
  *  - Call step with EV_TICK when sluice_engine_deadline() has passed.
  *
  * Whose fault is a failure
@@ -52,7 +53,7 @@
 /* ---- States ---- */
 
 /* X(name, text, states it may move to). LOST: the lease is gone; the attempt only waits for its
- * running calls to end. */
+ * running calls to end, those with a time-out. */
 #define SLUICE_MSG_STATES(X)                                                                       \
     X(RECEIVED, "received", TO(RUNNING) | TO(NAKING) | TO(BURYING) | TO(LOST))                     \
     X(RUNNING, "running",                                                                          \
@@ -383,8 +384,8 @@ struct sluice_event {
     X(START, "start")   /* start the call of step fx->step → STEP */                              \
     X(REPLAY, "replay") /* serve step fx->step from the answer fx->journaled of LOADED → STEP (OK \
                            or MISS) */                                                              \
-    X(CANCEL,                                                                                       \
-      "cancel")     /* end the running call of fx->step soon → STEP as always, with any fate */   \
+    X(CANCEL, "cancel") /* end the running call of fx->step soon, if that is possible (neither a    \
+                           find nor an offloaded function) → STEP as always, with any fate */                                    \
     X(KEEP, "keep") /* journal the answer of fx->step, create-only, under fx->epoch → KEPT */     \
     X(RECORD, "record")   /* write fx->record → RECORDED */                                       \
     X(STORE, "store")     /* write all staged documents → STORED */                               \

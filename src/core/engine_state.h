@@ -181,6 +181,7 @@ void steps_unpark(struct sluice_engine *e,
 void steps_forget(struct sluice_engine *e, struct message *m);
 void steps_restart(struct sluice_engine *e,
                    struct message *m); /* LOAD, once nothing of the lost race is under way */
+int steps_will_end(const struct message *m);
 uint32_t steps_paid_running(const struct message *m);
 /* What a call's end means for the message that made it; to be asked before its permit is finished.
  */

@@ -62,7 +62,7 @@ void lease_lose(struct sluice_engine *e, struct message *m)
 
 static int is_busy(const struct message *m)
 {
-    return m->running > 0 || m->keeping > 0 || m->is_store_out || m->outputs_sent != 0 ||
+    return steps_will_end(m) || m->keeping > 0 || m->is_store_out || m->outputs_sent != 0 ||
            m->is_bury_out || m->is_run_out || m->recording == RECORD_MARK ||
            m->recording == RECORD_CLEAR || m->is_loading;
 }

@@ -217,6 +217,20 @@ int steps_are_only_parked(const struct message *m)
     return m->parked > 0 && m->running == 0;
 }
 
+/* Does a call run that has a time-out? An offloaded function has none: who waited for it without a
+ * deadline would hold its slot, and each shutdown up, for ever. */
+int steps_will_end(const struct message *m)
+{
+    for (uint32_t i = 0; m->running > 0 && i < m->steps_count; i++) {
+        const struct sluice_step_status *s = &m->statuses[i];
+        int is_running = s->state == SLUICE_STEP_RUNNING || s->state == SLUICE_STEP_REPLAYING;
+        if (is_running && s->dependency != SLUICE_DEP_NONE) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 uint32_t steps_paid_running(const struct message *m)
 {
     uint32_t count = 0;

@@ -179,13 +179,17 @@ static enum sim_rule rule_of(const struct sim_watch *watch)
 /* A call whose answer the handler waits for is left to end, after DRAIN as before: it may have been
  * paid for. Only the attempt's own deadline, another delivery's answer and the end of the grace end
  * it: neither the end of its lease, when its answer is still journaled, nor another delivery, which
- * takes it over, but for one that shows its message to be a killer. */
+ * takes it over, but for one that shows its message to be a killer. An offloaded function may never
+ * end, and is given up with its lease. */
 void sim_judge_cancel(struct sim_world *w, const struct sim_watch *watch,
                       const struct sim_attempt *a, const struct sluice_event *ev, uint32_t step)
 {
     int is_waiting =
         a->has_verdict && a->verdict_kind == SLUICE_VERDICT_SUSPENDED && a->verdict_verb == 0;
     int is_overdue = ev->mono_ms >= a->delivered_ms + w->plan.engine.handler_timeout_ms;
+    if (a->steps[step].dependency == SLUICE_DEP_NONE && sim_judge_is_at_end(w, a, ev->mono_ms)) {
+        return;
+    }
     if (is_waiting && !is_overdue && !a->was_outrun && !watch->is_aborted && !watch->was_hungry &&
         !sim_judge_is_killer(w, a)) {
         sim_judge_fail(w, rule_of(watch),

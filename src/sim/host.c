@@ -176,6 +176,13 @@ static void request(struct sim_world *w, struct sim_process *p, struct request *
         return;
     }
     struct lot lot = draw_lot(w, q->target);
+    if (q->target == SIM_TARGET_OFFLOAD && lot.lot == SIM_LOT_NEVER) {
+        return; /* a function that hangs hangs until the process ends */
+    }
+    if (q->target == SIM_TARGET_OFFLOAD && lot.lot == SIM_LOT_LATE) {
+        lot = (struct lot){SIM_LOT_OK, lot.failed_as,
+                           sim_between(&w->rng, 1, 4 * w->plan.engine.handler_timeout_ms)};
+    }
     struct sim_item item = {.worker = p->index, .life = p->life, .ticket = q->ticket};
     item.a = answer_a(q->target, q->index, q->serial);
     enum sluice_fate fate = fate_of(w, &lot);
@@ -378,8 +385,9 @@ static void replay(struct sim_world *w, struct sim_process *p, const struct slui
 static void cancel(struct sim_world *w, struct sim_process *p, const struct sluice_effect *fx,
                    struct sim_hosted *h)
 {
-    if (!h->call_owed[fx->step]) {
-        return; /* its answer is on the way */
+    enum sim_target target = target_of_step(&h->script->steps[fx->step]);
+    if (!h->call_owed[fx->step] || target == SIM_TARGET_FIND || target == SIM_TARGET_OFFLOAD) {
+        return; /* its answer is on the way, or comes when it comes: nothing ends such a call */
     }
     struct sim_item item = {.worker = p->index, .life = p->life, .ticket = fx->ticket};
     item.a = answer_a(SIM_TARGET_LLM, fx->step, ++h->call_serial[fx->step]);

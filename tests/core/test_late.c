@@ -320,8 +320,8 @@ static void a_burial_that_ends_under_a_new_delivery_is_terminated(void **state)
 static void a_message_that_has_its_dead_letter_does_not_run_again(void **state)
 {
     (void)state;
-    const struct sluice_step_request two[] = {{.hash = {1, 1}, .dependency = SLUICE_DEP_NONE},
-                                              {.hash = {2, 2}, .dependency = SLUICE_DEP_NONE}};
+    const struct sluice_step_request two[] = {{.hash = {1, 1}, .dependency = SLUICE_DEP_STORE},
+                                              {.hash = {2, 2}, .dependency = SLUICE_DEP_STORE}};
     struct sluice_engine_config c = fixture_config();
     c.bury_rejected = 1;
     fixture_open_connected(&f, &c);
@@ -377,8 +377,8 @@ static void a_handler_that_outran_its_lease_runs_again_for_the_new_delivery(void
 static void a_failure_that_outran_the_lease_sends_no_nak(void **state)
 {
     (void)state;
-    const struct sluice_step_request two[] = {{.hash = {1, 1}, .dependency = SLUICE_DEP_NONE},
-                                              {.hash = {2, 2}, .dependency = SLUICE_DEP_NONE}};
+    const struct sluice_step_request two[] = {{.hash = {1, 1}, .dependency = SLUICE_DEP_STORE},
+                                              {.hash = {2, 2}, .dependency = SLUICE_DEP_STORE}};
     fixture_open_with_one(&f);
     (void)fixture_ask(&f, f.ticket, two, 2, 1);
     assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "run");
@@ -395,6 +395,21 @@ static void a_failure_that_outran_the_lease_sends_no_nak(void **state)
     f.now_ms += 40000;
     assert_non_null(strstr(fixture_answer(&f, f.ticket, SLUICE_EV_RECORDED, SLUICE_FATE_OK),
                            "release lease_lost"));
+    fixture_close(&f);
+}
+
+/* It has no time-out, and may never return. */
+static void an_offloaded_function_does_not_keep_a_lost_lease(void **state)
+{
+    (void)state;
+    const struct sluice_step_request two[] = {{.hash = {1, 1}, .dependency = SLUICE_DEP_NONE},
+                                              {.hash = {2, 2}, .dependency = SLUICE_DEP_STORE}};
+    fixture_open_with_one(&f);
+    (void)fixture_ask(&f, f.ticket, two, 2, 3);
+    (void)fixture_tick(&f, 40000);
+    assert_int_equal(state_now(), SLUICE_MSG_LOST); /* for the other call, which has one */
+    assert_non_null(strstr(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_OK, 0),
+                           "cancel 0; release lease_lost"));
     fixture_close(&f);
 }
 
@@ -754,6 +769,7 @@ int main(void)
         cmocka_unit_test(a_term_is_repeated_as_long_as_its_lease_is_renewed),
         cmocka_unit_test(a_handler_that_outran_its_lease_runs_again_for_the_new_delivery),
         cmocka_unit_test(a_failure_that_outran_the_lease_sends_no_nak),
+        cmocka_unit_test(an_offloaded_function_does_not_keep_a_lost_lease),
         cmocka_unit_test(a_delivery_that_comes_before_the_nak_takes_over),
         cmocka_unit_test(a_nak_waits_for_a_paid_call_until_the_deadline),
         cmocka_unit_test(a_race_lost_while_the_handler_runs_starts_nothing_past_the_deadline),
