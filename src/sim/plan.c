@@ -199,6 +199,20 @@ static void draw_late_burials(struct sim_plan *p)
     raise_lot(&p->rates[SIM_TARGET_SETTLE], SIM_LOT_NEVER, 20000);
 }
 
+/* Likewise journals that are read longer than such a lease lasts: the message comes again before it
+ * has begun. */
+static void draw_slow_loads(struct sim_plan *p)
+{
+    struct sluice_prng r = {sim_mix(p->seed, 0x6c6f6164)};
+    if (p->profile != SIM_PROFILE_LEASE || !p->engine.journal || !sim_chance(&r, 300)) {
+        return;
+    }
+    struct sim_rates *load = &p->rates[SIM_TARGET_LOAD];
+    load->timeout_ms = load->slow_ms = (int32_t)(3 * p->engine.ack_wait_ms);
+    raise_lot(load, SIM_LOT_SLOW, 30000);
+    raise_lot(&p->rates[SIM_TARGET_SETTLE], SIM_LOT_NEVER, 20000);
+}
+
 static void draw_engine(struct sim_plan *p, struct sluice_prng *r)
 {
     struct sluice_engine_config *c = &p->engine;
@@ -341,6 +355,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, enum sim_profile profil
     }
     draw_handlers(plan, &r);
     draw_late_burials(plan);
+    draw_slow_loads(plan);
     draw_faults(plan, &r);
     plan->restart_ms = SIM_PICK(&r, 10, 200, 1000, unit);
     plan->grace_ms = SIM_PICK(&r, unit / 2, 5000, 25000);
