@@ -44,6 +44,7 @@ static void back_off(struct sluice_engine *e)
     if (until_ms > e->pull_not_before_ms) { /* a delivery may have made the row of failures anew */
         e->pull_not_before_ms = until_ms;
     }
+    e->pull_backed_off_ms = e->now_ms;
 }
 
 static void pull_free(struct sluice_engine *e, struct pull *p)
@@ -277,7 +278,9 @@ static void stalled(struct sluice_engine *e, struct pull *p)
     abandon(e, p);
     shorten_pulls(e);
     if (e->is_connected) {
-        back_off(e);
+        if (p->asked_ms >= e->pull_backed_off_ms) { /* or it is part of a silence that is known */
+            back_off(e);
+        }
         (void)fx_emit(e, SLUICE_FX_CHECK, NULL);
     }
 }

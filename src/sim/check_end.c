@@ -88,6 +88,16 @@ void sim_judge_dead(struct sim_world *w, uint32_t sequence, uint32_t copies)
     *dead_ms = w->now_ms;
 }
 
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t lesser(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 int64_t sim_judge_abort_bound_ms(const struct sim_world *w)
 {
     int64_t longest = 0;
@@ -122,6 +132,25 @@ static int64_t hopeless_ms(struct sim_world *w)
            killing * (c->suspect_deliveries + 4 + deliveries) * death;
 }
 
+/* What is to be done after the faults, by as many at once as there is always room for. */
+static int64_t backlog_ms(const struct sim_world *w)
+{
+    const struct sluice_engine_config *c = &w->plan.engine;
+    int64_t places = lesser(c->max_in_flight, w->plan.ack_pending_max);
+    if (c->max_bytes > 0) {
+        places = larger(1, lesser(places, (int64_t)(c->max_bytes / c->message_size_max)));
+    }
+    int64_t calls = 0;
+    for (int target = 0; target < SIM_TARGET_COUNT; target++) {
+        calls += w->plan.rates[target].fast_ms;
+    }
+    int64_t rounds = 1 + w->inputs_count / places;
+    return rounds * SIM_STEPS_MAX * (calls + 4 * w->plan.link_ms + 40);
+}
+
+/* INV-7: the ack wait, the longest delay and 10 s. The last faults may have left calls without an
+ * answer, an open breaker whose first trial meets one, a rate limit, a process that is down, and one
+ * more delivery that is lost with it; and what has waited meanwhile has to be done. */
 int64_t sim_judge_calm_bound_ms(struct sim_world *w)
 {
     const struct sluice_engine_config *c = &w->plan.engine;
@@ -131,13 +160,11 @@ int64_t sim_judge_calm_bound_ms(struct sim_world *w)
         reset = at > reset ? at : reset;
     }
     for (int target = 0; target < SIM_TARGET_COUNT; target++) {
-        call += w->plan.rates[target].fast_ms;
+        call = larger(call, w->plan.rates[target].timeout_ms);
     }
-    /* An open breaker lets its trials through one after the other. */
-    int64_t serial = (int64_t)w->inputs_count * SIM_STEPS_MAX * (call + 4 * w->plan.link_ms + 40);
-    return 2 * (c->nak_delay_max_ms + c->retry_after_max_ms) + 4 * c->ack_wait_ms +
-           4 * c->handler_timeout_ms + 3 * reset + 2 * c->pull_expires_ms + w->plan.restart_ms +
-           serial + hopeless_ms(w) + 60000;
+    return c->ack_wait_ms + c->nak_delay_max_ms + 10000 + c->ack_wait_ms + c->nak_delay_max_ms +
+           c->retry_after_max_ms + 2 * reset + call + w->plan.restart_ms + backlog_ms(w) +
+           hopeless_ms(w);
 }
 
 static void judge_message(struct sim_world *w, uint32_t sequence)
