@@ -398,6 +398,8 @@ void sim_judge_marks_left(struct sim_world *w, const struct sim_process *p);
 void sim_judge_mark_loaded(struct sim_world *w, struct sim_attempt *a,
                            const struct sluice_ev_loaded *loaded);
 void sim_judge_mark_recorded(struct sim_world *w, struct sim_attempt *a, enum sluice_fate fate);
+void sim_judge_mark_cleared(struct sim_world *w, const struct sim_attempt *a,
+                            const struct sluice_record *r);
 void sim_judge_marked_run(struct sim_world *w, const struct sim_attempt *a);
 void sim_judge_killer(struct sim_world *w, const struct sim_attempt *a);
 /* 1 when its message is one by what was read, and is to be buried as such. */

@@ -258,6 +258,7 @@ void sim_judge_journal(struct sim_world *w, struct sim_watch *watch, struct sim_
     }
     if (fx->kind == SLUICE_FX_RECORD) {
         watch->has_marked |= fx->record->is_marked;
+        sim_judge_mark_cleared(w, a, fx->record);
         record(w, a, fx->record);
         return;
     }

@@ -148,9 +148,10 @@ static int64_t backlog_ms(const struct sim_world *w)
     return rounds * SIM_STEPS_MAX * (calls + 4 * w->plan.link_ms + 40);
 }
 
-/* INV-7: the ack wait, the longest delay and 10 s. The last faults may have left calls without an
- * answer, an open breaker whose first trial meets one, a rate limit, a process that is down, and one
- * more delivery that is lost with it; and what has waited meanwhile has to be done. */
+/* INV-7: the ack wait, the longest delay and 10 s. The last faults may have left a function
+ * that hangs until the attempt's deadline, an open breaker whose first trial fails, a rate limit, a
+ * process that is down, and one more delivery that is lost with it; and what has waited meanwhile
+ * has to be done. */
 int64_t sim_judge_calm_bound_ms(struct sim_world *w)
 {
     const struct sluice_engine_config *c = &w->plan.engine;
@@ -163,8 +164,8 @@ int64_t sim_judge_calm_bound_ms(struct sim_world *w)
         call = larger(call, w->plan.rates[target].timeout_ms);
     }
     return c->ack_wait_ms + c->nak_delay_max_ms + 10000 + c->ack_wait_ms + c->nak_delay_max_ms +
-           c->retry_after_max_ms + 2 * reset + call + w->plan.restart_ms + backlog_ms(w) +
-           hopeless_ms(w);
+           c->retry_after_max_ms + 2 * reset + larger(call, c->handler_timeout_ms) +
+           w->plan.restart_ms + backlog_ms(w) + hopeless_ms(w);
 }
 
 static void judge_message(struct sim_world *w, uint32_t sequence)

@@ -68,6 +68,18 @@ void sim_judge_mark_loaded(struct sim_world *w, struct sim_attempt *a,
     }
 }
 
+/* What is written behind a run that had a mark and has ended. */
+void sim_judge_mark_cleared(struct sim_world *w, const struct sim_attempt *a,
+                            const struct sluice_record *r)
+{
+    int has_ended = a->has_verdict && a->verdict_kind != SLUICE_VERDICT_SUSPENDED;
+    if (a->is_mark_confirmed && has_ended && r->stale_marks != 0) {
+        sim_judge_fail(w, SIM_RULE_POISON,
+                       "the handler of message %u has ended, and %u marks still accuse it",
+                       a->sequence, r->stale_marks);
+    }
+}
+
 /* A handler that has ended, and whose mark is cleared in the journal, is no killer: what was found
  * before counts no more. */
 void sim_judge_mark_recorded(struct sim_world *w, struct sim_attempt *a, enum sluice_fate fate)
