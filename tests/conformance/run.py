@@ -109,14 +109,14 @@ def never_done(step, version, courses):
 
 
 class Servers:
-    """The one that most scripts share; others get their own, since they kill it."""
+    """The one that most scripts share and the cluster that others do; some get their own, since they kill it."""
 
     def __init__(self, folder, pinned):
         self.folder, self.pinned = folder, pinned
         self.running = {}
 
     def of(self, script):
-        name = "shared" if script.servers == "shared" else script.name
+        name = script.name if script.servers == "own" else script.servers
         if name not in self.running:
             kind = NatsCluster if script.servers == "cluster" else NatsServer
             self.running[name] = kind(self.folder, pinned=self.pinned) if kind is NatsCluster else \
