@@ -16,10 +16,16 @@ void sim_jetstream_init(struct sim_world *w)
     js->pending_count = js->settled_count = 0;
     js->is_up = js->consumer_exists = 1;
     js->was_recreated = 0;
-    js->delivered_ms = 0;
+    js->delivered_ms = js->leader_ms = 0;
 }
 
 /* ---- Pulls */
+
+/* Does somebody listen for the consumer? */
+static int is_there(const struct sim_world *w)
+{
+    return w->js.consumer_exists && w->js.leader_ms <= w->now_ms;
+}
 
 static void close_pull(struct sim_jetstream *js, uint32_t index)
 {
@@ -58,7 +64,7 @@ void sim_jetstream_on_pull(struct sim_world *w, const struct sim_item *item)
     if (inbox == NULL) {
         return;
     }
-    if (!js->consumer_exists) {
+    if (!is_there(w)) {
         if (w->plan.is_server_recent) { /* 503 */
             sim_link_reply(w, item->worker, item->life, SIM_K_TO_CLIENT_STATUS,
                            (struct sim_item){.a = SLUICE_PULL_GONE, .b = item->b});
@@ -332,7 +338,7 @@ static void nak(struct sim_world *w, uint32_t sequence, int64_t delay_ms)
 void sim_jetstream_on_settle(struct sim_world *w, const struct sim_item *item)
 {
     struct sim_jetstream *js = &w->js;
-    if (!js->consumer_exists) {
+    if (!is_there(w)) {
         sim_link_reply(w, item->worker, item->life, SIM_K_TO_CLIENT_NOBODY, *item);
         return;
     }

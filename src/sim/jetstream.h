@@ -11,8 +11,8 @@
  *  - redeliveries come before new messages, in no order that could be relied on;
  *  - +WPI starts the ack timer again, but does not take a message back from redelivery;
  *  - a delayed NAK does take it back;
- *  - a pull on a missing consumer is answered by silence (2.9) or 503 (2.12), a settle by 503; a
- *    pull that the server lost by silence;
+ *  - a pull on a consumer that is missing or has no leader is answered by silence (2.9) or 503
+ *    (2.12), a settle by 503; a pull that the server lost by silence;
  *  - a killed server goes back a little: confirmed settles undone, delivery counts forgotten.
  */
 #ifndef SLUICE_SIM_JETSTREAM_H
@@ -67,6 +67,7 @@ struct sim_jetstream {
     uint8_t is_up, consumer_exists;
     uint8_t was_recreated; /* a consumer was deleted and made again: counts began anew */
     int64_t delivered_ms;  /* last delivery */
+    int64_t leader_ms;     /* until then the consumer has no leader */
 };
 
 struct sim_world;
@@ -88,6 +89,7 @@ void sim_jetstream_forget_client(struct sim_world *w, uint8_t worker, uint16_t e
 /* Faults. `how` is a free choice. */
 void sim_jetstream_kill(struct sim_world *w, uint8_t how);
 void sim_jetstream_up(struct sim_world *w);
+/* The consumer goes on where it was, but nobody answers for it for a while. */
 void sim_jetstream_leader_change(struct sim_world *w, uint8_t how);
 void sim_jetstream_lose_pulls(struct sim_world *w);
 void sim_jetstream_delete_consumer(struct sim_world *w);

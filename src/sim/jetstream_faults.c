@@ -7,6 +7,10 @@
 /* How far a killed server goes back at most. Measured: nothing was lost 300 ms after an ACK. */
 #define REWIND_MS 300
 
+/* How long a consumer whose leader stepped down has none, at most. Measured: some 500 ms after it
+ * there was one. What was confirmed stays, what is held keeps its count and its time. */
+#define NO_LEADER_MS 500
+
 static void make_new(struct sim_world *w, uint32_t sequence, int forgets_count)
 {
     struct sim_jetstream *js = &w->js;
@@ -86,6 +90,7 @@ void sim_jetstream_leader_change(struct sim_world *w, uint8_t how)
 {
     if (w->js.is_up && w->js.consumer_exists) {
         close_all(w, (how & 1) ? 1000 : 500, (how & 2) ? SLUICE_PULL_MOVED : SLUICE_PULL_UNKNOWN);
+        w->js.leader_ms = w->now_ms + ((how & 4) ? 0 : sim_between(&w->rng, 1, NO_LEADER_MS));
     }
 }
 

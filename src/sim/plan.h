@@ -97,7 +97,7 @@ struct sim_rates {
     X(LINK_BREAK, "link_break")           /* connection lost, later back */                        \
     X(LINK_STALL, "link_stall")           /* nothing passes for a while, then all of it */         \
     X(SERVER_KILL, "server_kill")         /* its consumer goes back a little */                    \
-    X(LEADER_CHANGE, "leader_change")     /* pulls are lost, with or without a status */           \
+    X(LEADER_CHANGE, "leader_change")     /* pulls are lost, then nobody answers for a while */    \
     X(PULLS_LOST, "pulls_lost")           /* the server forgets open pulls and says nothing */     \
     X(CONSUMER_DELETE, "consumer_delete") /* later created again */                                \
     X(OUTAGE, "outage")                   /* a target refuses or swallows everything */            \
