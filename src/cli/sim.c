@@ -257,7 +257,7 @@ static void print_json(const struct sim_campaign *c, uint32_t jobs)
     const struct sim_totals *t = &c->totals;
     printf("{\"version\":\"%s\",\"commit\":\"%s\",\"seeds\":%llu,\"failed\":%llu,\"seconds\":%.3f,"
            "\"jobs\":%u,\"events\":%llu,\"events_per_second\":%.0f,\"steps\":%llu,"
-           "\"messages\":%llu,\"acked\":%llu,\"dead\":%llu,\"dead_and_done\":%llu,"
+           "\"messages\":%llu,\"acked\":%llu,\"dead\":%llu,\"dead_and_done\":%llu,\"purged\":%llu,"
            "\"deliveries\":%llu,\"kills\":%llu,"
            "\"freezes\":%llu,\"server_kills\":%llu,\"naks\":%llu,\"paid_calls\":%llu,"
            "\"answers_kept\":%llu,\"answers_replayed\":%llu,\"excused_payments\":%llu,"
@@ -266,8 +266,8 @@ static void print_json(const struct sim_campaign *c, uint32_t jobs)
            (unsigned long long)c->failed, c->seconds, jobs, (unsigned long long)t->events,
            (double)t->events / c->seconds, (unsigned long long)t->steps,
            (unsigned long long)t->inputs, (unsigned long long)t->acked, (unsigned long long)t->dead,
-           (unsigned long long)t->dead_and_done, (unsigned long long)t->deliveries,
-           (unsigned long long)t->kills, (unsigned long long)t->freezes,
+           (unsigned long long)t->dead_and_done, (unsigned long long)t->purged,
+           (unsigned long long)t->deliveries, (unsigned long long)t->kills, (unsigned long long)t->freezes,
            (unsigned long long)t->server_kills, (unsigned long long)t->naks,
            (unsigned long long)t->paid_calls, (unsigned long long)t->answers_kept,
            (unsigned long long)t->answers_replayed, (unsigned long long)t->excused_payments,
@@ -283,11 +283,11 @@ static void print_totals(const struct sim_campaign *c)
            (unsigned long long)c->failed, (unsigned long long)c->hash);
     printf("  %llu engine events (%.2f million/s), %llu steps\n", (unsigned long long)t->events,
            (double)t->events / seconds / 1e6, (unsigned long long)t->steps);
-    printf("  %llu messages: %llu ACKed, %llu dead-lettered, %llu of them both, in %llu deliveries "
-           "with %llu NAKs\n",
+    printf("  %llu messages: %llu ACKed, %llu dead-lettered, %llu of them both, %llu purged, in "
+           "%llu deliveries with %llu NAKs\n",
            (unsigned long long)t->inputs, (unsigned long long)t->acked, (unsigned long long)t->dead,
-           (unsigned long long)t->dead_and_done, (unsigned long long)t->deliveries,
-           (unsigned long long)t->naks);
+           (unsigned long long)t->dead_and_done, (unsigned long long)t->purged,
+           (unsigned long long)t->deliveries, (unsigned long long)t->naks);
     printf("  %llu process kills, %llu freezes, %llu server kills\n", (unsigned long long)t->kills,
            (unsigned long long)t->freezes, (unsigned long long)t->server_kills);
     printf("  %llu paid calls, %llu answers journaled, %llu replayed, %llu paid again for a "

@@ -178,6 +178,9 @@ static void judge_message(struct sim_world *w, uint32_t sequence)
         sim_judge_fail(w, SIM_RULE_DEAD, "the dead letter of message %u says %s, as nobody asked",
                        sequence, sluice_failure_name((enum sluice_failure)s->dead_failure));
     }
+    if (m->state == SIM_STORED_PURGED) {
+        return; /* no loss, whatever has become of it; its ACK or TERM was judged when it came */
+    }
     if (m->state != SIM_STORED_SETTLED) {
         sim_judge_fail(w, SIM_RULE_LIVENESS,
                        "message %u (%s) is not finished %lld ms after the "
@@ -193,7 +196,7 @@ static void judge_message(struct sim_world *w, uint32_t sequence)
     }
 }
 
-/* Each message is ACKed or a dead letter. It can be both: its TERM was lost, a killed server or a
+/* Each message is ACKed or a dead letter, unless it was purged. It can be both: its TERM was lost, a killed server or a
  * new consumer has forgotten its ACK or TERM, or another delivery was under way; and the later one
  * ended otherwise. An attempt that knows of its dead letter does not go on (check_commit.c). */
 static void judge_sum(struct sim_world *w)
@@ -202,13 +205,17 @@ static void judge_sum(struct sim_world *w)
     uint64_t published = 0;
     for (uint32_t sequence = 1; sequence <= w->inputs_count; sequence++) {
         int is_dead = w->sink.sunk[sequence].dead_copies > 0;
+        int is_purged = w->js.stored[sequence].state == SIM_STORED_PURGED;
         published += !w->plan.is_skipped[sequence];
         t->dead_and_done += is_dead && w->judge.was_acked[sequence];
+        t->purged += is_purged && !is_dead && !w->judge.was_acked[sequence];
     }
-    if (t->acked + t->dead != published + t->dead_and_done) {
-        sim_judge_fail(w, SIM_RULE_LOSS, "%llu messages: %llu ACKed, %llu dead letters, %llu both",
+    if (t->acked + t->dead + t->purged != published + t->dead_and_done) {
+        sim_judge_fail(w, SIM_RULE_LOSS,
+                       "%llu messages: %llu ACKed, %llu dead letters, %llu both, %llu purged",
                        (unsigned long long)published, (unsigned long long)t->acked,
-                       (unsigned long long)t->dead, (unsigned long long)t->dead_and_done);
+                       (unsigned long long)t->dead, (unsigned long long)t->dead_and_done,
+                       (unsigned long long)t->purged);
     }
 }
 

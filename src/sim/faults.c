@@ -84,6 +84,9 @@ void sim_faults_strike(struct sim_world *w, uint32_t index)
         sim_world_push(w, w->now_ms + 1000 + f->length_ms, SIM_K_CONSUMER_CREATE,
                        (struct sim_item){0});
         break;
+    case SIM_FAULT_PURGE:
+        sim_jetstream_purge(w);
+        break;
     case SIM_FAULT_OUTAGE:
         w->outage_until_ms[f->what] = w->now_ms + f->length_ms;
         w->outage_hangs[f->what] = (uint8_t)sim_chance(&w->rng, w->plan.outage_hang_per_mille);

@@ -305,7 +305,7 @@ static int settle(struct sim_world *w, uint32_t sequence, enum sluice_verb verb)
     if (m->state == SIM_STORED_NEW && w->plan.is_server_recent) {
         return 0;
     }
-    if (m->state == SIM_STORED_SETTLED || (m->state == SIM_STORED_NEW && !w->plan.is_work_queue)) {
+    if (m->state >= SIM_STORED_SETTLED || (m->state == SIM_STORED_NEW && !w->plan.is_work_queue)) {
         return 1; /* a limits stream knows nothing of a message that is not pending */
     }
     if (m->state == SIM_STORED_PENDING) {

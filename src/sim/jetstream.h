@@ -13,6 +13,7 @@
  *  - a delayed NAK does take it back;
  *  - a pull on a consumer that is missing or has no leader is answered by silence (2.9) or 503
  *    (2.12), a settle by 503; a pull that the server lost by silence;
+ *  - what is purged is delivered no more and frees its place, pulls wait on; a settle is answered;
  *  - a killed server goes back a little: confirmed settles undone, delivery counts forgotten.
  */
 #ifndef SLUICE_SIM_JETSTREAM_H
@@ -26,7 +27,8 @@ enum sim_stored_state {
     SIM_STORED_NONE,    /* not published yet */
     SIM_STORED_NEW,     /* to be delivered (again, after the consumer went back) */
     SIM_STORED_PENDING, /* delivered, neither ACKed nor TERMed */
-    SIM_STORED_SETTLED  /* ACKed or TERMed; gone from a work queue */
+    SIM_STORED_SETTLED, /* ACKed or TERMed; gone from a work queue */
+    SIM_STORED_PURGED   /* gone for good; settles are answered and do nothing */
 };
 
 struct sim_stored {
@@ -63,7 +65,7 @@ struct sim_jetstream {
     uint32_t next_new;      /* no NEW message below this sequence */
     uint32_t highest;       /* published so far */
     uint32_t pending_count; /* held places under MaxAckPending */
-    uint32_t settled_count;
+    uint32_t settled_count; /* purged ones, too */
     uint8_t is_up, consumer_exists;
     uint8_t was_recreated; /* a consumer was deleted and made again: counts began anew */
     int64_t delivered_ms;  /* last delivery */
@@ -94,6 +96,12 @@ void sim_jetstream_leader_change(struct sim_world *w, uint8_t how);
 void sim_jetstream_lose_pulls(struct sim_world *w);
 void sim_jetstream_delete_consumer(struct sim_world *w);
 void sim_jetstream_create_consumer(struct sim_world *w);
+/* All that the stream holds is gone, and held by nobody. */
+void sim_jetstream_purge(struct sim_world *w);
+/* A message that is never published, since what it would replay was purged. */
+void sim_jetstream_omit(struct sim_world *w, uint32_t sequence);
+/* Messages in the stream. */
+uint32_t sim_jetstream_count(const struct sim_world *w);
 /* Start the ack timer of a message for its due_ms. */
 void sim_jetstream_arm(struct sim_world *w, uint32_t sequence);
 /* Give ready messages to waiting pulls. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What befalls the server: kills, leader changes, forgotten pulls, a deleted consumer. */
+/* What befalls the server: kills, leader changes, forgotten pulls, a deleted consumer, a purge. */
 #include "sim/jetstream.h"
 
 #include "sim/world.h"
@@ -107,6 +107,12 @@ void sim_jetstream_delete_consumer(struct sim_world *w)
     }
 }
 
+static int is_stored(const struct sim_world *w, const struct sim_stored *m)
+{
+    return m->state == SIM_STORED_NEW || m->state == SIM_STORED_PENDING ||
+           (m->state == SIM_STORED_SETTLED && !w->plan.is_work_queue);
+}
+
 void sim_jetstream_create_consumer(struct sim_world *w)
 {
     if (w->js.consumer_exists) {
@@ -116,10 +122,38 @@ void sim_jetstream_create_consumer(struct sim_world *w)
     w->js.was_recreated = 1;
     for (uint32_t sequence = 1; sequence <= w->inputs_count; sequence++) {
         const struct sim_stored *m = &w->js.stored[sequence];
-        int is_there = m->state == SIM_STORED_PENDING || m->state == SIM_STORED_NEW ||
-                       (m->state == SIM_STORED_SETTLED && !w->plan.is_work_queue);
-        if (is_there) {
+        if (is_stored(w, m)) {
             make_new(w, sequence, 1);
+        }
+    }
+}
+
+uint32_t sim_jetstream_count(const struct sim_world *w)
+{
+    uint32_t count = 0;
+    for (uint32_t sequence = 1; sequence <= w->js.highest; sequence++) {
+        count += (uint32_t)is_stored(w, &w->js.stored[sequence]);
+    }
+    return count;
+}
+
+void sim_jetstream_omit(struct sim_world *w, uint32_t sequence)
+{
+    struct sim_jetstream *js = &w->js;
+    struct sim_stored *m = &js->stored[sequence];
+    js->pending_count -= m->state == SIM_STORED_PENDING;
+    js->settled_count += m->state != SIM_STORED_SETTLED;
+    m->state = SIM_STORED_PURGED;
+    m->is_queued = 0;
+    m->changed_ms = w->now_ms;
+}
+
+void sim_jetstream_purge(struct sim_world *w)
+{
+    for (uint32_t sequence = 1; w->js.is_up && sequence <= w->js.highest; sequence++) {
+        uint8_t state = w->js.stored[sequence].state;
+        if (state != SIM_STORED_NONE && state != SIM_STORED_PURGED) {
+            sim_jetstream_omit(w, sequence);
         }
     }
 }

@@ -28,6 +28,7 @@ static const struct leaning leanings[SIM_FAULT_COUNT] = {
     [SIM_FAULT_WALL_JUMP] = {ON(120, 0, 50, 150, 50, 50, 50, 100, 50), 3},
     [SIM_FAULT_JOURNAL_AGE] = {ON(80, 0, 50, 50, 50, 0, 100, 300, 0), 1},
     [SIM_FAULT_HUNGER] = {ON(80, 0, 50, 50, 50, 50, 50, 50, 50), 2},
+    [SIM_FAULT_PURGE] = {ON(60, 0, 20, 20, 150, 20, 20, 50, 20), 2},
 };
 
 /* As above, for the lots of requests: count_max is the highest rate in per mille. */
@@ -315,9 +316,9 @@ static void draw_fault(struct sim_plan *p, struct sluice_prng *r, enum sim_fault
     fault->length_ms = sim_between(r, 1, longest);
 }
 
-static void draw_faults(struct sim_plan *p, struct sluice_prng *r)
+static void draw_faults(struct sim_plan *p, struct sluice_prng *r, int first, int end)
 {
-    for (int kind = 0; kind < SIM_FAULT_COUNT; kind++) {
+    for (int kind = first; kind < end; kind++) {
         const struct leaning *l = &leanings[kind];
         if (!sim_chance(r, l->on[p->profile])) {
             continue;
@@ -327,6 +328,13 @@ static void draw_faults(struct sim_plan *p, struct sluice_prng *r)
             draw_fault(p, r, (enum sim_fault_kind)kind);
         }
     }
+}
+
+/* From luck of its own, as above. */
+static void draw_purges(struct sim_plan *p)
+{
+    struct sluice_prng r = {sim_mix(p->seed, 0x70757267)};
+    draw_faults(p, &r, SIM_FAULT_PURGE, SIM_FAULT_COUNT);
 }
 
 void sim_plan_draw(struct sim_plan *plan, uint64_t seed, enum sim_profile profile)
@@ -356,7 +364,8 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, enum sim_profile profil
     draw_handlers(plan, &r);
     draw_late_burials(plan);
     draw_slow_loads(plan);
-    draw_faults(plan, &r);
+    draw_faults(plan, &r, 0, SIM_FAULT_PURGE);
+    draw_purges(plan);
     plan->restart_ms = SIM_PICK(&r, 10, 200, 1000, unit);
     plan->grace_ms = SIM_PICK(&r, unit / 2, 5000, 25000);
     plan->reports_lost_settles = (uint8_t)sim_below(&r, 2);

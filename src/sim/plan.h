@@ -22,7 +22,7 @@
     X(CALM, "calm", "no fault at all: the plain path")                                             \
     X(CRASH, "crash", "kills between any two effects")                                             \
     X(LEASE, "lease", "frozen processes and stalled links beyond the ack wait")                    \
-    X(SERVER, "server", "server kills, leader changes, lost pulls, a deleted consumer")            \
+    X(SERVER, "server", "server kills, leader changes, lost pulls, a deleted consumer, a purge")   \
     X(OUTAGE, "outage", "dependencies that are down, slow or rate-limited")                        \
     X(POISON, "poison", "messages that kill the process or always fail")                           \
     X(JOURNAL, "journal", "trouble with the journal, upgrades of the worker")                      \
@@ -105,7 +105,8 @@ struct sim_rates {
     X(UPGRADE, "upgrade")                 /* processes started from now on run a new version */    \
     X(WALL_JUMP, "wall_jump")             /* the wall clock of a worker is set */                  \
     X(JOURNAL_AGE, "journal_age")         /* all that the journal holds is too old, and gone */    \
-    X(HUNGER, "hunger")                   /* allocations of an engine fail for a while */
+    X(HUNGER, "hunger")                   /* allocations of an engine fail for a while */          \
+    X(PURGE, "purge")                     /* of the stream of requests */
 
 enum sim_fault_kind {
 #define SIM_FAULT_ENUM(name, text) SIM_FAULT_##name,

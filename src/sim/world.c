@@ -96,6 +96,10 @@ static void add_inputs(struct sim_world *w)
 static void input(struct sim_world *w, uint32_t sequence)
 {
     const struct sim_input *in = &w->inputs[sequence];
+    if (in->is_replay && w->js.stored[in->key].state == SIM_STORED_PURGED) {
+        sim_jetstream_omit(w, sequence); /* what is purged may still be under way */
+        return;
+    }
     if (in->is_replay && !w->plan.is_skipped[in->key] &&
         w->js.stored[in->key].state != SIM_STORED_SETTLED) {
         /* Nobody replays what is still under way. */

@@ -81,6 +81,7 @@ struct sim_totals {
     uint64_t events;              /* those that moved a message or emitted an effect */
     uint64_t inputs, acked, dead; /* messages: all, ACKed at least once, with a dead letter */
     uint64_t dead_and_done;       /* those that are both */
+    uint64_t purged;              /* those that are neither */
     uint64_t kills, freezes, server_kills, deliveries;
     uint64_t paid_calls, answers_kept, answers_replayed, excused_payments;
     uint64_t naks, duplicates_outside_window, items;

@@ -328,7 +328,7 @@ static void look(struct play *p)
     for (uint32_t i = 1; i <= js->highest; i++) {
         fresh += js->stored[i].state == SIM_STORED_NEW;
     }
-    unsigned stored = js->highest - (p->w->plan.is_work_queue ? js->settled_count : 0u);
+    unsigned stored = sim_jetstream_count(p->w);
     if (js->consumer_exists) {
         snprintf(text, sizeof text, "new %u, held %u, stored %u", fresh,
                  (unsigned)js->pending_count, stored);
@@ -398,6 +398,14 @@ static void create(struct play *p)
     sim_jetstream_create_consumer(p->w);
 }
 
+static void purge(struct play *p)
+{
+    char text[TEXT_SIZE];
+    snprintf(text, sizeof text, "purged %u", (unsigned)sim_jetstream_count(p->w));
+    answer(p, 1, text);
+    sim_jetstream_purge(p->w);
+}
+
 static void step_down(struct play *p)
 {
     answer(p, 1, "moved");
@@ -451,7 +459,7 @@ static const struct {
     {"delete", drop},      {"create", create},      {"disconnect", disconnect},
     {"kill", kill_server}, {"start", start_server}, {"stepdown", step_down},
     {"freeze", freeze},    {"thaw", thaw},          {"hear", NULL},
-    {"silence", NULL},
+    {"silence", NULL},     {"purge", purge},
 };
 
 static void perform(struct play *p)

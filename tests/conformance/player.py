@@ -304,6 +304,9 @@ class Player:
         self.pulls = {}
         wait.until("the stream to be back", lambda: self.client.stream_info(self.stream))
 
+    def _purge(self, step):
+        return ["purged %d" % self.client.api("STREAM.PURGE." + self.stream)["purged"]]
+
     def _stepdown(self, step):
         self.client.api("CONSUMER.LEADER.STEPDOWN.%s.c" % self.stream)
         return ["moved"]

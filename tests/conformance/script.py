@@ -8,7 +8,7 @@ Step = namedtuple("Step", "line verb words options lines")
 SETUP_VERBS = ("requests", "outputs", "consumer", "bucket")
 VERBS = SETUP_VERBS + ("publish", "output", "pull", "hear", "silence", "ack", "nak", "term", "progress", "look", "keep",
                        "record", "read", "age", "delete", "create", "disconnect", "freeze", "thaw", "kill", "start",
-                       "stepdown")
+                       "stepdown", "purge")
 UNITS = {"ms": 1, "s": 1000, "min": 60000}
 
 
