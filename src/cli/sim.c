@@ -267,10 +267,11 @@ static void print_json(const struct sim_campaign *c, uint32_t jobs)
            (double)t->events / c->seconds, (unsigned long long)t->steps,
            (unsigned long long)t->inputs, (unsigned long long)t->acked, (unsigned long long)t->dead,
            (unsigned long long)t->dead_and_done, (unsigned long long)t->purged,
-           (unsigned long long)t->deliveries, (unsigned long long)t->kills, (unsigned long long)t->freezes,
-           (unsigned long long)t->server_kills, (unsigned long long)t->naks,
-           (unsigned long long)t->paid_calls, (unsigned long long)t->answers_kept,
-           (unsigned long long)t->answers_replayed, (unsigned long long)t->excused_payments,
+           (unsigned long long)t->deliveries, (unsigned long long)t->kills,
+           (unsigned long long)t->freezes, (unsigned long long)t->server_kills,
+           (unsigned long long)t->naks, (unsigned long long)t->paid_calls,
+           (unsigned long long)t->answers_kept, (unsigned long long)t->answers_replayed,
+           (unsigned long long)t->excused_payments,
            (unsigned long long)t->duplicates_outside_window, (unsigned long long)c->hash);
 }
 

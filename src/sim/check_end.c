@@ -196,9 +196,10 @@ static void judge_message(struct sim_world *w, uint32_t sequence)
     }
 }
 
-/* Each message is ACKed or a dead letter, unless it was purged. It can be both: its TERM was lost, a killed server or a
- * new consumer has forgotten its ACK or TERM, or another delivery was under way; and the later one
- * ended otherwise. An attempt that knows of its dead letter does not go on (check_commit.c). */
+/* Each message is ACKed or a dead letter, unless it was purged. It can be both: its TERM was lost,
+ * a killed server or a new consumer has forgotten its ACK or TERM, or another delivery was under
+ * way; and the later one ended otherwise. An attempt that knows of its dead letter does not go on
+ * (check_commit.c). */
 static void judge_sum(struct sim_world *w)
 {
     struct sim_totals *t = &w->totals;
