@@ -222,7 +222,9 @@ typedef struct sluice_http_reply {
 } sluice_http_reply;
 
 /* Runs on another thread with flat copies: no turn, no self. `out` is memory of malloc that the
- * host frees. */
+ * host frees. Nobody can stop it: it may outlive its message, and the worker's `destroy` is not
+ * called when one still runs at the end. When such ones hold all threads (four, or
+ * UV_THREADPOOL_SIZE), the process ends with exit code 5. */
 typedef sluice_rc sluice_offload_fn(sluice_bytes in, void **out, size_t *out_len);
 
 enum { SLUICE_LOG_DEBUG = 0, SLUICE_LOG_INFO = 1, SLUICE_LOG_WARN = 2, SLUICE_LOG_ERROR = 3 };

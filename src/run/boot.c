@@ -10,6 +10,7 @@
 #include "run/probe_clients.h"
 #include "run/watch.h"
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -28,8 +29,9 @@
 #define FIRST_CONNECTION_MS 1000 /* the source is connected, and only has to say so */
 /* After the grace; together below the 5 s that a grace of 25 s leaves of the 30 s that Kubernetes
  * waits. */
-#define ABORT_LIMIT_MS 3000 /* for the NAKs */
-#define CLOSE_LIMIT_MS 1500 /* for closing what is open */
+#define ABORT_LIMIT_MS   3000 /* for the NAKs */
+#define CLOSE_LIMIT_MS   1500 /* for closing what is open */
+#define HANDLES_LIMIT_MS 1000 /* of the loop, beside a function that does not return */
 
 void boot_state_enter(struct boot *b, enum sluice_run_state state)
 {
@@ -197,12 +199,33 @@ static void closed_log(const char *what)
     SLUICE_LOG(SLUICE_LOG_INFO, DONE, "closed", "", SLUICE_F_TEXT("what", what));
 }
 
-static void clean_up(struct boot *b)
+static void on_handle(uv_handle_t *handle, void *count)
+{
+    (void)handle;
+    ++*(uint32_t *)count;
+}
+
+/* Until what is being closed is closed; work that is still on a thread is left there. */
+static void close_handles(uv_loop_t *loop)
+{
+    int64_t end = sluice_mono_ms() + HANDLES_LIMIT_MS;
+    for (uint32_t left = 1; left > 0 && sluice_mono_ms() < end;) {
+        struct timespec pause = {0, 1000000};
+        (void)uv_run(loop, UV_RUN_NOWAIT);
+        left = 0;
+        uv_walk(loop, on_handle, &left);
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+/* How many functions of the plug-in still run on a thread: the process has to leave by _exit(). */
+static uint32_t clean_up(struct boot *b)
 {
     if (b->has_thread) {
         order_give(b, ORDER_STOP, 1000);
         (void)pthread_join(b->thread, NULL);
     }
+    uint32_t functions = runtime_leave_offloads(b->runtime);
     sluice_watch_close(&b->watch);
     if (b->source != NULL) {
         b->source->ops->destroy(b->source);
@@ -216,7 +239,7 @@ static void clean_up(struct boot *b)
         b->publisher->ops->destroy(b->publisher);
         closed_log("publisher");
     }
-    if (b->plugin.worker.destroy != NULL && b->is_created) {
+    if (b->plugin.worker.destroy != NULL && b->is_created && functions == 0) {
         b->plugin.worker.destroy(b->host.self);
     }
     if (b->is_created) {
@@ -239,7 +262,9 @@ static void clean_up(struct boot *b)
     if (b->mailbox != NULL) {
         sluice_loop_mailbox_destroy(b->mailbox);
     }
-    if (b->has_loop) {
+    if (b->has_loop && functions > 0) {
+        close_handles(&b->loop);
+    } else if (b->has_loop) {
         (void)uv_run(&b->loop, UV_RUN_DEFAULT); /* close callbacks */
         (void)uv_loop_close(&b->loop);
     }
@@ -252,6 +277,7 @@ static void clean_up(struct boot *b)
         sluice_probe_destroy(b->probe);
         closed_log("probe");
     }
+    return functions;
 }
 
 static int init_failed(struct boot *b, const char *step)
@@ -359,8 +385,15 @@ int sluice_worker_run(const struct sluice_settings *settings)
     int code = sluice_loop_mailbox_create(&b.loop, &b.allocator, &b.mailbox, &b.err) == SLUICE_OK
                    ? boot_run(&b)
                    : init_failed(&b, "mailbox");
-    clean_up(&b);
+    uint32_t functions = clean_up(&b);
     sluice_watch_unguard();
     SLUICE_LOG(SLUICE_LOG_INFO, DONE, "connections.closed", "", SLUICE_F_NUMBER("exit_code", code));
+    if (functions > 0) { /* libuv would wait for its threads at an exit() */
+        SLUICE_LOG(SLUICE_LOG_WARN, STOP, "shutdown.unfinished",
+                   "offloaded functions do not return", SLUICE_F_NUMBER("functions", functions),
+                   SLUICE_F_NUMBER("exit_code", code));
+        (void)fflush(NULL);
+        _exit(code);
+    }
     return code;
 }

@@ -203,6 +203,7 @@ void runtime_set_source(struct runtime *rt, struct sluice_source *source)
 void runtime_drain(struct runtime *rt)
 {
     struct sluice_event ev = {.kind = SLUICE_EV_DRAIN};
+    rt->is_draining = 1;
     runtime_drive(rt, &ev);
 }
 

@@ -40,6 +40,9 @@ enum runtime_end { RUNTIME_GOES_ON, RUNTIME_DRAINED, RUNTIME_FAILED };
 SLUICE_MUST_CHECK
 sluice_rc runtime_create(const struct runtime_config *config, struct runtime **out,
                          struct sluice_err *err);
+/* The loop's thread has ended: nobody waits for offloaded functions any more. How many still run;
+ * each uses the plug-in's code until it returns. Accepts NULL. */
+uint32_t runtime_leave_offloads(struct runtime *rt);
 void runtime_destroy(struct runtime *rt); /* accepts NULL; after the ports' destroy */
 
 /* For the source's configuration, with the runtime as its ctx. */

@@ -3,6 +3,7 @@
 #include "run/runtime_operation.h"
 
 #include "run/dead_letter.h"
+#include "run/offload.h"
 #include "sluice/names.h"
 #include <stdlib.h>
 
@@ -21,8 +22,8 @@ static void fate_event(struct runtime *rt, enum sluice_event_kind kind, const st
     runtime_drive(rt, &ev);
 }
 
-static void step_event(struct runtime *rt, const struct inflight *m, uint32_t step,
-                       enum sluice_fate fate, int64_t retry_after_ms)
+void runtime_step_ended(struct runtime *rt, const struct inflight *m, uint32_t step,
+                        enum sluice_fate fate, int64_t retry_after_ms)
 {
     struct sluice_event ev = {
         .kind = SLUICE_EV_STEP,
@@ -53,7 +54,7 @@ static void on_llm(void *ctx, const struct sluice_llm_done *done)
                SLUICE_F_TEXT("fate", sluice_fate_name(fate)),
                SLUICE_F_NUMBER("http_status", done->http_status),
                SLUICE_F_NUMBER("duration_ms", done->duration_ms));
-    step_event(rt, m, step, fate, done->retry_after_ms);
+    runtime_step_ended(rt, m, step, fate, done->retry_after_ms);
 }
 
 static void on_http(void *ctx, const struct sluice_http_done *done)
@@ -77,7 +78,7 @@ static void on_http(void *ctx, const struct sluice_http_done *done)
                SLUICE_F_NUMBER("http_status", done->http_status),
                SLUICE_F_NUMBER("size", done->body.len),
                SLUICE_F_NUMBER("duration_ms", done->duration_ms));
-    step_event(rt, m, step, fate, done->retry_after_ms);
+    runtime_step_ended(rt, m, step, fate, done->retry_after_ms);
 }
 
 static void on_found(void *ctx, const struct sluice_store_done *done)
@@ -98,52 +99,7 @@ static void on_found(void *ctx, const struct sluice_store_done *done)
     } else {
         host_step_failed(m, step, done->rc, done->text);
     }
-    step_event(rt, m, step, fate, 0);
-}
-
-/* What only a step on another thread needs: libuv's request is larger than all else of a call. */
-struct offload {
-    uv_work_t work;
-    struct operation *op;
-    sluice_rc rc;
-    void *out;
-    size_t out_len;
-};
-
-static void offload_run(uv_work_t *work)
-{
-    struct offload *o = work->data;
-    const struct host_step *s = o->op->m->steps[o->op->index];
-    o->rc = s->offload(s->body, &o->out, &o->out_len);
-}
-
-static void offloaded(struct runtime *rt, struct inflight *m, uint32_t step,
-                      const struct offload *o, sluice_rc rc)
-{
-    struct host_step *s = m->steps[step];
-    if (rc == SLUICE_OK) {
-        s->offloaded =
-            (sluice_bytes){sluice_arena_copy(&m->arena, o->out, o->out_len), o->out_len};
-        rc = s->offloaded.data == NULL ? SLUICE_ERR_NOMEM : SLUICE_OK;
-    }
-    if (rc != SLUICE_OK) {
-        host_step_failed(m, step, rc, "the offloaded function failed");
-    }
-    step_event(rt, m, step,
-               rc == SLUICE_OK ? SLUICE_FATE_OK : runtime_fate_of(SLUICE_FATE_BAD_ANSWER, rc), 0);
-}
-
-static void on_offloaded(uv_work_t *work, int status)
-{
-    struct offload *o = work->data;
-    struct runtime *rt = o->op->rt;
-    uint32_t step = o->op->index;
-    struct inflight *m = runtime_operation_end(o->op);
-    if (m != NULL) {
-        offloaded(rt, m, step, o, status != 0 ? SLUICE_ERR_CANCELLED : o->rc);
-    }
-    free(o->out);
-    free(o);
+    runtime_step_ended(rt, m, step, fate, 0);
 }
 
 static void stored(struct runtime *rt, struct inflight *m, const struct sluice_store_done *done)
@@ -250,18 +206,6 @@ static sluice_rc start_http(struct runtime *rt, struct host_step *s, struct oper
     return s->call == 0 ? SLUICE_ERR_NOMEM : SLUICE_OK;
 }
 
-static sluice_rc start_offload(struct runtime *rt, struct operation *op)
-{
-    struct offload *o = calloc(1, sizeof *o);
-    if (o == NULL) {
-        return SLUICE_ERR_NOMEM;
-    }
-    o->op = op;
-    o->work.data = o;
-    (void)uv_queue_work(rt->config.loop, &o->work, offload_run, on_offloaded); /* cannot fail */
-    return SLUICE_OK;
-}
-
 static sluice_rc start(struct runtime *rt, const struct inflight *m, struct host_step *s,
                        struct operation *op)
 {
@@ -274,7 +218,7 @@ static sluice_rc start(struct runtime *rt, const struct inflight *m, struct host
     case STEP_FIND:
         return store->ops->find(store, s->collection, s->id, on_found, op);
     case STEP_OFFLOAD:
-        return start_offload(rt, op);
+        return offload_start(rt, op);
     }
     return SLUICE_OK;
 }
@@ -369,11 +313,11 @@ void runtime_call_store(struct runtime *rt, struct inflight *m)
 void runtime_call_tell_step(struct runtime *rt, struct inflight *m, uint32_t step, unsigned owed)
 {
     if ((owed & OWED_REPLAY) != 0) {
-        step_event(rt, m, step, (enum sluice_fate)m->steps[step]->replayed, 0);
+        runtime_step_ended(rt, m, step, (enum sluice_fate)m->steps[step]->replayed, 0);
     }
     if ((owed & OWED_START) != 0) {
         host_step_failed(m, step, SLUICE_ERR_NOMEM, RUNTIME_STARVED);
-        step_event(rt, m, step, SLUICE_FATE_NO_MEMORY, 0);
+        runtime_step_ended(rt, m, step, SLUICE_FATE_NO_MEMORY, 0);
     }
     if ((owed & OWED_KEEP) != 0) {
         runtime_starved_keep(rt, m, step);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "port/clock.h"
+#include "run/offload.h"
 #include "run/runtime_state.h"
 
 static void log_release(const struct inflight *m, const struct sluice_effect *fx)
@@ -96,6 +97,7 @@ static void perform_release(struct runtime *rt, struct inflight *m, const struct
         rt->step_failures[sluice_probe_step_of(m->failed_step)]++;
     }
     rt->slots[m->ticket.slot] = NULL;
+    offloads_leave(rt, m);
     m->is_released = 1;
     runtime_inflight_free_if_done(rt, m);
 }

@@ -8,6 +8,7 @@
 #include "run/runtime.h"
 
 struct operation; /* runtime_operation.h */
+struct offload;   /* offload.h */
 
 struct runtime {
     struct runtime_config config;
@@ -21,10 +22,11 @@ struct runtime {
     struct sluice_delivery *arriving; /* of the MESSAGE event that is being stepped */
     struct inflight *vacant;          /* for the next message that is admitted; may be NULL */
     struct operation *free_operations;
+    struct offload *offloads; /* on their threads, or waiting for one */
     uv_timer_t timer, publisher;
     uint32_t handles_open; /* of these two; the last one closed frees the rest */
     int64_t timer_at;
-    int has_been_connected, is_pause_told;
+    int has_been_connected, is_pause_told, is_draining;
     int64_t consumer_missing_ms; /* seen first; 0: it is there */
     uint64_t tokens_prompt, tokens_completion, outputs_duplicate;
     uint64_t step_failures[PROBE_STEPS_COUNT];
@@ -62,6 +64,9 @@ void runtime_call_cancel(struct runtime *rt, const struct inflight *m, uint32_t 
 void runtime_call_store(struct runtime *rt, struct inflight *m);
 void runtime_call_publish(struct runtime *rt, struct inflight *m, uint32_t output);
 void runtime_call_bury(struct runtime *rt, struct inflight *m, const struct sluice_effect *fx);
+/* An answer, or that there will be none. */
+void runtime_step_ended(struct runtime *rt, const struct inflight *m, uint32_t step,
+                        enum sluice_fate fate, int64_t retry_after_ms);
 /* Tell the engine of the calls for which there was no memory. */
 void runtime_call_tell(struct runtime *rt, struct inflight *m);
 void runtime_call_tell_step(struct runtime *rt, struct inflight *m, uint32_t step, unsigned owed);

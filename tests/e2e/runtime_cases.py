@@ -323,6 +323,41 @@ def a_handler_that_returns_after_the_grace_gives_back(s):
     check(any(e["event"] == "connections.closed" for e in s.events()), f"the end of the log: {s.log_text()[-500:]}")
 
 
+def wandering(s, **env):
+    """A worker whose function outlives its message, and has."""
+    w = s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/wanderer.so"), SLUICE_ACK_WAIT=30, SLUICE_HANDLER_TIMEOUT=1,
+                       MALLOC_CONF="junk:true", **env)
+    s.ready()
+    s.send(1, query="wander")
+    wait_for("its message has failed", lambda: any(e["event"] == "message.failed" for e in s.events()))
+    return w
+
+
+def an_offloaded_function_may_outlive_its_message(s):
+    w = wandering(s, OFFLOAD_MS=1500, SLUICE_NAK_DELAY=3600, SLUICE_NAK_DELAY_MAX=3600)
+    s.send(1, first=2)
+    wait_for("the other one is done", lambda: s.left() == 1)
+    w.p.send_signal(signal.SIGTERM)
+    check(w.p.wait(30) == 0, f"exit {w.p.returncode}, expected 0")
+
+
+def an_offloaded_function_that_never_returns_does_not_keep_the_process(s):
+    w = wandering(s, SLUICE_NAK_DELAY=3600, SLUICE_NAK_DELAY_MAX=3600, SLUICE_SHUTDOWN_GRACE=3600)
+    w.p.send_signal(signal.SIGTERM)
+    check(w.p.wait(30) == 0, f"exit {w.p.returncode}, expected 0")
+    said = [e for e in s.events() if e["event"] == "shutdown.unfinished"]
+    check(len(said) == 1 and said[0]["functions"] == 1, f"the log does not say what is left: {said}")
+    check(s.left() == 1, "the request is gone")
+
+
+def functions_that_hold_all_threads_end_the_process(s):
+    """Or each neighbour that needs a thread would be buried for its deadline."""
+    w = wandering(s, UV_THREADPOOL_SIZE=2)  # its second delivery takes the other thread
+    check(w.wait_exit(60) == 5, f"exit {w.code}, expected 5")
+    check(any(e["event"] == "offload.stuck" and e["threads"] == 2 for e in s.events()), s.log_text()[-500:])
+    check(s.left() == 1, "the request is gone")
+
+
 def a_worker_whose_end_hangs_is_ended(s):
     w = s.start_worker(SLUICE_WORKER=os.path.join(s.build, "tests/e2e/hang.so"), SLUICE_SHUTDOWN_GRACE=1, HANG_IN_DESTROY=1)
     s.ready()
@@ -395,7 +430,9 @@ for case in (a_lone_message_waits_for_an_llm_that_is_away, an_outage_is_not_held
              further_headers_reach_the_llm_and_never_show,
              a_handler_that_hangs_does_not_outlive_the_grace, the_watchdog_looks_during_a_shutdown,
              a_second_signal_ends_a_handler_that_hangs, a_handler_that_returns_after_the_grace_gives_back,
-             a_worker_whose_end_hangs_is_ended, a_closed_standard_stream_harms_nobody, a_frozen_process_is_not_taken_for_a_stalled_loop):
+             a_worker_whose_end_hangs_is_ended, an_offloaded_function_may_outlive_its_message,
+             an_offloaded_function_that_never_returns_does_not_keep_the_process, functions_that_hold_all_threads_end_the_process,
+             a_closed_standard_stream_harms_nobody, a_frozen_process_is_not_taken_for_a_stalled_loop):
     case.once = "no store takes part"
 del case  # it would be a case of its own
 CASES = cases_of(globals())
