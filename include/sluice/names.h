@@ -12,7 +12,12 @@
 #define SLUICE_DEFAULT_JOURNAL_BUCKET "SLUICE_JOURNAL"
 
 #define SLUICE_HEADER_KEY "Sluice-Key"              /* identity of a replayed message */
-#define SLUICE_HEADER_REPLAY_OF "Sluice-Replay-Of"  /* fallback identity of what is replayed */
+/* What SLUICE_HEADER_ORIGIN said of the message that is replayed: the replay goes on with the journal
+ * of that one, with its answers, and with its recorded failures, marks and confirmed outputs: what
+ * killed the process is buried again, unrun, as long as the journal knows it. Without this header a
+ * replay starts afresh, and pays again. What names no message is ignored and logged as
+ * replay.ignored. */
+#define SLUICE_HEADER_REPLAY_OF "Sluice-Replay-Of"
 #define SLUICE_HEADER_PROTO "Sluice-Proto"          /* protobuf type of the body */
 #define SLUICE_TYPE_PROTOBUF "application/x-protobuf" /* Content-Type; any that is not JSON is read so */
 #define SLUICE_HEADER_CORRELATION "X-Correlation-ID"

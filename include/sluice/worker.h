@@ -439,7 +439,7 @@ static inline const char *sluice_msg_header(sluice_turn *turn, const sluice_msg 
 }
 
 /* Unix time in milliseconds: when the stream stored the message, so the same in every run and on
- * every delivery. */
+ * every delivery; of a replay (Sluice-Replay-Of), when its original was. */
 static inline int64_t sluice_now(sluice_turn *turn)
 {
     return turn->host->now(turn);

@@ -261,7 +261,7 @@ struct sluice_ev_message {
     uint32_t deliveries; /* from 1; 0 when it could not be read */
     uint32_t size;     /* bytes of body and headers, as the server counts them against max_bytes */
     uint32_t pull;     /* id of the FX_PULL that it belongs to */
-    uint8_t is_replay; /* carries Sluice-Key: read its journal whatever the delivery count */
+    uint8_t is_replay; /* Sluice-Key or Sluice-Replay-Of: read its journal, whatever `deliveries` is */
     uint8_t has_no_memory; /* the driver has none to keep it: it is not admitted */
 };
 

@@ -2,6 +2,7 @@
 #include "run/dead_letter.h"
 
 #include "codec/header.h"
+#include "run/fallback.h"
 #include "sluice/names.h"
 #include <stdio.h>
 #include <string.h>
@@ -76,10 +77,10 @@ sluice_header *dead_letter_headers(const struct inflight *m, struct sluice_arena
             add(headers, count, origin_name(a, h->name), h->value);
         }
     }
-    char origin[160];
+    char origin[FALLBACK_SIZE];
     char id[256];
-    (void)snprintf(origin, sizeof origin, "%.64s:%llu:%lld", d->stream,
-                   (unsigned long long)d->sequence, (long long)d->stored_unix_ns);
+    /* A replay's own: the letter of its original may still be known to the server. */
+    fallback_write(&(struct sluice_journal_key){d->stream, d->sequence, d->stored_unix_ns}, origin);
     (void)snprintf(id, sizeof id, "dlq:%s:%.64s", origin, consumer);
     add(headers, count, "Nats-Msg-Id", sluice_arena_text(a, id));
     add(headers, count, SLUICE_HEADER_DEAD_REASON, reason);

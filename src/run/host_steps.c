@@ -48,7 +48,7 @@ static struct host_step *step_known(struct turn *t, const struct sluice_hash *ha
 /* The same on every delivery of this message, and no other's: two messages may ask the same. */
 void turn_idempotency_key(const struct turn *t, struct host_step *step)
 {
-    const struct sluice_journal_key *d = &t->m->journal_key; /* of the original, for a replay */
+    const struct sluice_journal_key *d = &t->m->journal_key;
     char numbers[96];
     struct sluice_hasher h;
     struct sluice_hash hash;

@@ -4,7 +4,10 @@
 #include "codec/fixed.h"
 #include "codec/header.h"
 #include "codec/protobuf.h"
+#include "run/fallback.h"
 #include "run/host.h"
+#include "run/log.h"
+#include "sluice/names.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +67,30 @@ static const char *type_of(const struct worker_host *host, const struct sluice_d
     return type != NULL || input == NULL ? type : sluice_pb_type_name(input);
 }
 
+/* Its own, or that of the message that it says it is a replay of: then what that one has paid for
+ * counts. */
+static struct sluice_journal_key journal_key_of(struct inflight *m)
+{
+    const struct sluice_delivery *d = m->delivery;
+    struct sluice_journal_key own = {
+        .stream = d->stream, .sequence = d->sequence, .stored_unix_ns = d->stored_unix_ns};
+    struct sluice_journal_key original;
+    char stream[FALLBACK_STREAM_SIZE];
+    const char *given = header_of(d, SLUICE_HEADER_REPLAY_OF);
+    if (given == NULL) {
+        return own;
+    }
+    if (!fallback_read(given, stream, &original)) {
+        SLUICE_LOG(SLUICE_LOG_WARN, WARN, "replay.ignored",
+                   "header " SLUICE_HEADER_REPLAY_OF ": expected stream:sequence:stored time",
+                   SLUICE_F_NUMBER("seq", d->sequence),
+                   SLUICE_F_TEXT("correlation_id", m->correlation_id));
+        return own;
+    }
+    original.stream = sluice_arena_text(&m->arena, stream);
+    return original.stream == NULL ? own : original; /* without memory it will not run */
+}
+
 void inflight_open(struct inflight *m, struct worker_host *host, struct sluice_ticket ticket,
                    struct sluice_delivery *delivery, const struct sluice_allocator *allocator)
 {
@@ -82,9 +109,7 @@ void inflight_open(struct inflight *m, struct worker_host *host, struct sluice_t
         m->traceparent = NULL;
     }
     m->type = type_of(host, delivery);
-    m->journal_key = (struct sluice_journal_key){.stream = delivery->stream,
-                                                 .sequence = delivery->sequence,
-                                                 .stored_unix_ns = delivery->stored_unix_ns};
+    m->journal_key = journal_key_of(m);
 }
 
 void inflight_waits(struct inflight *m)

@@ -105,7 +105,7 @@ struct inflight {
     const char *failed_step;
     const char *reason; /* "": it has not failed */
     /* Journal. */
-    struct sluice_journal_key journal_key;
+    struct sluice_journal_key journal_key; /* of the original, for a replay */
     struct sluice_bytes *journaled; /* answers of LOADED, by index */
     uint32_t journaled_count;
     int64_t received_ms;

@@ -39,6 +39,11 @@ static void on_link(void *ctx, enum sluice_link_state state, const char *text)
     atomic_store(&rt->is_connected, state == SLUICE_LINK_UP);
 }
 
+static int has_header(const struct sluice_delivery *d, const char *name)
+{
+    return sluice_header_find(d->headers, d->headers_count, name, 0) != NULL;
+}
+
 static void on_delivery(void *ctx, struct sluice_delivery *d)
 {
     struct runtime *rt = ctx;
@@ -47,17 +52,16 @@ static void on_delivery(void *ctx, struct sluice_delivery *d)
     if (rt->vacant == NULL) {
         rt->vacant = malloc(sizeof *rt->vacant);
     }
-    struct sluice_event ev = {
-        .kind = SLUICE_EV_MESSAGE,
-        .message = {.sequence = d->sequence,
-                    .stored_ms = d->stored_unix_ns / 1000000,
-                    .horizon_ms = d->horizon_ms,
-                    .deliveries = d->deliveries,
-                    .size = d->size,
-                    .pull = d->pull,
-                    .is_replay = sluice_header_find(d->headers, d->headers_count, SLUICE_HEADER_KEY,
-                                                    0) != NULL,
-                    .has_no_memory = rt->vacant == NULL}};
+    struct sluice_event ev = {.kind = SLUICE_EV_MESSAGE,
+                              .message = {.sequence = d->sequence,
+                                          .stored_ms = d->stored_unix_ns / 1000000,
+                                          .horizon_ms = d->horizon_ms,
+                                          .deliveries = d->deliveries,
+                                          .size = d->size,
+                                          .pull = d->pull,
+                                          .is_replay = has_header(d, SLUICE_HEADER_KEY) ||
+                                                       has_header(d, SLUICE_HEADER_REPLAY_OF),
+                                          .has_no_memory = rt->vacant == NULL}};
     runtime_step(rt, &ev);
     if (rt->arriving != NULL) { /* refused or taken over: not kept */
         rt->source->ops->delivery_free(rt->source, rt->arriving);

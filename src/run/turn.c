@@ -7,6 +7,7 @@
 #include "codec/proto_json.h"
 #include "codec/protobuf.h"
 #include "core/prng.h"
+#include "run/fallback.h"
 #include "run/log.h"
 #include "sluice/names.h"
 #include <stdio.h>
@@ -194,10 +195,8 @@ const char *message_key(struct turn *t)
         (void)key_take(t, m->decoded, NULL); /* refused by decode, if it is bad */
     }
     if (m->key == NULL) { /* the fallback: nothing of the message identifies the request */
-        char text[SLUICE_KEY_MAX + 1];
-        (void)snprintf(text, sizeof text, "%.64s:%llu:%lld", m->delivery->stream,
-                       (unsigned long long)m->delivery->sequence,
-                       (long long)m->delivery->stored_unix_ns);
+        char text[FALLBACK_SIZE];
+        fallback_write(&m->journal_key, text);
         m->key = sluice_arena_text(&m->arena, text);
     }
     return m->key == NULL ? "" : m->key;
@@ -419,7 +418,7 @@ const char *turn_header(sluice_turn *base, const sluice_msg *msg, const char *na
 int64_t turn_now(sluice_turn *base)
 {
     struct turn *t = turn_of(base, "now");
-    return t == NULL ? 0 : t->m->delivery->stored_unix_ns / 1000000;
+    return t == NULL ? 0 : t->m->journal_key.stored_unix_ns / 1000000;
 }
 
 uint64_t turn_random(sluice_turn *base)
@@ -428,8 +427,8 @@ uint64_t turn_random(sluice_turn *base)
     if (t == NULL) {
         return 0;
     }
-    struct sluice_prng prng = {(uint64_t)t->m->delivery->stored_unix_ns ^
-                               t->m->delivery->sequence * 0x9e3779b97f4a7c15u ^
+    const struct sluice_journal_key *d = &t->m->journal_key;
+    struct sluice_prng prng = {(uint64_t)d->stored_unix_ns ^ d->sequence * 0x9e3779b97f4a7c15u ^
                                ++t->randoms * 0xd1342543de82ef95u};
     return sluice_prng_next(&prng);
 }

@@ -303,6 +303,41 @@ def upgrade_to_another_output_first_keeps_the_answers(s):
     check(all(d["summary"].startswith("upgraded: ") for d in s.documents().values()), "the documents of the new version")
 
 
+def a_replay_is_not_paid_for_again(s):
+    """Done, and published again as its dead letter would be; then with an original that is none."""
+    proxy, sent = s.nats_proxy(), []
+
+    def note(frame):
+        sent.extend(line for line in frame.head.split(b"\r\n") if line.startswith(b"Nats-Msg-Id:"))
+        return frame
+    proxy.on_request(is_publish("context.enrich.ready"), note, count=-1)
+    s.make_streams()
+    s.send(1)
+    request = s.nats.message("ENRICH_REQUESTS", 1)
+    seconds, _, rest = request.time.rstrip("Z").partition(".")
+    origin = f"ENRICH_REQUESTS:1:{datetime.datetime.fromisoformat(seconds + '+00:00').timestamp():.0f}{rest:0<9}"
+    s.start_worker(**s.through(proxy))
+    s.ready()
+    s.expect_done(1)
+    first = s.documents()
+
+    def replayed(headers):
+        before = len(sent)
+        s.nats.js_publish_surely("context.enrich.request", request.data, {"Content-Type": "application/json", **headers})
+        s.expect_done(1)
+        check(len(sent) == before + 1 and len(set(sent)) == 1, f"outputs sent: {sent}")
+        return s.llm_http("/ledger")["calls"]
+
+    for headers in ({"Sluice-Key": "r-1", "Sluice-Replay-Of": origin}, {"Sluice-Replay-Of": origin}):
+        calls = replayed(headers)
+        check(calls == 1, f"{calls} calls: the journaled answer was paid for again")
+        check(s.documents() == first, f"the document was {first}, is {s.documents()}")
+    check("replay.ignored" not in s.log_text(), "the original was not understood")
+    calls = replayed({"Sluice-Key": "r-1", "Sluice-Replay-Of": "ENRICH_REQUESTS.*:1:1"})
+    check(calls == 2, f"{calls} calls, expected another one for what replays nothing")
+    check(any(e["event"] == "replay.ignored" and e["seq"] == 4 for e in s.events()), "the log does not say that it is ignored")
+
+
 def a_consumer_that_is_made_anew_is_waited_for(s):
     """Whoever repairs a consumer deletes it first: a worker that asks for it meanwhile stays. Not there for good: it ends."""
     s.start_worker()

@@ -655,6 +655,40 @@ static void a_key_field_that_is_too_long_is_known_by_its_hash(void **state)
                   "message");
 }
 
+static struct {
+    char key[64];
+    int64_t now;
+    uint64_t random;
+} told;
+
+static sluice_rc is_told(sluice_turn *t, const sluice_msg *in)
+{
+    (void)in;
+    (void)snprintf(told.key, sizeof told.key, "%s", sluice_key(t));
+    told.now = sluice_now(t);
+    told.random = sluice_random(t);
+    return SLUICE_OK;
+}
+
+/* Else it would ask another question, and pay for it. */
+static void a_replay_is_told_the_same_as_its_original(void **state)
+{
+    (void)state;
+    const sluice_header replay = {"Sluice-Replay-Of", "S:7:1700000000123456789"};
+    run(is_told);
+    expect_done();
+    assert_string_equal(told.key, replay.value);
+    uint64_t random = told.random;
+    fixture.delivery.sequence = 9;
+    fixture.delivery.stored_unix_ns += 5000000000;
+    bring(&replay, 1, "");
+    run(is_told);
+    expect_done();
+    assert_string_equal(told.key, replay.value);
+    assert_true(told.now == 1700000000123);
+    assert_true(told.random == random);
+}
+
 /* Where any type may come, the load could not know. */
 static void a_key_field_that_the_type_lacks_is_a_mistake(void **state)
 {
@@ -749,6 +783,7 @@ int main(void)
         TEST(a_key_header_that_no_output_could_carry_is_rejected_unread),
         TEST(a_key_field_that_no_output_could_carry_is_rejected),
         TEST(a_key_field_that_is_too_long_is_known_by_its_hash),
+        TEST(a_replay_is_told_the_same_as_its_original),
         TEST(a_key_field_that_the_type_lacks_is_a_mistake),
         TEST(json_without_its_header_is_told),
         TEST(json_is_what_its_media_type_says)};
