@@ -23,6 +23,7 @@ struct step {
     int64_t retry_after_ms; /* of a RATE_LIMITED failure */
     uint8_t is_missed;      /* its journaled answer could not be used */
     uint8_t limited;        /* how often it was answered with 429, up to 255 */
+    uint8_t is_dropped;     /* FAILED, because it was not to be started any more */
 };
 
 /* What a RECORD that is under way is for. */
@@ -175,6 +176,7 @@ int steps_are_only_parked(const struct message *m);
 void steps_on_done(struct sluice_engine *e, struct message *m, const struct sluice_ev_step *ev);
 /* Begin again from the journal, with the answers that are there. */
 void steps_start_over(struct sluice_engine *e, struct message *m);
+void steps_resume(struct sluice_engine *e, struct message *m);
 void steps_on_kept(struct sluice_engine *e, struct message *m, const struct sluice_ev_kept *ev);
 void steps_cancel(struct sluice_engine *e, struct message *m);
 void steps_unpark(struct sluice_engine *e,

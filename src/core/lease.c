@@ -99,6 +99,9 @@ static void revive(struct sluice_engine *e, struct message *m)
         msg_load(e, m);
     }
     msg_begin(e, m);
+    if (m->state == SLUICE_MSG_RUNNING) {
+        steps_resume(e, m);
+    }
 }
 
 /* The last call of a lost attempt may have been the one that completed its commit. */

@@ -249,6 +249,7 @@ void steps_unpark(struct sluice_engine *e, struct message *m)
         if (m->statuses[i].state == SLUICE_STEP_PARKED) {
             m->statuses[i].state = SLUICE_STEP_FAILED;
             m->statuses[i].fate = SLUICE_FATE_CANCELLED;
+            m->steps[i].is_dropped = 1;
             m->parked--;
             e->dependencies[m->statuses[i].dependency].parked--;
         }
@@ -408,6 +409,7 @@ void steps_on_done(struct sluice_engine *e, struct message *m, const struct slui
         } else {
             status->state = SLUICE_STEP_FAILED;
             status->fate = ev->fate == SLUICE_FATE_NO_MEMORY ? ev->fate : SLUICE_FATE_CANCELLED;
+            m->steps[i].is_dropped = m->steps[i].is_missed = ev->fate == SLUICE_FATE_MISS;
         }
     } else {
         return;
@@ -429,6 +431,17 @@ static void restart(struct sluice_engine *e, struct message *m)
     m->must_restart = 0;
     m->has_lost_race = 1;
     m->load_tries = 0;
+}
+
+/* Another delivery goes on with what an earlier one could not start any more. */
+void steps_resume(struct sluice_engine *e, struct message *m)
+{
+    for (uint32_t i = 0; i < m->steps_count; i++) {
+        if (m->steps[i].is_dropped) {
+            m->steps[i].is_dropped = 0;
+            start_or_park(e, m, i);
+        }
+    }
 }
 
 void steps_start_over(struct sluice_engine *e, struct message *m)

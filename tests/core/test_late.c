@@ -91,6 +91,27 @@ static void a_step_s_error_counts_beside_a_lost_race(void **state)
     fixture_close(&f);
 }
 
+/* A call that waits for a rate limit is not to be sent when the lease is lost; under another
+ * delivery it waits again, and nobody is told that it has failed. */
+static void a_call_that_a_lost_lease_dropped_goes_on_under_another_delivery(void **state)
+{
+    const struct sluice_step_request two[] = {fixture_request(1), fixture_request(2)};
+    (void)state;
+    fixture_open_with_one(&f);
+    assert_string_equal(fixture_ask(&f, f.ticket, two, 2, 3), "start 0; start 1");
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 1, SLUICE_FATE_RATE_LIMITED, 60000), "");
+    assert_string_equal(fixture_step_ended(&f, f.ticket, 0, SLUICE_FATE_OK, 0), "keep 0");
+    (void)fixture_tick(&f, fixture_config().ack_wait_ms);
+    assert_int_equal(state_now(), SLUICE_MSG_LOST);
+    (void)fixture_deliver(&f, 7, 2);
+    assert_string_equal(kept(0, SLUICE_KEPT_OK), "run");
+    uint32_t count = 0;
+    const struct sluice_step_status *steps = sluice_engine_steps(f.engine, f.ticket, &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(steps[1].state, SLUICE_STEP_PARKED);
+    fixture_close(&f);
+}
+
 /* ---- A journal that is away ---- */
 
 /* So many answers of the journal to messages that have gone. */
@@ -750,6 +771,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_late_answer_is_kept_and_disturbs_no_commit),
         cmocka_unit_test(a_race_lost_while_the_handler_runs_starts_again_when_it_returns),
+        cmocka_unit_test(a_call_that_a_lost_lease_dropped_goes_on_under_another_delivery),
         cmocka_unit_test(a_step_s_error_counts_beside_a_lost_race),
         cmocka_unit_test(a_running_handler_is_heard_out_and_naked),
         cmocka_unit_test(nothing_is_parked_while_shutting_down),
