@@ -12,10 +12,9 @@
 #define SLUICE_DEFAULT_JOURNAL_BUCKET "SLUICE_JOURNAL"
 
 #define SLUICE_HEADER_KEY "Sluice-Key"              /* identity of a replayed message */
-/* What SLUICE_HEADER_ORIGIN said of the message that is replayed: the replay goes on with the journal
- * of that one, with its answers, and with its recorded failures, marks and confirmed outputs: what
- * killed the process is buried again, unrun, as long as the journal knows it. Without this header a
- * replay starts afresh, and pays again. What names no message is ignored and logged as
+/* What SLUICE_HEADER_ORIGIN said of the message that is replayed: the replay has the journaled answers
+ * of that one, and does not pay for them again. What that one failed by does not count for it.
+ * Without this header it pays again. What names no message is ignored and logged as
  * replay.ignored. */
 #define SLUICE_HEADER_REPLAY_OF "Sluice-Replay-Of"
 #define SLUICE_HEADER_PROTO "Sluice-Proto"          /* protobuf type of the body */

@@ -140,7 +140,8 @@ typedef struct sluice_bytes {
     size_t len;
 } sluice_bytes;
 
-/* One incoming message; all of it lives until the message is finished. */
+/* One incoming message. It lives until the run ends, what it points to until the message is
+ * finished. */
 typedef struct sluice_msg {
     uint32_t struct_size;
     uint32_t deliveries; /* how often the server has delivered it, 1 for the first time */

@@ -113,11 +113,18 @@ static void on_loaded(void *ctx, const struct sluice_journal_done *done)
         not_loaded(rt, ticket, SLUICE_FATE_NO_MEMORY);
         return;
     }
+    /* Whoever publishes a dead letter again wants it tried again: of its original it has the
+     * answers that are not spent, and neither failures nor marks nor outputs that need not be sent.
+     */
+    struct sluice_record anew = {.epoch = done->record.numbers.epoch};
+    int is_anew =
+        m->deliveries <= 1 && (m->journal_key.sequence != m->delivery->sequence ||
+                               m->journal_key.stored_unix_ns != m->delivery->stored_unix_ns);
     struct sluice_event ev = {.kind = SLUICE_EV_LOADED,
                               .ticket = ticket,
                               .loaded = {.fate = SLUICE_FATE_OK,
                                          .answers_count = m->journaled_count,
-                                         .record = &done->record.numbers,
+                                         .record = is_anew ? &anew : &done->record.numbers,
                                          .answers = ids}};
     if (done->record.text != NULL && m->reason[0] == '\0') {
         inflight_reason(m, done->record.text); /* of the last delivery */

@@ -262,6 +262,11 @@ def poison_is_buried_and_its_neighbours_are_done(s):
     check(letters[0].headers["Sluice-Dead-Reason"] == "killed_the_process", letters[0].headers)
     check(len(s.documents()) == 20, f"{len(s.documents())} documents, expected 20")
     check("crash: signal 11 in the handler; worker=poison seq=11 step=decode" in s.log_text(), "the crash report")
+    mended = letters[0].data.replace(b"POISON", b"harmless")
+    s.nats.js_publish_surely("context.enrich.request", mended,
+                             {"Content-Type": "application/json", "Sluice-Replay-Of": letters[0].headers["Sluice-Origin"]})
+    wait_for("its replay is done", lambda: s.left() == 0)
+    check(len(s.documents()) == 21 and len(c.messages("ENRICH_DEAD")) == 1, "the replay was not done")
 
 
 def upgrade(s, **settings):
