@@ -578,6 +578,25 @@ static void a_delivery_read_late_renews_and_reads_its_journal_first(void **state
     fixture_close(&f);
 }
 
+static void what_has_not_run_begins_by_its_newest_delivery(void **state)
+{
+    (void)state;
+    fixture_start(&f); /* late, then in time: nothing is waited for any more */
+    f.now_ms += 20000;
+    assert_non_null(strstr(deliver_late(7, 20000), "admit; progress; load"));
+    assert_string_equal(fixture_loaded(&f, f.ticket, NULL, NULL, 0), "");
+    assert_non_null(strstr(deliver_late(7, 0), "rebind; run"));
+    fixture_close(&f);
+
+    fixture_start(&f); /* in time, then late */
+    f.now_ms += 20000;
+    assert_non_null(strstr(deliver_late(7, 0), "admit; load"));
+    assert_non_null(strstr(deliver_late(7, 15000), "rebind; progress"));
+    assert_string_equal(fixture_loaded(&f, f.ticket, NULL, NULL, 0), "");
+    assert_string_equal(fixture_settled(&f, f.ticket, SLUICE_VERB_PROGRESS), "run");
+    fixture_close(&f);
+}
+
 /* ---- Marks ---- */
 
 static void suspect_being_marked(void)
@@ -801,6 +820,7 @@ int main(void)
         cmocka_unit_test(a_handler_that_outran_its_deadline_starts_no_call),
         cmocka_unit_test(a_delivery_read_after_its_lease_takes_nothing_over),
         cmocka_unit_test(a_delivery_read_late_renews_and_reads_its_journal_first),
+        cmocka_unit_test(what_has_not_run_begins_by_its_newest_delivery),
         cmocka_unit_test(a_suspect_that_has_begun_goes_before_others_begin),
         cmocka_unit_test(a_journal_that_is_read_after_the_lease_and_finds_no_memory_ends_it),
         cmocka_unit_test(a_mark_that_outran_the_lease_is_cleared_without_a_run),
