@@ -223,6 +223,9 @@ void sim_judge_paced(struct sim_world *w, struct sim_watch *watch, struct sim_at
         judge_taken(w, watch, a, fx);
         break;
     case SLUICE_FX_RECORD: /* not of a mark: before a NAK */
+        if (fx->record->is_marked) {
+            see_beginning(w, a, ev->mono_ms); /* a suspect's */
+        }
         if (!fx->record->is_marked && !a->is_mark_asked) {
             await_journal(w, watch, a, ev->mono_ms);
         }
