@@ -41,7 +41,9 @@ void sim_judge_drain(struct sim_world *w, const struct sim_watch *watch,
     }
     for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
         const struct sim_attempt *a = &watch->attempts[i];
-        int is_held = a->generation != 0 && a->verdict_verb == 0 && !is_under_way(a);
+        /* What another delivery has brought back runs again, behind a suspect if there is one. */
+        int may_be_due = a->is_retaken && watch->has_marked;
+        int is_held = a->generation != 0 && a->verdict_verb == 0 && !is_under_way(a) && !may_be_due;
         if (is_held && (!a->has_run || only_waits(a)) && !sim_judge_is_at_end(w, a, ev->mono_ms)) {
             sim_judge_fail(w, SIM_RULE_DRAIN,
                            "message %u %s, and is not handed on while the process drains",
