@@ -3,10 +3,10 @@
  * libcurl's types are at home.
  *
  * A shard carries at most SLUICE_CURL_SHARD_TRANSFERS: the cost of a transfer grows with their
- * number (measured at 10,000: 479 µs each on one multi handle, 67 µs on shards of 64). Shards of 256
- * against 64, calls that wait 500 ms, on a machine that varies by 5 %: 47 for 44 µs each at 1,000
- * (means of 11 runs), 49 and 49 at 2,000 (14), 52 and 51 at 6,000; each multi handle less saves
- * 43 KiB of tables, which at 2,000 is half a KiB a transfer. */
+ * number (measured at 10,000: 479 µs each on one multi handle, 67 µs on shards of 64). Shards of
+ * 256 against 64, calls that wait 500 ms, on a machine that varies by 5 %: 47 for 44 µs each at
+ * 1,000 (means of 11 runs), 49 and 49 at 2,000 (14), 52 and 51 at 6,000; each multi handle less
+ * saves 43 KiB of tables, which at 2,000 is half a KiB a transfer. */
 #ifndef SLUICE_ADAPTER_CURL_SHARD_H
 #define SLUICE_ADAPTER_CURL_SHARD_H
 

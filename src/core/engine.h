@@ -259,9 +259,9 @@ struct sluice_ev_message {
     int64_t horizon_ms;  /* monotonic: send time of the newest request of this connection whose
                             answer was read */
     uint32_t deliveries; /* from 1; 0 when it could not be read */
-    uint32_t size;     /* bytes of body and headers, as the server counts them against max_bytes */
-    uint32_t pull;     /* id of the FX_PULL that it belongs to */
-    uint8_t is_replay; /* Sluice-Key or Sluice-Replay-Of: read its journal, whatever `deliveries` is */
+    uint32_t size; /* bytes of body and headers, as the server counts them against max_bytes */
+    uint32_t pull; /* id of the FX_PULL that it belongs to */
+    uint8_t is_replay;     /* Sluice-Key or Sluice-Replay-Of: its journal is read in any case */
     uint8_t has_no_memory; /* the driver has none to keep it: it is not admitted */
 };
 
@@ -385,7 +385,7 @@ struct sluice_event {
     X(REPLAY, "replay") /* serve step fx->step from the answer fx->journaled of LOADED → STEP (OK \
                            or MISS) */                                                              \
     X(CANCEL, "cancel") /* end the running call of fx->step soon, if that is possible (neither a    \
-                           find nor an offloaded function) → STEP as always, with any fate */                                    \
+                           find nor an offloaded function) → STEP as always, with any fate */     \
     X(KEEP, "keep") /* journal the answer of fx->step, create-only, under fx->epoch → KEPT */     \
     X(RECORD, "record")   /* write fx->record → RECORDED */                                       \
     X(STORE, "store")     /* write all staged documents → STORED */                               \

@@ -118,7 +118,7 @@ struct sluice_engine {
     uint32_t pull_ids;
     uint32_t pull_failures; /* in a row, for the back-off */
     int64_t pull_not_before_ms;
-    int64_t pull_backed_off_ms; /* when that was decided, last */
+    int64_t pull_backed_off_ms;  /* when that was decided, last */
     int64_t pull_short_until_ms; /* pulls are short until then */
     int64_t pull_wake_ms;
     uint32_t journal_failures; /* in a row */

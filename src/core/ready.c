@@ -115,8 +115,8 @@ void ready_pump(struct sluice_engine *e)
 int ready_is_held(const struct sluice_engine *e, const struct message *m)
 {
     SLUICE_ASSERT(m->state == SLUICE_MSG_RUNNING && !m->is_run_out);
-    int is_head_waiting = e->ready_head != NO_SLOT && e->messages[e->ready_head].is_suspect &&
-                          e->runs_out != 0;
+    int is_head_waiting =
+        e->ready_head != NO_SLOT && e->messages[e->ready_head].is_suspect && e->runs_out != 0;
     return e->exclusive != NO_SLOT || is_head_waiting;
 }
 

@@ -239,10 +239,10 @@ static uint32_t clean_up(struct boot *b)
         b->publisher->ops->destroy(b->publisher);
         closed_log("publisher");
     }
-    if (b->plugin.worker.destroy != NULL && b->is_created && functions == 0) {
-        b->plugin.worker.destroy(b->host.self);
-    }
-    if (b->is_created) {
+    if (b->is_created && functions == 0) {
+        if (b->plugin.worker.destroy != NULL) {
+            b->plugin.worker.destroy(b->host.self);
+        }
         closed_log("worker");
     }
     for (uint32_t i = 0; i < SLUICE_SERVICES_MAX; i++) {

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_CHUNK     512u   /* of what was not expected */
-#define ARENA_CHUNK_MAX 32768u /* that is made on a guess */
+#define ARENA_CHUNK     512u                  /* of what was not expected */
+#define ARENA_CHUNK_MAX 32768u                /* that is made on a guess */
 #define ARENA_LIMIT     (64u * 1024u * 1024u) /* decoded input and answers of one message */
 #define REASON_SIZE     SLUICE_ERR_TEXT_SIZE
 #define CORRELATION_MAX 128u

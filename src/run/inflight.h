@@ -106,7 +106,7 @@ struct inflight {
     const char *reason; /* "": it has not failed */
     /* Journal. */
     struct sluice_journal_key journal_key; /* of the original, for a replay */
-    struct sluice_bytes *journaled; /* answers of LOADED, by index */
+    struct sluice_bytes *journaled;        /* answers of LOADED, by index */
     uint32_t journaled_count;
     int64_t received_ms;
 };

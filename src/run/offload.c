@@ -19,7 +19,7 @@ struct offload {
     struct operation *op; /* NULL: its message has gone */
     struct offload *before, *next;
     sluice_offload_fn *fn;
-    _Atomic int has_begun;
+    _Atomic int is_running;
     sluice_rc rc;
     void *out;
     size_t out_len, in_len;
@@ -37,8 +37,9 @@ static void unlink_from(struct runtime *rt, struct offload *o)
 static void on_thread(uv_work_t *work)
 {
     struct offload *o = work->data;
-    atomic_store(&o->has_begun, 1);
+    atomic_store(&o->is_running, 1);
     o->rc = o->fn((sluice_bytes){o->in, o->in_len}, &o->out, &o->out_len);
+    atomic_store(&o->is_running, 0); /* it holds no thread, though the loop may not know yet */
 }
 
 static void hand_over(struct runtime *rt, struct inflight *m, uint32_t step,
@@ -110,7 +111,7 @@ static void end_when_stuck(const struct runtime *rt)
 {
     long lost = 0;
     for (const struct offload *o = rt->offloads; o != NULL; o = o->next) {
-        lost += o->op == NULL && atomic_load(&o->has_begun);
+        lost += o->op == NULL && atomic_load(&o->is_running);
     }
     if (lost < threads_of_pool()) {
         return;

@@ -212,7 +212,8 @@ static void judge_reason(struct sim_world *w, const struct sim_attempt *a, uint8
     } else if (a->is_rejected && failure != SLUICE_FAILURE_REJECTED && !may_differ) {
         sim_judge_fail(w, SIM_RULE_RETRY, "message %u can never work, and fails as %s", a->sequence,
                        name);
-    } else if (a->has_own_error && a->has_verdict && failure != a->own_failure && !may_differ) {
+    } else if (a->has_own_error && !a->has_lost_error && a->has_verdict &&
+               failure != a->own_failure && !may_differ) {
         sim_judge_fail(w, SIM_RULE_RETRY, "the handler of message %u failed by %s, and it by %s",
                        a->sequence, sluice_failure_name((enum sluice_failure)a->own_failure), name);
     } else if (is_limited(a) && failure != SLUICE_FAILURE_RATE_LIMITED && !may_differ) {

@@ -184,8 +184,8 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, enum sim_profile profil
 /* Can this become of a request to that target? */
 int sim_target_knows(enum sim_target target, enum sim_lot lot);
 
-/* The lot that a course says for the next request; -1: it says none. After a kill the request may be
- * for another target than the lot was meant for. */
+/* The lot that a course says for the next request; -1: it says none. After a kill the request may
+ * be for another target than the lot was meant for. */
 int sim_lots_said(const struct sim_lots *said, struct sim_asked *asked, enum sim_target target);
 /* The lot that a number below 65536 means. */
 enum sim_lot sim_rates_lot(const struct sim_rates *rates, uint32_t draw);

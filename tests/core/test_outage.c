@@ -215,8 +215,8 @@ static void nothing_is_given_up_in_an_outage_of_ten_minutes(void **state)
     outages(SLUICE_DEP_LLM, 10 * MINUTE_MS);
 }
 
-/* Its breaker tries again after 30 s, the others after 60. Of 2,000 lone messages the first was given
- * up after 532 s. */
+/* Its breaker tries again after 30 s, the others after 60. Of 2,000 lone messages the first was
+ * given up after 532 s. */
 static void nothing_is_given_up_in_eight_minutes_with_the_breaker_of_publishing(void **state)
 {
     (void)state;

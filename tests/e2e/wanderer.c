@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A message that says "wander" offloads a function that returns after OFFLOAD_MS, or never; any other
- * one that returns at once. */
+/* A message that says "wander" offloads a function that returns after OFFLOAD_MS, or never; any
+ * other one that returns at once. */
 #include <sluice/worker.h>
 
 #include <stdlib.h>
