@@ -19,6 +19,10 @@
 #define SQL_SIZE        512u
 /* The log is cut to this after a checkpoint that emptied it. */
 #define PRAGMA_LOG_LIMIT "PRAGMA journal_size_limit=67108864"
+/* 512 KiB of pages in memory instead of SQLite's 2 MiB: documents are written once and read after a crash only, so more
+ * of them spare no work (100 and 98 us a message at 256 in flight, medians of 5 interleaved runs, equal within their
+ * spread), and the rest was 0.75 KiB for each of 2,000 messages in flight. Negative: KiB, not pages. */
+#define PRAGMA_CACHE "PRAGMA cache_size=-512"
 
 struct collection {
     char name[SLUICE_COLLECTION_NAME_MAX + 1]; /* "": free */
@@ -240,7 +244,7 @@ static sluice_rc set_up(struct sluice_sqlite_db *db, struct sluice_err *err)
     if (rc != SLUICE_OK) {
         return rc;
     }
-    int code = sqlite3_exec(db->handle, PRAGMA_LOG_LIMIT, NULL, NULL, NULL);
+    int code = sqlite3_exec(db->handle, PRAGMA_LOG_LIMIT "; " PRAGMA_CACHE, NULL, NULL, NULL);
     for (int i = 0; code == SQLITE_OK && i < SLUICE_SQLITE_STATEMENT_COUNT; i++) {
         code = prepare(db, sql[i], &db->statements[i]);
     }
