@@ -3,7 +3,7 @@
 import json
 import time
 
-from books import ACK_WAIT, PayOnce, assert_clean, percentile, progress, publish_many, start_beside, verdict
+from books import ACK_WAIT, RECOVERED_S, PayOnce, assert_clean, percentile, progress, publish_many, start_beside, verdict
 from cluster import CONSUMER, READY, REQUESTS, STREAMS, ClusterStage
 from lib.nats import Nats, NatsError
 from lib.netns import Netns
@@ -191,7 +191,7 @@ def isolation(s, a):
              done_after_healing_s={name: round(max(some), 2) for name, some in done.items()}, **paid.figures(total))
     assert_clean(v)
     check(v["left_in_stream"] == 0, f"messages are left: {v}")
-    in_time(v["pulling_again_p99_s"], 20 if a.quick else 10, str(v))
+    in_time(v["pulling_again_p99_s"], RECOVERED_S, str(v))
     return v
 
 

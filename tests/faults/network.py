@@ -3,7 +3,7 @@
 import random
 import time
 
-from books import ACK_WAIT, PayOnce, assert_clean, percentile, progress, publish_many, start_beside, verdict
+from books import ACK_WAIT, RECOVERED_S, PayOnce, assert_clean, percentile, progress, publish_many, start_beside, verdict
 from lib.netns import Netns
 from lib.proxy import Proxy
 from lib.servers import LlmSim, store_of
@@ -221,7 +221,7 @@ def partition(s, a):
     if not_made:
         v["not_made"] = not_made
     assert_clean(v)
-    in_time(v["recovered_max_s"], 20 if a.quick else 10, str(v))
+    in_time(v["recovered_max_s"], RECOVERED_S, str(v))
     return v
 
 
