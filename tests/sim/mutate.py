@@ -4,12 +4,14 @@
 
 usage: mutate.py MUTANT SOURCE OUTPUT     write the changed source
        mutate.py --check SOURCES MUTANT…  say which mutants no longer fit their source
+       mutate.py --found TEST             0 when this test, built with the mistake, sees it
 
-A mutant is a text file: a sentence, "file NAME", "rule NAME" (the rule that must find it, or "any"), then a
-patch: lines with "-" are replaced by those with "+", lines with " " are there to make the place unique. Spaces
+A mutant is a text file: a sentence, "file NAME", "rule NAME" (the simulator's rule that must find it, or "any")
+or "test NAME" (the test program that must), then a patch: lines with "-" are replaced by those with "+", lines with " " are there to make the place unique. Spaces
 at the ends of lines do not matter, so a reformatted source still fits.
 """
 import os
+import subprocess
 import sys
 
 
@@ -51,7 +53,20 @@ def check(sources, mutants):
     return 1 if stale else 0
 
 
+def found(test):
+    """Seen by one of its cases, or by a crash; a program that could not run has seen nothing."""
+    ran = subprocess.run([test], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace", check=False)
+    failed = [line for line in ran.stdout.splitlines() if line.startswith("[  FAILED  ]")]
+    if failed or ran.returncode < 0:
+        print(failed[0] if failed else f"ended by signal {-ran.returncode}")
+        return 0
+    print(f"{ran.stdout}\nno case of {os.path.basename(test)} sees the mistake (exit code {ran.returncode})")
+    return 1
+
+
 def main():
+    if sys.argv[1] == "--found":
+        return found(sys.argv[2])
     if sys.argv[1] == "--check":
         return check(sys.argv[2], sys.argv[3:])
     mutant, source, output = sys.argv[1:]
