@@ -23,7 +23,9 @@ struct step {
     int64_t retry_after_ms; /* of a RATE_LIMITED failure */
     uint8_t is_missed;      /* its journaled answer could not be used */
     uint8_t limited;        /* how often it was answered with 429, up to 255 */
-    uint8_t is_dropped;     /* FAILED, because it was not to be started any more */
+    uint8_t is_cancelled;   /* RUNNING, and told to end */
+    uint8_t is_dropped; /* not to be started any more, or cancelled, by a failure or a lost lease:
+                           its end is no failure of its own */
 };
 
 /* What a RECORD that is under way is for. */

@@ -70,7 +70,9 @@ static int is_busy(const struct message *m)
 /* Back to life under a new delivery: the handler runs again from its top and finds its answers. */
 static void revive(struct sluice_engine *e, struct message *m)
 {
-    int is_restart_due = m->is_restarting || m->must_restart;
+    /* It has lost a race, and not yet read what won. Or its failure is counted: were its handler to
+     * find the call that has failed once more, that would be counted again, with nothing tried. */
+    int is_restart_due = m->is_restarting || m->must_restart || m->is_recorded;
     m->is_retaken = 0;
     m->is_restarting = m->must_restart = 0;
     m->is_load_due = 0;
@@ -84,7 +86,7 @@ static void revive(struct sluice_engine *e, struct message *m)
     if (!m->has_run) { /* what has begun goes on */
         lease_renew_first(e, m);
     }
-    if (is_restart_due) { /* it has lost a race, and not yet read what won */
+    if (is_restart_due) {
         steps_start_over(e, m);
         return;
     }

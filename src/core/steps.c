@@ -101,6 +101,7 @@ static void park(struct sluice_engine *e, struct message *m, uint32_t i, int64_t
 static void start(struct sluice_engine *e, struct message *m, uint32_t i)
 {
     m->statuses[i].state = SLUICE_STEP_RUNNING;
+    m->steps[i].is_cancelled = 0;
     m->running++;
     fx_emit(e, SLUICE_FX_START, m)->step = (uint16_t)i;
 }
@@ -260,7 +261,9 @@ void steps_cancel(struct sluice_engine *e, struct message *m)
 {
     steps_unpark(e, m);
     for (uint32_t i = 0; m->running > 0 && i < m->steps_count; i++) {
-        if (m->statuses[i].state == SLUICE_STEP_RUNNING) {
+        if (m->statuses[i].state == SLUICE_STEP_RUNNING && !m->steps[i].is_cancelled) {
+            m->steps[i].is_cancelled = 1;
+            m->steps[i].is_dropped = m->failure != SLUICE_FAILURE_NONE; /* or nobody waits for it */
             fx_emit(e, SLUICE_FX_CANCEL, m)->step = (uint16_t)i;
         }
     }
@@ -369,6 +372,24 @@ static void keep(struct sluice_engine *e, struct message *m, uint32_t i)
     m->keeping++;
 }
 
+/* Another delivery goes on with what an earlier one could not start any more, or has
+ * cancelled. */
+void steps_resume(struct sluice_engine *e, struct message *m)
+{
+    for (uint32_t i = 0; i < m->steps_count; i++) {
+        if (m->steps[i].is_dropped && m->statuses[i].state == SLUICE_STEP_FAILED) {
+            m->steps[i].is_dropped = 0;
+            start_or_park(e, m, i);
+        }
+    }
+}
+
+static int may_start(const struct sluice_engine *e, const struct message *m)
+{
+    return !lease_is_over(e, m) &&
+           (m->state == SLUICE_MSG_WAITING || m->state == SLUICE_MSG_RUNNING);
+}
+
 static void call_done(struct sluice_engine *e, struct message *m, uint32_t i,
                       const struct sluice_ev_step *ev)
 {
@@ -380,8 +401,12 @@ static void call_done(struct sluice_engine *e, struct message *m, uint32_t i,
         rate_limited(e, m, i, ev->retry_after_ms)) {
         return;
     }
+    m->steps[i].is_dropped &= fate == SLUICE_FATE_CANCELLED;
     status->fate = (uint8_t)fate;
     status->state = fate == SLUICE_FATE_OK ? SLUICE_STEP_OK : SLUICE_STEP_FAILED;
+    if (may_start(e, m)) {
+        steps_resume(e, m); /* another delivery had taken over before it ended */
+    }
     if (fate == SLUICE_FATE_OK && status->is_paid && e->config.journal != 0) {
         keep(e, m, i);
     }
@@ -402,8 +427,7 @@ void steps_on_done(struct sluice_engine *e, struct message *m, const struct slui
             status->state = SLUICE_STEP_OK;
             status->fate = SLUICE_FATE_OK;
             e->metrics.answers_replayed++;
-        } else if (ev->fate == SLUICE_FATE_MISS && !lease_is_over(e, m) &&
-                   (m->state == SLUICE_MSG_WAITING || m->state == SLUICE_MSG_RUNNING)) {
+        } else if (ev->fate == SLUICE_FATE_MISS && may_start(e, m)) {
             m->steps[i].is_missed = 1;
             start_or_park(e, m, i); /* the journaled answer is of no use: ask again */
         } else {
@@ -419,8 +443,8 @@ void steps_on_done(struct sluice_engine *e, struct message *m, const struct slui
 
 /* ---- Journal ---- */
 
-/* Another delivery's answer won. Start again from the journal, so that both end with the same
- * answers. */
+/* Another delivery's answer won: start again from the journal, so that both end with the same
+ * answers. Or what this one began has failed and is written down: the next starts as elsewhere. */
 static void restart(struct sluice_engine *e, struct message *m)
 {
     ready_drop(e, m);
@@ -429,19 +453,7 @@ static void restart(struct sluice_engine *e, struct message *m)
     msg_move(e, m, SLUICE_MSG_RECEIVED);
     m->is_restarting = 1;
     m->must_restart = 0;
-    m->has_lost_race = 1;
     m->load_tries = 0;
-}
-
-/* Another delivery goes on with what an earlier one could not start any more. */
-void steps_resume(struct sluice_engine *e, struct message *m)
-{
-    for (uint32_t i = 0; i < m->steps_count; i++) {
-        if (m->steps[i].is_dropped) {
-            m->steps[i].is_dropped = 0;
-            start_or_park(e, m, i);
-        }
-    }
 }
 
 void steps_start_over(struct sluice_engine *e, struct message *m)
@@ -468,8 +480,10 @@ void steps_on_kept(struct sluice_engine *e, struct message *m, const struct slui
         int can_restart = m->state == SLUICE_MSG_WAITING || m->state == SLUICE_MSG_STORING ||
                           (m->state == SLUICE_MSG_RUNNING && !m->is_run_out && m->is_ready_queued);
         if (can_restart && !is_missed && !m->is_store_out) {
+            m->has_lost_race = 1;
             restart(e, m);
         } else if ((m->state == SLUICE_MSG_RUNNING || m->state == SLUICE_MSG_LOST) && !is_missed) {
+            m->has_lost_race = 1;
             m->must_restart = 1; /* when the run that is out, or its mark, has ended, or when
                                     another delivery takes over */
         }

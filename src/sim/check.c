@@ -150,7 +150,13 @@ static void see_verdict(struct sim_world *w, const struct sim_watch *watch,
     a->blames = 0;
     if (v->kind == SLUICE_VERDICT_FAILED && v->failed_step >= 0 &&
         v->failed_step < (int)a->steps_count) {
-        a->blames = a->steps[v->failed_step].blame;
+        const struct sim_seen *s = &a->steps[v->failed_step];
+        a->blames = s->blame;
+        if (s->state == SIM_SEEN_ENDED && s->fate == SLUICE_FATE_CANCELLED) {
+            sim_judge_fail(w, SIM_RULE_RETRY,
+                           "message %u fails by step %d, which has not failed but been cancelled",
+                           a->sequence, (int)v->failed_step);
+        }
     }
     see_failed(a, ev);
     a->has_verdict = 1;

@@ -219,7 +219,7 @@ static void record(struct sim_world *w, struct sim_attempt *a, const struct slui
     }
     a->record_owed = 1;
     int knows = a->was_loaded || !a->needs_load;
-    uint32_t most = 1u + a->slack;
+    uint32_t most = 1u;
     if (knows && r->epoch > a->base_epoch + a->own_errors) {
         sim_judge_fail(w, SIM_RULE_PAID,
                        "record of message %u spends its answers: epoch %u after %u, and its "

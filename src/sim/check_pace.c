@@ -93,6 +93,15 @@ static void await_journal(const struct sim_world *w, struct sim_watch *watch, st
     watch->journal_due_ms = lesser(watch->journal_due_ms, a->journal_due_ms);
 }
 
+/* What another delivery has brought back to life before it ever ran begins like a new one. */
+static void see_beginning(const struct sim_world *w, struct sim_attempt *a, int64_t mono_ms)
+{
+    if (a->is_retaken && !a->goes_on) {
+        a->must_renew |= is_aged(w, a, mono_ms) && !a->was_renewed;
+        a->goes_on = 1;
+    }
+}
+
 void sim_judge_paced_event(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,
                            const struct sluice_event *ev)
 {
@@ -107,6 +116,9 @@ void sim_judge_paced_event(struct sim_world *w, struct sim_watch *watch, struct 
     case SLUICE_EV_LOADED:
         /* Another delivery, after its lease, begins with a reading of its own. */
         a->load_failed_ms = ev->loaded.fate == SLUICE_FATE_OK || a->is_retaken ? 0 : ev->mono_ms;
+        if (ev->loaded.fate == SLUICE_FATE_OK) {
+            see_beginning(w, a, ev->mono_ms); /* what it waits for from now on are its neighbours */
+        }
         break;
     case SLUICE_EV_KEPT: /* what has won is read at once */
         if (ev->kept.result == SLUICE_KEPT_LOST_RACE) {
@@ -159,15 +171,6 @@ static void judge_delay(struct sim_world *w, const struct sim_attempt *a,
                        a->sequence, a->deliveries,
                        sluice_failure_name((enum sluice_failure)fx->failure),
                        (long long)a->nak_delay_ms, (long long)most_ms);
-    }
-}
-
-/* What another delivery has brought back to life before it ever ran begins like a new one. */
-static void see_beginning(const struct sim_world *w, struct sim_attempt *a, int64_t mono_ms)
-{
-    if (a->is_retaken && !a->goes_on) {
-        a->must_renew |= is_aged(w, a, mono_ms) && !a->was_renewed;
-        a->goes_on = 1;
     }
 }
 

@@ -403,6 +403,13 @@ void sim_judge_run(struct sim_world *w, struct sim_watch *watch, struct sim_atte
         sim_judge_fail(w, SIM_RULE_DRAIN, "message %u is started after DRAIN", a->sequence);
         return;
     }
+    /* Its call would be found failed, and be counted for this delivery, too. */
+    if (a->recorded_failures > a->base_failures) {
+        sim_judge_fail(w, SIM_RULE_RETRY,
+                       "message %u runs again with what it has failed by, and that is counted",
+                       a->sequence);
+        return;
+    }
     sim_judge_marked_run(w, a);
     if (w->judge.has_failed) {
         return;
