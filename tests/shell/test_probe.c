@@ -230,6 +230,28 @@ static void health_names_each_dependency(void **state)
     cJSON_Delete(json);
 }
 
+/* Healthy only if all is. */
+static void one_thing_that_is_amiss_is_no_health(void **state)
+{
+    (void)state;
+    const struct sluice_probe_snapshot well = snapshot;
+    sluice_probe_set_state(probe, SLUICE_RUN_RUNNING);
+    for (int what = 0; what <= 5; what++) {
+        snapshot = well;
+        snapshot.has_journal = 1;
+        snapshot.is_connected = what != 1;
+        snapshot.is_journal_away = what == 2;
+        snapshot.is_degraded = what == 3;
+        snapshot.breakers[0] = what == 4 ? SLUICE_BREAKER_HALF_OPEN : SLUICE_BREAKER_CLOSED;
+        (void)strcpy(snapshot.denied_publish, what == 5 ? "no" : "");
+        sluice_probe_publish(probe, &snapshot);
+        assert_int_equal(status_of("/health"), 200);
+        expect_text(what == 0 ? "{\"status\":\"healthy\"" : "{\"status\":\"degraded\"");
+        expect_text(what == 2 ? "\"journal\":{\"status\":\"unhealthy\"}"
+                              : "\"journal\":{\"status\":\"healthy\"}");
+    }
+}
+
 static void methods_and_unknown_paths(void **state)
 {
     (void)state;
@@ -527,6 +549,7 @@ int main(void)
         WITH_PROBE(what_the_server_denies_is_shown),
         WITH_PROBE(a_loop_that_stands_still_is_not_alive),
         WITH_PROBE(health_names_each_dependency),
+        WITH_PROBE(one_thing_that_is_amiss_is_no_health),
         WITH_PROBE(methods_and_unknown_paths),
         WITH_PROBE(a_request_line_or_headers_over_8_kib_are_refused),
         cmocka_unit_test(in_a_crowd_the_oldest_goes),

@@ -658,7 +658,7 @@ static void a_key_field_that_is_too_long_is_known_by_its_hash(void **state)
 static struct {
     char key[64];
     int64_t now;
-    uint64_t random;
+    uint64_t random, second;
 } told;
 
 static sluice_rc is_told(sluice_turn *t, const sluice_msg *in)
@@ -667,6 +667,7 @@ static sluice_rc is_told(sluice_turn *t, const sluice_msg *in)
     (void)snprintf(told.key, sizeof told.key, "%s", sluice_key(t));
     told.now = sluice_now(t);
     told.random = sluice_random(t);
+    told.second = sluice_random(t);
     return SLUICE_OK;
 }
 
@@ -678,7 +679,8 @@ static void a_replay_is_told_the_same_as_its_original(void **state)
     run(is_told);
     expect_done();
     assert_string_equal(told.key, replay.value);
-    uint64_t random = told.random;
+    uint64_t random = told.random, second = told.second;
+    assert_true(random != second);
     fixture.delivery.sequence = 9;
     fixture.delivery.stored_unix_ns += 5000000000;
     bring(&replay, 1, "");
@@ -686,7 +688,7 @@ static void a_replay_is_told_the_same_as_its_original(void **state)
     expect_done();
     assert_string_equal(told.key, replay.value);
     assert_true(told.now == 1700000000123);
-    assert_true(told.random == random);
+    assert_true(told.random == random && told.second == second);
 }
 
 /* Where any type may come, the load could not know. */
@@ -710,6 +712,55 @@ static void a_key_field_that_the_type_lacks_is_a_mistake(void **state)
     run(decodes);
     expect_done();
     assert_string_equal(m->key, "k");
+}
+
+static void a_body_of_another_type_than_the_handlers_is_rejected(void **state)
+{
+    (void)state;
+    const sluice_header types[] = {as_json, {"Sluice-Proto", "context.v1.ContextDraft"}};
+    bring(types, 2, "{}");
+    run(decodes);
+    expect_failed(SLUICE_FAILURE_REJECTED, -1, "parse",
+                  "message 7 (2 bytes): type context.v1.ContextDraft, expected "
+                  "context.v1.ContextEnrichRequest");
+}
+
+/* ---- Lines ---- */
+
+static char lines[256];
+
+static void line_take(void *ctx, const struct inflight *of, int32_t level, const char *event,
+                      const char *text)
+{
+    assert_ptr_equal(ctx, lines);
+    assert_ptr_equal(of, m);
+    size_t len = strlen(lines);
+    (void)snprintf(lines + len, sizeof lines - len, "%d %s %s\n", level, event, text);
+}
+
+static sluice_rc logs_around_a_question(sluice_turn *t, const sluice_msg *in)
+{
+    sluice_log(t, SLUICE_LOG_INFO, "before", "%d", 1);
+    SLUICE_TRY(asks(t, in));
+    sluice_log(t, SLUICE_LOG_WARN, "after", "%d", 2);
+    return SLUICE_OK;
+}
+
+static void a_line_is_written_once_however_often_its_run_is_taken(void **state)
+{
+    (void)state;
+    fixture.host.log = line_take;
+    fixture.host.log_ctx = lines;
+    lines[0] = '\0';
+    run(logs_around_a_question);
+    run(logs_around_a_question);
+    expect_suspended(1, 0);
+    answer(0, "that");
+    run(logs_around_a_question);
+    char expected[64];
+    (void)snprintf(expected, sizeof expected, "%d before 1\n%d after 2\n", SLUICE_LOG_INFO,
+                   SLUICE_LOG_WARN);
+    assert_string_equal(lines, expected);
 }
 
 static void json_is_what_its_media_type_says(void **state)
@@ -784,6 +835,8 @@ int main(void)
         TEST(a_key_field_that_no_output_could_carry_is_rejected),
         TEST(a_key_field_that_is_too_long_is_known_by_its_hash),
         TEST(a_replay_is_told_the_same_as_its_original),
+        TEST(a_body_of_another_type_than_the_handlers_is_rejected),
+        TEST(a_line_is_written_once_however_often_its_run_is_taken),
         TEST(a_key_field_that_the_type_lacks_is_a_mistake),
         TEST(json_without_its_header_is_told),
         TEST(json_is_what_its_media_type_says)};

@@ -56,9 +56,10 @@ def check(sources, mutants):
 def found(test):
     """Seen by one of its cases, or by a crash; a program that could not run has seen nothing."""
     ran = subprocess.run([test], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace", check=False)
-    failed = [line for line in ran.stdout.splitlines() if line.startswith("[  FAILED  ]")]
-    if failed or ran.returncode < 0:
-        print(failed[0] if failed else f"ended by signal {-ran.returncode}")
+    blamed = [line for line in ran.stdout.splitlines() if line.startswith(("[  FAILED  ]", "[  ERROR   ]"))]
+    has_ended = "test(s) run." in ran.stdout
+    if ran.returncode < 0 or (ran.returncode > 0 and has_ended):
+        print(f"exit code {ran.returncode}", *blamed, sep="\n")
         return 0
     print(f"{ran.stdout}\nno case of {os.path.basename(test)} sees the mistake (exit code {ran.returncode})")
     return 1
