@@ -29,6 +29,7 @@ static const char help[] =
     "  --seed N             of the faults' draw [1]\n"
     "  --fail KIND=PERCENT " LLMSIM_FAULTS_TEXT ";\n"
     "                       repeatable, together at most 100\n"
+    "  --stamp              the model of each answer ends in #PORT.N, N of its call\n"
     "  --quiet              no start line\n\n"
     "One call is steered by header X-Sluice-Fault: KIND, or by [[fault:KIND]], [[fault:KINDx3]] "
     "and\n"
@@ -78,6 +79,7 @@ static int parse(int argc, char **argv, struct arguments *a)
         return 0;
     }
     a->is_quiet = arguments_flag(&argc, argv, "--quiet");
+    c->is_stamped = arguments_flag(&argc, argv, "--stamp");
     text_take(&argc, argv, "--host", &c->host);
     text_take(&argc, argv, "--port-file", &a->port_file);
     text_take(&argc, argv, "--api-key", &c->api_key);

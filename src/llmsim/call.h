@@ -41,7 +41,7 @@ struct llmsim {
     struct call *sleeping; /* by due time */
     struct sluice_prng prng;
     int is_stopping;
-    _Atomic uint64_t calls;
+    _Atomic uint64_t calls, stamps;
 };
 
 /* ---- clock.c: of the monotonic clock, as `changed` has it ---- */

@@ -55,6 +55,19 @@ static void key_set(struct call *c, const char *prompt)
     (void)snprintf(c->key, sizeof c->key, "prompt-%016llx", (unsigned long long)hash);
 }
 
+/* The model's name goes wherever an answer goes: with its call behind it, whoever has documents and
+ * outputs can tell whether they were made of one answer. The port tells several simulators apart.
+ */
+static const char *stamped(struct llmsim *s, const char *model, char *out, size_t size)
+{
+    if (!s->config.is_stamped) {
+        return model;
+    }
+    unsigned long long call = atomic_fetch_add(&s->stamps, 1) + 1;
+    (void)snprintf(out, size, "%.64s#%u.%llu", model, s->port, call);
+    return out;
+}
+
 void llmsim_chat(struct call *c)
 {
     struct llmsim *s = c->server;
@@ -77,7 +90,10 @@ void llmsim_chat(struct call *c)
         return;
     }
     const cJSON *model_item = cJSON_GetObjectItemCaseSensitive(request, "model");
-    const char *model = cJSON_IsString(model_item) ? model_item->valuestring : s->config.model;
+    char name[128];
+    const char *model =
+        stamped(s, cJSON_IsString(model_item) ? model_item->valuestring : s->config.model, name,
+                sizeof name);
     const cJSON *options = cJSON_GetObjectItemCaseSensitive(request, "stream_options");
     int is_streamed = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(request, "stream"));
     int with_usage = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(options, "include_usage"));

@@ -36,6 +36,7 @@ struct llmsim_config {
     const char *model;
     uint32_t latency_ms, jitter_ms;
     uint32_t retry_after_s; /* of 429 and 503; 0: not sent */
+    int is_stamped;         /* the model of each answer ends in #PORT.N, N of its call */
     uint64_t seed;
     double faults[LLMSIM_FAULT_COUNT];
 };

@@ -61,7 +61,7 @@ class Stage(World):
         self.workers = []
         try:
             self.start_nats()
-            self.start_llm("--quiet")
+            self.start_llm("--quiet", "--stamp")
             self.start_store()
         except BaseException:
             self.close()

@@ -100,6 +100,20 @@ def tells_of(key, output):
         return False
 
 
+def answer_of(pack):
+    """Which call of the simulator's it was made of, and when that was answered; a number that is its own without a stamp."""
+    model = str(pack.get("model"))
+    return (model, int(pack.get("created_at") or 0)) if "#" in model else object()
+
+
+def is_of_one_answer(document, output):
+    """The document that is there in the end, and the output: a message that was paid for twice must not have one of each."""
+    try:
+        return answer_of(document) == answer_of(wire.decode("ContextEnrichReady", output.data)["pack"])
+    except (ValueError, KeyError, IndexError, UnicodeDecodeError, struct.error):
+        return False
+
+
 def verdict(s, count, rejected=()):
     """published = documents + dead, documents = distinct outputs; nothing orphaned, nothing twice; each with what belongs to
     it. Dead are those that were `rejected`, by their numbers, and nobody else."""
@@ -118,12 +132,14 @@ def verdict(s, count, rejected=()):
             "orphan_outputs": len(keys - documents), "acked_without_result": len(expected - (documents & keys) - dead),
             "duplicate_outputs": len(ids) - len(set(ids)), "left_in_stream": s.left(), "pending": s.pending(),
             "wrong_documents": sum(not is_of(key, document) for key, document in found.items()),
-            "wrong_outputs": sum(not tells_of(i.split(":")[1], one) for i, one in zip(ids, outputs))}
+            "wrong_outputs": sum(not tells_of(i.split(":")[1], one) for i, one in zip(ids, outputs)),
+            "of_two_answers": sum(not is_of_one_answer(found[i.split(":")[1]], one) for i, one in zip(ids, outputs)
+                                  if i.split(":")[1] in found)}
 
 
 def assert_clean(v):
     bad = [k for k in ("lost", "orphan_documents", "orphan_outputs", "acked_without_result", "duplicate_outputs", "pending",
-                       "duplicate_dead_letters", "wrongly_dead_or_alive", "wrong_documents", "wrong_outputs") if v[k] != 0]
+                       "duplicate_dead_letters", "wrongly_dead_or_alive", "wrong_documents", "wrong_outputs", "of_two_answers") if v[k] != 0]
     check(not bad and v["documents"] == v["distinct_outputs"] == v["messages"] - v["dead_letters"], f"{', '.join(bad) or 'counts'}: {v}")
 
 

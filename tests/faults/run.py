@@ -142,7 +142,7 @@ def failover(s, a):
     """Two workers; one is killed with messages in its hands: how long until the other has finished them. Each asks a simulator
     of its own, which counts what the killed one had asked."""
     rounds = 5 if a.quick else 60
-    llms = s.llm, s.part(LlmSim(s.folder, "--quiet", name="llm2")).start().wait_ready()
+    llms = s.llm, s.part(LlmSim(s.folder, "--quiet", "--stamp", name="llm2")).start().wait_ready()
     for llm in llms:
         llm.set(latency_ms=300)
     proxies = [s.nats_proxy() for _ in llms]

@@ -123,6 +123,24 @@ static void answers_as_the_protocol_has_it(void **state)
     llmsim_stop(s);
 }
 
+static void a_stamped_answer_names_its_call(void **state)
+{
+    (void)state;
+    struct llmsim_config config = plain_config;
+    config.is_stamped = 1;
+    struct llmsim *s = start(&config);
+    for (unsigned n = 1; n <= 2; n++) { /* of the same question, too */
+        char expected[64];
+        (void)snprintf(expected, sizeof expected, "m-1#%u.%u", llmsim_port(s), n);
+        struct reply r = chat(s, NULL, PLAIN);
+        cJSON *json = reply_json(&r);
+        assert_string_equal(text_of(json, "model"), expected);
+        cJSON_Delete(json);
+        reply_free(&r);
+    }
+    llmsim_stop(s);
+}
+
 static void uses_its_own_model_when_none_is_asked_for(void **state)
 {
     (void)state;
@@ -774,6 +792,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_as_the_protocol_has_it),
+        cmocka_unit_test(a_stamped_answer_names_its_call),
         cmocka_unit_test(uses_its_own_model_when_none_is_asked_for),
         cmocka_unit_test(follows_the_schema_of_the_request),
         cmocka_unit_test(streams_the_same_content),
