@@ -414,6 +414,17 @@ static void fail_without_memory(struct sluice_engine *e, struct message *m)
     }
 }
 
+/* Without a connection nothing is to be read, and what would be paid for could be neither journaled
+ * nor published: wait for it as long as lease and deadline allow. The tries begin when it is back.
+ */
+static void load_later(struct sluice_engine *e, struct message *m)
+{
+    uint32_t pause = e->is_connected ? m->load_tries : LOAD_TRIES_MAX - 1;
+    m->load_tries = e->is_connected ? m->load_tries : 0;
+    m->is_load_due = 1;
+    m->op_end_ms = e->now_ms + (100 << pause);
+}
+
 void msg_on_loaded(struct sluice_engine *e, struct message *m, const struct sluice_ev_loaded *ev)
 {
     if (!m->is_loading) {
@@ -436,9 +447,8 @@ void msg_on_loaded(struct sluice_engine *e, struct message *m, const struct slui
         return;
     }
     if (m->needs_load) {
-        if (++m->load_tries < LOAD_TRIES_MAX) {
-            m->is_load_due = 1;
-            m->op_end_ms = e->now_ms + (100 << m->load_tries);
+        if (++m->load_tries < LOAD_TRIES_MAX || !e->is_connected) {
+            load_later(e, m);
             return;
         }
         if (m->has_lost_race) {

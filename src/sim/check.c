@@ -187,7 +187,8 @@ static void see_verdict(struct sim_world *w, const struct sim_watch *watch,
     }
 }
 
-static void see_loaded(struct sim_world *w, struct sim_attempt *a, const struct sluice_event *ev)
+static void see_loaded(struct sim_world *w, const struct sim_watch *watch, struct sim_attempt *a,
+                       const struct sluice_event *ev)
 {
     const struct sluice_ev_loaded *l = &ev->loaded;
     a->load_owed = 0;
@@ -195,7 +196,9 @@ static void see_loaded(struct sim_world *w, struct sim_attempt *a, const struct 
     a->met_want |= l->fate == SLUICE_FATE_NO_MEMORY;
     sim_judge_mark_loaded(w, a, l);
     if (a->load_failed) {
-        a->loads_failed = (uint8_t)(a->loads_failed + (a->loads_failed < UINT8_MAX));
+        /* Without a connection nothing could be read, and nothing could be journaled. */
+        uint8_t tried = watch->is_connected ? a->loads_failed : 0;
+        a->loads_failed = (uint8_t)(tried + (watch->is_connected && tried < UINT8_MAX));
         return;
     }
     a->was_loaded = 1;
@@ -279,7 +282,7 @@ static void see_attempt(struct sim_world *w, struct sim_watch *watch, const stru
         see_kept(w, watch, a, ev);
         break;
     case SLUICE_EV_LOADED:
-        see_loaded(w, a, ev);
+        see_loaded(w, watch, a, ev);
         break;
     case SLUICE_EV_RECORDED:
         a->record_owed = 0;

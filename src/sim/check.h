@@ -113,7 +113,7 @@ struct sim_attempt {
     uint8_t met_want;       /* of memory: this run, its commit, or the reading of its journal */
     uint8_t is_rejected;    /* this run or its commit met what can never work */
     uint8_t may_start_over; /* an answer of it has lost a race: it may go another way */
-    uint8_t loads_failed;   /* readings of its journal, in a row */
+    uint8_t loads_failed;   /* readings of its journal on a connection, in a row */
     uint8_t failed_dependency;
     int16_t failed_step;   /* whose error its handler passed on; -1: of its own */
     int64_t failed_ms;     /* when its handler or commit failed; 0: not */

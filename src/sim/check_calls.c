@@ -46,11 +46,12 @@ static void judge_payment(struct sim_world *w, struct sim_attempt *a, const stru
     if (!w->plan.engine.journal || !s->is_paid) {
         return;
     }
-    /* A reading of the journal that failed is tried again inside the lease before paying. */
+    /* A reading of the journal that failed is tried again inside the lease before paying; what
+     * fails while the connection is known to be down is no try. */
     if (a->load_failed && a->loads_failed < 2) {
         sim_judge_fail(w, SIM_RULE_PAID,
-                       "message %u pays after its journal could not be read at the first try",
-                       a->sequence);
+                       "message %u pays after %u tries to read its journal on a connection",
+                       a->sequence, (unsigned)a->loads_failed);
         return;
     }
     if (s->was_missed) {
