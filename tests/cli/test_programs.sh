@@ -11,6 +11,7 @@ trap 'rm -rf "$folder"' EXIT
 root=$folder/tree
 mkdir "$root"
 cp -r "$(dirname "$0")/.." "$root/tests"
+mkdir -p "$root/workers/context_enricher" && cp -r "$(dirname "$0")/../../workers/context_enricher/prompts" "$root/workers/context_enricher"
 mkdir "$root/src" && echo one >"$root/src/some.c"
 in_tree() { git -C "$root" -c user.name=test -c user.email=test@localhost "$@"; }
 in_tree init -q && in_tree add -A && in_tree commit -q -m one || { echo "there is no git: skipped"; exit 77; }
@@ -52,6 +53,9 @@ expect 2 '--record: "ack_out_of_order" beside it, expected no script' conformanc
 expect 2 "\"$folder/absent\": expected a folder with results in it" report "$folder/absent"
 expect 2 "\"$folder\": expected a folder with results in it" report "$folder"
 expect 2 "unrecognized arguments" report "$root/tests/faults/results" more
+expect 0 "tests/coverage [--no-e2e]" "$root/tests/coverage" --help
+expect 2 "tests/coverage [--no-e2e]" "$root/tests/coverage" --halp
+expect 0 "usage: run.py" "$root/tests/conformance/run.py" --help # what a record repeats calls it so
 
 # ---- A record is of a commit
 first=$(in_tree rev-parse --short HEAD)
@@ -109,9 +113,10 @@ expect 0 "old **1**" report "$folder"
 SLUICE_SERVERS=$folder expect 0 "0 passed, 0 failed, 1 skipped" faults --campaign cluster --record "$folder"
 SLUICE_NATS_SERVER=/bin/false SLUICE_TEST_PATIENCE=0.01 \
     expect 1 "0 passed, 1 failed, 0 skipped" faults --campaign failover --record "$folder"
-expect 0 "| **skipped**: no pinned nats-server" report "$folder"
-expect 0 "| **failed**: lib.wait.Expired: waited 0.6 s for: nats to answer" report "$folder"
-report "$folder" | grep -q "old" && fail "the old record is still there"
+expect 1 "| **skipped**: no pinned nats-server" report "$folder"
+expect 1 "| **failed**: lib.wait.Expired: waited 0.6 s for: nats to answer" report "$folder"
+expect 1 "$folder/failover-sqlite.json: this run has failed" report "$folder"
+report "$folder" 2>/dev/null | grep -q "old" && fail "the old record is still there"
 
 # ---- The same of the simulator's long runs and of the scripts for servers and model
 mkdir -p "$folder/build/src/cli" "$folder/records"
@@ -126,12 +131,12 @@ expect 0 '"courses": 7' long --part short --build "$folder/build" --record "$fol
 expect 0 "courses **7**" report "$folder/records"
 says '{"failed": 1, "courses": 5}' 1
 expect 1 "pipelines that broke a rule: 1" long --part short --build "$folder/build" --record "$folder/records"
-expect 0 "| **failed**: pipelines that broke a rule: 1; failed **1**, courses **5** |" report "$folder/records"
+expect 1 "| **failed**: pipelines that broke a rule: 1; failed **1**, courses **5** |" report "$folder/records"
 says "killed" 137
 for part in short seeds; do
     expect 1 "ended with 137" long --part $part --build "$folder/build" --record "$folder/records"
 done
-expect 0 "| sim | " report "$folder/records"
+expect 1 "| sim | " report "$folder/records"
 says '{"failed": 0, "events": 1}' 0
 expect 1 "events in a second of CPU time, at least 1000000 expected" long --part seeds --build "$folder/build"
 # A mutant is found when the run says so of it, and of each
@@ -145,9 +150,9 @@ PATH=$folder/bin:$PATH expect 0 '"missed": []' long --part mutants --build "$fol
 sed -i 's/mutant_no_fence  *OK/mutant_no_fence   ERROR/; /mutant_no_jitter /d' "$folder/mutants.out"
 PATH=$folder/bin:$PATH expect 1 "not found: no_fence, no_jitter" long --part mutants --build "$folder/build"
 SLUICE_SERVERS=$folder expect 77 "no pinned nats-server" conformance --server pinned --record "$folder/records"
-expect 0 "| **skipped**: no pinned nats-server" report "$folder/records"
+expect 1 "| **skipped**: no pinned nats-server" report "$folder/records"
 expect 1 "" conformance --server none --record "$folder/records" # a model that says nothing
-expect 0 "| conformance-model |" report "$folder/records"
+expect 1 "| conformance-model |" report "$folder/records"
 
 # ---- Records that say nonsense are named, the others printed
 i=0
@@ -172,6 +177,26 @@ done <<TEXTS
 $(printf '[%.0s' {1..5000})|too many brackets
 TEXTS
 [ "$i" = 12 ] || fail "not all broken records were tried"
+grep -l '"verdict": "failed"' "$root"/tests/faults/results/*.json | xargs -r rm
 expect 0 "| kills-sqlite |" report
+to_full() { report >/dev/full; }
+expect 1 "tests/faults/report: standard output: No space left on device" to_full
+to_full 2>&1 | grep -q Traceback && fail "a report that cannot be written ends with a traceback"
+
+# ---- A run that is ended leaves nothing behind
+mkdir "$folder/tmp"
+signals="INT TERM HUP"
+PATH=$PATH:/usr/local/sbin:/usr/sbin command -v nats-server >/dev/null || signals= # nothing to end
+for signal in $signals; do
+    env --default-signal=INT,HUP TMPDIR="$folder/tmp" /usr/bin/python3 "$root/tests/faults/run.py" \
+        --build "$build" --quick --campaign rolling >"$folder/ended.out" 2>&1 &
+    pid=$!
+    until ls "$folder"/tmp/sluice-test-*/worker0.log >/dev/null 2>&1 || ! kill -0 $pid; do sleep 0.05; done
+    kill -$signal $pid || fail "the campaign has ended by itself: $(cat "$folder/ended.out")"
+    wait $pid
+    left=$(ls "$folder/tmp" --ignore='sluice-test-ports-*') # those are of all runs
+    [ -z "$left" ] || fail "SIG$signal leaves $left"
+    rm -rf "$folder"/tmp/*
+done
 
 exit $failed

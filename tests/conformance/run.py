@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 
 from lib import record, wait  # noqa: E402
 from lib.arguments import program, record_folder  # noqa: E402
-from lib.process import commit  # noqa: E402
+from lib.process import commit, end_by_signals  # noqa: E402
 from lib.servers import NatsCluster, NatsServer, Skip  # noqa: E402
 from model import GENERATIONS, Model  # noqa: E402
 from player import Player  # noqa: E402
@@ -147,12 +147,15 @@ def play_all(servers, scripts, model):
     results = {}
     pool = concurrent.futures.ThreadPoolExecutor(AT_ONCE)
     prepared = [(script, servers.of(script)) for script in scripts]
-    beside = {script.name: pool.submit(play, server, script, model)
-              for script, server in prepared if script.servers != "own"}
-    for script, server in prepared:
-        if script.servers == "own":
-            results[script.name] = play(server, script, model)
-    results.update((name, future.result()) for name, future in beside.items())
+    try:
+        beside = {script.name: pool.submit(play, server, script, model)
+                  for script, server in prepared if script.servers != "own"}
+        for script, server in prepared:
+            if script.servers == "own":
+                results[script.name] = play(server, script, model)
+        results.update((name, future.result()) for name, future in beside.items())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nothing that is queued begins
     return results
 
 
@@ -240,6 +243,7 @@ def main():
         parser.error('--record: "%s" beside it, expected no script: a record is of all' % " ".join(arguments.scripts))
     of = commit(os.path.dirname(os.path.dirname(HERE)), arguments.record)  # there may be another one when it has run
     folder = tempfile.mkdtemp(prefix="sluice-conformance-")
+    end_by_signals()
     start = time.monotonic()
     try:
         figures, seen = run(arguments, folder)

@@ -9,10 +9,9 @@ An island is a namespace for one server, which then can be cut off from others a
 import atexit
 import os
 import random
-import signal
 import subprocess
-import sys
 
+from lib.process import end_by_signals
 from lib.servers import Skip, find_program
 
 
@@ -27,8 +26,7 @@ class Netns:
         self.rules = []
         self._net = self._free_net()
         atexit.register(self.close)
-        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of atexit
+        end_by_signals()  # by way of atexit
         try:
             self._build()
         except OSError as error:

@@ -4,9 +4,20 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 
 from lib import wait
+
+
+def end_by_signals():
+    """SIGTERM, and SIGHUP of a closed terminal, end this program as Ctrl-C does: what it made is cleaned up on the way out."""
+    def end(number, _):
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores one
+            signal.signal(number, end)
 
 
 class Process:

@@ -20,6 +20,7 @@ if __name__ == "__main__":
     sys.modules["lib.runner"] = sys.modules["__main__"]  # the file's `from lib.runner import case` means this module
 
 from lib import wait  # noqa: E402
+from lib.process import end_by_signals  # noqa: E402
 from lib.servers import Skip  # noqa: E402
 from lib.world import World  # noqa: E402
 
@@ -50,6 +51,7 @@ def run_one(function, store, timeout, out, world=World):
     def time_is_up(*_):
         raise TimeUp()
 
+    end_by_signals()
     signal.signal(signal.SIGALRM, time_is_up)
     signal.setitimer(signal.ITIMER_REAL, timeout * wait.PATIENCE)
     verdict, text, kind, world = "ok", "", world, None
@@ -71,6 +73,11 @@ def run_one(function, store, timeout, out, world=World):
         verdict, text = "late", "took longer than %.0f s\n%s" % (timeout * wait.PATIENCE, traceback.format_exc())
     except Exception:
         verdict, text = "FAIL", traceback.format_exc()
+    except BaseException:  # Ctrl-C, or a signal that ends it
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if world is not None:
+            world.close()
+        raise
     signal.setitimer(signal.ITIMER_REAL, 0)
     if world is None:
         return verdict, text
