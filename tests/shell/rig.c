@@ -24,12 +24,36 @@ static struct sluice_store store;
 static struct sluice_http services[SERVICES];
 static struct sluice_http *const service_list[SERVICES] = {&services[0], &services[1]};
 
-int64_t __real_sluice_mono_ms(void);
 int64_t __wrap_sluice_mono_ms(void);
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+int __real_uv_timer_start(uv_timer_t *handle, uv_timer_cb fire, uint64_t after_ms,
+                          uint64_t repeat_ms);
+int __wrap_uv_timer_start(uv_timer_t *handle, uv_timer_cb fire, uint64_t after_ms,
+                          uint64_t repeat_ms);
 
+/* The real one goes by itself: it would make the moments of two readings differ. */
 int64_t __wrap_sluice_mono_ms(void)
 {
-    return __real_sluice_mono_ms() + rig.later_ms;
+    return rig.now_ms;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return rig.has_no_heap ? NULL : __real_malloc(size);
+}
+
+int __wrap_uv_timer_start(uv_timer_t *handle, uv_timer_cb fire, uint64_t after_ms,
+                          uint64_t repeat_ms)
+{
+    if (repeat_ms != 0) { /* the snapshot's */
+        return __real_uv_timer_start(handle, fire, after_ms, repeat_ms);
+    }
+    rig.timer.handle = handle;
+    rig.timer.fire = fire;
+    rig.timer.due_ms = rig.now_ms + (int64_t)after_ms;
+    rig.timer.starts++;
+    return 0;
 }
 
 /* ---- What the runtime tells, watched ---- */
@@ -497,7 +521,7 @@ static void runtime_open(void)
 /* What is ended may lead to further calls, which are ended too. */
 static void runtime_close(void)
 {
-    rig.is_starved = 0;
+    rig.is_starved = rig.has_no_heap = 0;
     rig.refused = 0;
     runtime_abort(rig.runtime);
     for (uint32_t i = 0; i < rig.calls_count; i++) {
@@ -512,9 +536,10 @@ static void runtime_close(void)
 
 int rig_setup(void **state)
 {
-    const struct sluice_probe_config probe = {.host = "127.0.0.1"};
+    const struct sluice_probe_config probe = {.host = "127.0.0.1", .readiness_timeout_ms = 1000};
     struct sluice_err err;
     memset(&rig, 0, sizeof rig);
+    rig.now_ms = 1000000000;
     rig.events = runtime_source_events();
     if (host_fixture_setup(state) != 0 || uv_loop_init(&rig.loop) != 0 ||
         sluice_probe_create(&probe, &rig.probe, &err) != SLUICE_OK) {

@@ -85,9 +85,16 @@ struct rig {
     struct sluice_source source;
     struct sluice_fx_pull pull; /* the newest */
     uint32_t checks, stops, abandoned, reconnects, freed;
-    unsigned refused;                   /* bit set of ports that have no memory for a call */
-    int is_starved;                     /* nor has the runtime */
-    _Atomic int64_t later_ms;           /* the clock is so far ahead */
+    unsigned refused;       /* bit set of ports that have no memory for a call */
+    int is_starved;         /* nor has the runtime's allocator, */
+    int has_no_heap;        /* nor malloc */
+    _Atomic int64_t now_ms; /* the clock, which stands still unless a test puts it forward */
+    struct {
+        uv_timer_t *handle;
+        uv_timer_cb fire;
+        int64_t due_ms;
+        uint32_t starts;
+    } timer;                            /* of the runtime, which nothing but a test lets fire */
     struct sluice_probe_snapshot shown; /* the newest */
     struct rig_call calls[RIG_CALLS_MAX];
     uint32_t calls_count;

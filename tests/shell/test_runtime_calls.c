@@ -178,6 +178,7 @@ static void a_call_that_finds_no_memory_is_told_so(void **state)
     assert_int_equal(rig_seen_count(SLUICE_EV_STEP), 2);
     expect_step(1, SLUICE_FATE_NO_MEMORY, 0);
     assert_int_equal(second_answer, SLUICE_ERR_NOMEM);
+    assert_int_equal(rig_seen_count(SLUICE_EV_VERDICT), 2); /* one run for both, and no more */
     rig_settled(rig_call(RIG_SETTLE, 0), 1, 0);
     assert_int_equal(rig.freed, 1); /* nobody will come back to it */
 }
@@ -565,6 +566,45 @@ static void duplicates_are_counted(void **state)
     assert_int_equal(rig.shown.outputs_duplicate, 1);
 }
 
+/* ---- No memory for the runtime's own part of a call ---- */
+
+static int has_no_heap_when_run; /* from its first run on */
+static sluice_handler_fn *wanted;
+
+static sluice_rc starves(sluice_turn *t, const sluice_msg *in)
+{
+    rig.has_no_heap = has_no_heap_when_run;
+    return wanted(t, in);
+}
+
+static void each_call_without_memory_is_told_so(void **state)
+{
+    static const struct {
+        sluice_handler_fn *handler;
+        enum rig_port port;
+        enum sluice_event_kind told;
+    } cases[] = {{asks_two, RIG_ASK, SLUICE_EV_STEP},
+                 {calls_both, RIG_HTTP, SLUICE_EV_STEP},
+                 {looks_up, RIG_FIND, SLUICE_EV_STEP},
+                 {offloads, RIG_PUBLISH, SLUICE_EV_STEP},
+                 {commits, RIG_PUT, SLUICE_EV_STORED}};
+    has_no_heap_when_run = 1;
+    to_shout = "hello";
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wanted = cases[i].handler;
+        rig_deliver(starves, 1);
+        rig.has_no_heap = 0;
+        assert_int_equal(rig_calls(cases[i].port), 0);
+        const struct sluice_event *ev = &rig_seen(cases[i].told)->ev;
+        assert_int_equal(ev->kind == SLUICE_EV_STEP ? ev->step.fate : ev->fate,
+                         SLUICE_FATE_NO_MEMORY);
+        assert_int_equal(rig_call(RIG_SETTLE, 0)->settle.verb, SLUICE_VERB_NAK);
+        rig_settled(rig_call(RIG_SETTLE, 0), 1, 0);
+        assert_int_equal(rig.freed, 1);
+        anew(state);
+    }
+}
+
 /* ---- Dead letters ---- */
 
 static sluice_rc rejects(sluice_turn *t, const sluice_msg *in)
@@ -671,6 +711,7 @@ int main(void)
         CASE(how_publishing_ended_is_told_of_each_output),
         CASE(an_output_that_finds_no_memory_is_told_so),
         CASE(duplicates_are_counted),
+        CASE(each_call_without_memory_is_told_so),
         CASE(a_dead_letter_says_why),
         CASE(how_burying_ended_is_told),
         CASE(a_failed_delivery_counts_at_its_step),

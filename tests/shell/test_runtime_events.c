@@ -10,6 +10,7 @@
 
 #include "port/clock.h"
 #include "rig.h"
+#include "run/probe_answers.h"
 #include "sluice/names.h"
 #include <string.h>
 
@@ -103,6 +104,25 @@ static void a_delivery_that_is_refused_is_given_back(void **state)
     assert_int_equal(rig_seen_count(SLUICE_EV_SETTLED), 0); /* no message of the engine's */
 }
 
+/* There is none to keep it in: it comes back, but not at once to the same want. */
+static void a_delivery_without_memory_is_refused_for_a_while(void **state)
+{
+    (void)state;
+    rig.events.on_link(rig.runtime, SLUICE_LINK_UP, "");
+    rig.has_no_heap = 1;
+    rig_deliver(asks, 1);
+    rig.has_no_heap = 0;
+    assert_int_equal(rig_seen(SLUICE_EV_MESSAGE)->ev.message.has_no_memory, 1);
+    assert_int_equal(rig.freed, 1);
+    assert_int_equal(rig_calls(RIG_ASK), 0);
+    assert_int_equal(rig_call(RIG_SETTLE, 0)->settle.verb, SLUICE_VERB_NAK);
+    assert_true(rig_call(RIG_SETTLE, 0)->settle.delay_ms > 0);
+    rig_settled(rig_call(RIG_SETTLE, 0), 1, SENT_MS);
+    rig_deliver(asks, 1);
+    assert_int_equal(rig_seen(SLUICE_EV_MESSAGE)->ev.message.has_no_memory, 0);
+    assert_int_equal(rig_calls(RIG_ASK), 1);
+}
+
 static void another_delivery_is_settled_on_its_own_subject(void **state)
 {
     (void)state;
@@ -118,6 +138,25 @@ static void another_delivery_is_settled_on_its_own_subject(void **state)
         &(struct sluice_llm_done){.fate = SLUICE_FATE_RETRY, .rc = SLUICE_ERR_LLM, .text = "no"});
     rig_journal(rig_call(RIG_RECORD, 0), &(struct sluice_journal_done){.fate = SLUICE_FATE_OK});
     assert_string_equal(rig_call(RIG_SETTLE, 0)->settle.reply, "r2");
+}
+
+static sluice_rc rejects_the_answer(sluice_turn *t, const sluice_msg *in)
+{
+    sluice_rc rc = asks(t, in);
+    return rc == SLUICE_OK ? SLUICE_REJECT : rc;
+}
+
+static void a_dead_letter_counts_the_newest_delivery(void **state)
+{
+    (void)state;
+    static struct sluice_delivery later;
+    rig_deliver(rejects_the_answer, 1);
+    later = fixture.delivery;
+    later.deliveries = 2;
+    rig.events.on_delivery(rig.runtime, &later);
+    rig_llm_ok(rig_call(RIG_ASK, 0));
+    assert_non_null(
+        strstr(rig_call(RIG_PUBLISH, 0)->publish.headers, SLUICE_HEADER_DEAD_DELIVERIES ": 2\n"));
 }
 
 /* ---- Settling ---- */
@@ -156,7 +195,7 @@ static void a_verdict_and_its_answer_are_told_whole(void **state)
         /* A NAK that could not be sent is not sent again: the ack wait does the same. */
         assert_int_equal(rig.freed, is_answered || verb == SLUICE_VERB_NAK);
         if (rig.freed == 0) {
-            rig.later_ms += rig.config.engine.settle_timeout_ms;
+            rig.now_ms += rig.config.engine.settle_timeout_ms;
             rig.events.on_consumer(rig.runtime, 1); /* any event: time has passed */
             assert_int_equal(rig_call(RIG_SETTLE, 1)->settle.verb, verb);
             rig_settled(rig_call(RIG_SETTLE, 1), 1, SENT_MS);
@@ -172,7 +211,7 @@ static void a_renewal_is_told_by_its_number(void **state)
     (void)state;
     rig_deliver(asks, 1);
     for (uint32_t i = 0; i < 2; i++) {
-        rig.later_ms += rig.config.engine.ack_wait_ms / 3;
+        rig.now_ms += rig.config.engine.ack_wait_ms / 3;
         rig.events.on_consumer(rig.runtime, 1); /* any event: time has passed */
         struct rig_call *c = rig_call(RIG_SETTLE, i);
         assert_int_equal(c->settle.verb, SLUICE_VERB_PROGRESS);
@@ -243,7 +282,7 @@ static void what_is_known_of_the_consumer_is_told(void **state)
         rig.events.on_consumer(rig.runtime, cases[i].seen);
         assert_int_equal(rig_seen(SLUICE_EV_CONSUMER)->ev.consumer_exists, cases[i].told);
     }
-    rig.later_ms += 5000;
+    rig.now_ms += 5000;
     rig.events.on_consumer(rig.runtime, 0);
     assert_int_equal(rig_seen(SLUICE_EV_CONSUMER)->ev.consumer_exists, 0);
 }
@@ -275,6 +314,9 @@ static void a_link_that_is_lost_ends_the_process(void **state)
     rig.events.on_link(rig.runtime, SLUICE_LINK_LOST, "");
     assert_int_equal(rig_seen_count(SLUICE_EV_DISCONNECTED), 2);
     assert_int_equal(runtime_end(rig.runtime), RUNTIME_FAILED);
+    runtime_drain(rig.runtime); /* as the boot does then */
+    rig.events.on_stopped(rig.runtime);
+    assert_int_equal(runtime_end(rig.runtime), RUNTIME_FAILED);
 }
 
 /* The connection is as it was: the engine hears nothing, the probe does. */
@@ -292,6 +334,79 @@ static void a_denial_is_shown_until_the_next_connection(void **state)
     assert_string_equal(rig.shown.denied_pull, "");
 }
 
+/* ---- Time ---- */
+
+static void the_engine_is_woken_when_it_wants_to_be(void **state)
+{
+    (void)state;
+    rig_deliver(asks, 1);
+    for (uint32_t times = 1; times <= 20; times++) {
+        /* One that is early enough stays armed; what is due already is due now. */
+        assert_true(rig.timer.due_ms <= sluice_engine_deadline(fixture.host.engine) ||
+                    rig.timer.due_ms == rig.now_ms);
+        assert_true(rig.timer.due_ms >= rig.now_ms);
+        rig.now_ms = rig.timer.due_ms;
+        uint32_t starts = rig.timer.starts;
+        rig.timer.fire(rig.timer.handle);
+        assert_int_equal(rig_seen_count(SLUICE_EV_TICK), times);
+        assert_int_equal(rig.timer.starts, starts + 1);
+        int64_t deadline_ms = sluice_engine_deadline(fixture.host.engine);
+        assert_int_equal(rig.timer.due_ms, deadline_ms > rig.now_ms ? deadline_ms : rig.now_ms);
+    }
+}
+
+static void the_engine_is_woken_earlier_when_something_comes_first(void **state)
+{
+    (void)state;
+    rig.config.engine.journal_timeout_ms = 500;
+    rig_restart();
+    rig_deliver(asks, 1);
+    assert_true(rig.timer.due_ms > rig.now_ms + rig.config.engine.journal_timeout_ms);
+    rig_llm_ok(rig_call(RIG_ASK, 0)); /* it waits for its journal */
+    assert_int_equal(rig.timer.due_ms, rig.now_ms + rig.config.engine.journal_timeout_ms);
+}
+
+static int is_ready(void)
+{
+    static struct probe_answer answer;
+    assert_int_equal(probe_path_answer(rig.probe, "/readyz", NULL, &answer), 1);
+    return answer.status == 200;
+}
+
+static void a_sign_of_life_of_the_server_keeps_it_ready(void **state)
+{
+    (void)state;
+    static struct sluice_delivery other;
+    rig_deliver(asks, 1);
+    sluice_probe_set_state(rig.probe, SLUICE_RUN_RUNNING);
+    assert_int_equal(is_ready(), 1);
+    rig.now_ms += 1001;
+    assert_int_equal(is_ready(), 0);
+    rig.events.on_alive(rig.runtime, rig.now_ms - 1000);
+    assert_int_equal(is_ready(), 1);
+    rig.now_ms += 1;
+    assert_int_equal(is_ready(), 0);
+    other = fixture.delivery;
+    other.sequence = 8;
+    rig.events.on_delivery(rig.runtime, &other);
+    assert_int_equal(is_ready(), 1);
+}
+
+static void a_consumer_that_is_missing_is_looked_for_again(void **state)
+{
+    (void)state;
+    rig.events.on_link(rig.runtime, SLUICE_LINK_UP, "");
+    for (int is_missing = 0; is_missing <= 1; is_missing++) {
+        rig.events.on_consumer(rig.runtime, !is_missing);
+        uint32_t checks = rig.checks;
+        memset(&rig.shown, 0, sizeof rig.shown);
+        while (!rig.shown.is_connected) { /* the next snapshot */
+            (void)uv_run(&rig.loop, UV_RUN_ONCE);
+        }
+        assert_int_equal(rig.checks, checks + (uint32_t)is_missing);
+    }
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -300,7 +415,9 @@ int main(void)
         CASE(a_delivery_is_told_whole),
         CASE(a_message_of_an_earlier_one_is_told_as_a_replay),
         CASE(a_delivery_that_is_refused_is_given_back),
+        CASE(a_delivery_without_memory_is_refused_for_a_while),
         CASE(another_delivery_is_settled_on_its_own_subject),
+        CASE(a_dead_letter_counts_the_newest_delivery),
         CASE(a_verdict_and_its_answer_are_told_whole),
         CASE(a_renewal_is_told_by_its_number),
         CASE(an_answer_for_nobody_is_not_told),
@@ -310,6 +427,10 @@ int main(void)
         CASE(a_drain_ends_when_the_intake_has_stopped),
         CASE(a_link_that_is_lost_ends_the_process),
         CASE(a_denial_is_shown_until_the_next_connection),
+        CASE(the_engine_is_woken_when_it_wants_to_be),
+        CASE(the_engine_is_woken_earlier_when_something_comes_first),
+        CASE(a_sign_of_life_of_the_server_keeps_it_ready),
+        CASE(a_consumer_that_is_missing_is_looked_for_again),
     };
     return cmocka_run_group_tests_name("runtime_events", tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include "port/clock.h"
 #include "rig.h"
+#include "run/heap.h"
 #include "sluice/names.h"
 #include <stdio.h>
 #include <string.h>
@@ -315,6 +316,35 @@ static void an_answer_that_cannot_be_read_is_asked_for_again(void **state)
     assert_int_equal(rig_calls(RIG_ASK), 1);
 }
 
+static sluice_rc asks_and_starves(sluice_turn *t, const sluice_msg *in)
+{
+    sluice_rc rc = asks(t, in);
+    rig.is_starved = 1;
+    return rc;
+}
+
+/* It can be used later, and asking again would find no memory either. */
+static void an_answer_that_finds_no_memory_is_not_paid_for_again(void **state)
+{
+    static char bytes[100000];
+    rig_deliver(asks, 1);
+    rig_llm_ok(rig_call(RIG_ASK, 0));
+    int len =
+        snprintf(bytes, sizeof bytes, "{\"v\":1,\"model\":\"m\",\"content\":\"%090000d\"}", 0);
+    const struct sluice_journal_answer answer = {rig_call(RIG_KEEP, 0)->journal.id,
+                                                 {bytes, (size_t)len}};
+    anew(state);
+    rig.config.engine.allocator = sluice_heap; /* the engine has memory for its step */
+    rig_restart();
+    rig_deliver(asks_and_starves, 2);
+    rig_journal(rig_call(RIG_LOAD, 0),
+                &(struct sluice_journal_done){
+                    .fate = SLUICE_FATE_OK, .text = "", .answers = &answer, .answers_count = 1});
+    assert_int_equal(rig_seen_count(SLUICE_EV_STEP), 1);
+    assert_int_equal(rig_seen(SLUICE_EV_STEP)->ev.step.fate, SLUICE_FATE_NO_MEMORY);
+    assert_int_equal(rig_calls(RIG_ASK), 0);
+}
+
 /* ---- Keeping ---- */
 
 static void a_paid_answer_is_kept_as_what_it_is(void **state)
@@ -484,7 +514,7 @@ static void an_answer_for_a_message_that_has_gone_is_told_with_its_old_ticket(vo
                                                                 .rc = SLUICE_ERR_CANCELLED,
                                                                 .text = ""});
     }
-    rig.later_ms += rig.config.engine.journal_timeout_ms;
+    rig.now_ms += rig.config.engine.journal_timeout_ms;
     rig.events.on_consumer(rig.runtime, 1); /* any event: time has passed */
     assert_int_equal(rig_call(RIG_SETTLE, 0)->settle.verb, SLUICE_VERB_NAK);
     rig_settled(rig_call(RIG_SETTLE, 0), 1, sluice_mono_ms());
@@ -553,6 +583,7 @@ int main(void)
         CASE(what_is_delivered_again_has_its_own_failures),
         CASE(each_answer_comes_back_to_its_own_question),
         CASE(an_answer_that_cannot_be_read_is_asked_for_again),
+        CASE(an_answer_that_finds_no_memory_is_not_paid_for_again),
         CASE(a_paid_answer_is_kept_as_what_it_is),
         CASE(an_answer_that_was_written_is_kept),
         CASE(an_answer_that_came_second_has_lost_its_race),
