@@ -349,12 +349,13 @@ void sim_judge_event(struct sim_world *w, const struct sim_process *p,
     sim_judge_intake_event(w, watch, ev);
     switch (ev->kind) {
     case SLUICE_EV_CONNECTED:
+        /* The journal is asked for at boot alone; who connects again has it in use himself. */
+        if (ev->connected.journal_in_use || watch->connected_ms != 0) {
+            watch->connected_wall_ms = server_time_ms(w, ev);
+        }
         watch->is_connected = 1;
         watch->journal_failures = 0;
         watch->connected_ms = ev->mono_ms;
-        if (ev->connected.journal_in_use) {
-            watch->connected_wall_ms = server_time_ms(w, ev);
-        }
         sim_judge_pull_event(w, watch, ev);
         break;
     case SLUICE_EV_DISCONNECTED:

@@ -62,6 +62,7 @@ static void reset(const struct sim_world *w, struct sim_process *p)
     for (uint32_t i = 0; i < SIM_INBOXES_MAX; i++) {
         p->inboxes[i].pull.pull = 0;
     }
+    p->has_asked_journal = 0;
     p->is_frozen = p->is_draining = p->is_aborted = p->is_stopped = p->stop_owed = 0;
     p->checks_owed = p->is_reporting = 0;
     p->verdicts_count = p->verdicts_first = 0;
@@ -75,7 +76,11 @@ static void reset(const struct sim_world *w, struct sim_process *p)
 static void connected(struct sim_world *w, struct sim_process *p)
 {
     struct sluice_event ev = {.kind = SLUICE_EV_CONNECTED};
-    ev.connected.journal_in_use = w->kv.writes_count > 0;
+    if (!p->has_asked_journal) { /* as the program does: at boot, and never again */
+        p->has_asked_journal = 1;
+        p->journal_in_use = w->kv.writes_count > 0;
+    }
+    ev.connected.journal_in_use = p->journal_in_use;
     sim_process_step(w, p, &ev);
 }
 

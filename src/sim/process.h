@@ -68,6 +68,7 @@ struct sim_hosted {
 
 struct sim_process {
     uint8_t index, is_running, is_frozen, is_draining, is_aborted;
+    uint8_t has_asked_journal, journal_in_use; /* does it hold records? Known since boot */
     uint8_t is_stopped, stop_owed;
     uint8_t checks_owed, is_reporting;
     uint16_t life;
