@@ -34,7 +34,7 @@ static const char help[] =
     "  --size BYTES    of a request, at most 1040000: a filled prompt may have 1 MiB [700]\n"
     "  --only TEXT     only cells whose name contains it, and the raw programs\n"
     "  --json          print JSON instead of the table\n"
-    "  --compare FILE  also print the difference to an earlier --json output\n\n"
+    "  --compare FILE  also print the difference to an earlier --json output; with a table only\n\n"
     "A cell of your own instead of the table; any of its flags asks for it:\n"
     "  --store NAME    null, sqlite, mongodb [sqlite]\n"
     "  --in-flight N   of each replica [256]\n"
@@ -54,6 +54,8 @@ struct bench {
     int64_t in_flight, latency_ms, messages, outputs, replicas; /* of an own cell; -1: not given */
     const char *store;
     const char *only;
+    const char *compare;
+    struct cJSON *earlier; /* what is in that file */
 };
 
 static volatile sig_atomic_t is_interrupted;
@@ -327,7 +329,7 @@ static int measure(struct bench *b)
     return 0;
 }
 
-static int report(struct bench *b, double noise, const char *compare)
+static int report(struct bench *b, double noise)
 {
     memory_each(b);
     if (b->is_json) {
@@ -340,15 +342,61 @@ static int report(struct bench *b, double noise, const char *compare)
                "to the next. Trust ratios within this table, not the figures.\n",
                100 * noise);
     }
-    return compare == NULL ? 0 : bench_compare(b->cells, b->count, compare);
+    if (b->earlier != NULL) {
+        bench_compare(b->cells, b->count, b->earlier, b->compare);
+    }
+    return 0;
 }
 
-static int bench_all(struct bench *b, const char *compare)
+/* That --only has something to choose; raw programs are measured in any case. */
+static int only_check(const struct bench *b)
+{
+    int found = b->only == NULL;
+    for (int i = 0; i < b->count && !found; i++) {
+        found = strstr(b->cells[i].name, b->only) != NULL;
+    }
+    if (!found) {
+        fprintf(stderr, "sluice bench: --only: \"%s\" is in no cell's name\n", b->only);
+    }
+    return found ? 0 : 2;
+}
+
+/* Before anything is measured: that takes minutes. */
+static int refuse(struct bench *b)
+{
+    const char *server = getenv("SLUICE_NATS_SERVER");
+    struct stat st;
+    if (b->is_json && b->compare != NULL) {
+        fputs("sluice bench: --compare does not go with --json: it is printed below the table\n",
+              stderr);
+        return 2;
+    }
+    if (server != NULL && server[0] != '\0' &&
+        (stat(server, &st) != 0 || !S_ISREG(st.st_mode) || access(server, X_OK) != 0)) {
+        fprintf(stderr, "sluice bench: SLUICE_NATS_SERVER: \"%s\": expected a program\n", server);
+        return 2;
+    }
+    if (b->compare != NULL && (b->earlier = bench_earlier_read(b->compare)) == NULL) {
+        return 2;
+    }
+    if (!b->is_quick && strcmp(SLUICE_BUILD_TYPE, "release") != 0) {
+        fputs("sluice bench: this is a " SLUICE_BUILD_TYPE
+              " build: only figures of a release build say how fast it is\n",
+              stderr);
+    }
+    return 0;
+}
+
+static int bench_all(struct bench *b)
 {
     struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction hangup; /* nohup ignores it */
     struct rlimit files;
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) {
+        (void)sigaction(SIGHUP, &action, NULL); /* a closed terminal leaves no folder behind */
+    }
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) { /* the responder's connections: it inherits this */
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
@@ -360,6 +408,9 @@ static int bench_all(struct bench *b, const char *compare)
     }
     if (code == 0) {
         code = cells_make(b);
+    }
+    if (code == 0) {
+        code = only_check(b);
     }
     if (code == 0) {
         code = measure(b);
@@ -379,7 +430,10 @@ static int bench_all(struct bench *b, const char *compare)
     bench_load_close(b->load);
     bench_rig_close(&b->rig);
     double after = machine_noise();
-    return code != 0 ? code : report(b, before > after ? before : after, compare);
+    if (code != 0) {
+        return is_interrupted ? 130 : code;
+    }
+    return report(b, before > after ? before : after);
 }
 
 /* A child of the bench; not for people. */
@@ -429,7 +483,7 @@ static int run(int argc, char **argv)
         llm_url = arguments_value(&argc, argv, "--llm-url");
         arguments_number(&argc, argv, "--count", 0, BENCH_MESSAGES_MAX, &count);
     }
-    const char *compare = arguments_value(&argc, argv, "--compare");
+    b.compare = arguments_value(&argc, argv, "--compare");
     b.store = arguments_value(&argc, argv, "--store");
     b.is_quick = arguments_flag(&argc, argv, "--quick");
     b.is_json = arguments_flag(&argc, argv, "--json");
@@ -445,9 +499,11 @@ static int run(int argc, char **argv)
     if (!arguments_are_all_taken(argc, argv)) {
         return 2;
     }
-    return role != NULL
-               ? role_run(role, shared, url, llm_url, (uint32_t)count, (uint32_t)b.in_flight)
-               : bench_all(&b, compare);
+    if (role != NULL) {
+        return role_run(role, shared, url, llm_url, (uint32_t)count, (uint32_t)b.in_flight);
+    }
+    int code = refuse(&b);
+    return code != 0 ? code : bench_all(&b);
 }
 
 extern const struct sluice_command sluice_command_bench;

@@ -178,6 +178,10 @@ double bench_median(const struct bench_series *s);
 double bench_spread(const struct bench_series *s); /* half the range, relative to the median */
 void bench_table(const struct bench_cell *cells, int count);
 void bench_json(const struct bench_cell *cells, int count, double noise);
-int bench_compare(const struct bench_cell *cells, int count, const char *file);
+/* An earlier --json output; NULL: it is none, which was said. */
+struct cJSON *bench_earlier_read(const char *file);
+/* Frees `earlier`. */
+void bench_compare(const struct bench_cell *cells, int count, struct cJSON *earlier,
+                   const char *file);
 
 #endif

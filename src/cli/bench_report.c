@@ -2,11 +2,14 @@
 /* The bench's table, its JSON, and the comparison with an earlier one. */
 #include "cli/bench.h"
 
+#include "sim/commit.h"
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #define NOISY 0.15 /* spread above which a figure is marked */
 
@@ -157,9 +160,25 @@ void bench_table(const struct bench_cell *cells, int count)
          "busiest\nthread ran, or was ready to and waited for a core.");
 }
 
+/* Of what, when and where the figures are. */
+static void origin_add(cJSON *root)
+{
+    char date[32] = "";
+    struct tm utc;
+    time_t now = time(NULL);
+    if (gmtime_r(&now, &utc) != NULL) {
+        (void)strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    }
+    (void)cJSON_AddStringToObject(root, "commit", SLUICE_COMMIT);
+    (void)cJSON_AddStringToObject(root, "date", date);
+    (void)cJSON_AddStringToObject(root, "build_type", SLUICE_BUILD_TYPE);
+    (void)cJSON_AddNumberToObject(root, "cpus", (double)sysconf(_SC_NPROCESSORS_ONLN));
+}
+
 void bench_json(const struct bench_cell *cells, int count, double noise)
 {
     cJSON *root = cJSON_CreateObject();
+    origin_add(root);
     cJSON *rows = cJSON_AddArrayToObject(root, "rows");
     (void)cJSON_AddNumberToObject(root, "machine_noise", noise);
     for (int i = 0; i < count; i++) {
@@ -182,7 +201,7 @@ void bench_json(const struct bench_cell *cells, int count, double noise)
     cJSON_Delete(root);
 }
 
-static cJSON *file_read(const char *file)
+cJSON *bench_earlier_read(const char *file)
 {
     static char text[1u << 20];
     FILE *f = fopen(file, "re");
@@ -201,15 +220,11 @@ static cJSON *file_read(const char *file)
     return json;
 }
 
-int bench_compare(const struct bench_cell *cells, int count, const char *file)
+void bench_compare(const struct bench_cell *cells, int count, cJSON *earlier, const char *file)
 {
-    cJSON *json = file_read(file);
     const cJSON *row;
-    if (json == NULL) {
-        return 1;
-    }
     printf("\nAgainst %s:\n", file);
-    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(json, "rows"))
+    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(earlier, "rows"))
     {
         const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, "name"));
         for (int i = 0; i < count && name != NULL; i++) {
@@ -229,6 +244,5 @@ int bench_compare(const struct bench_cell *cells, int count, const char *file)
             }
         }
     }
-    cJSON_Delete(json);
-    return 0;
+    cJSON_Delete(earlier);
 }

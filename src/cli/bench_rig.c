@@ -241,6 +241,7 @@ static int nats_start(struct bench_rig *r)
     char port[16];
     char monitor[16];
     char log[96];
+    const char *named = getenv("SLUICE_NATS_SERVER");
     r->nats_port = free_port();
     r->monitor_port = free_port();
     (void)snprintf(port, sizeof port, "%u", r->nats_port);
@@ -251,10 +252,11 @@ static int nats_start(struct bench_rig *r)
     if (nats_settings_write(settings) != 0) {
         return 1;
     }
+    char *const server = (char *)(named != NULL && named[0] != '\0' ? named : "nats-server");
     char *const argv[] = {
-        (char *)"nats-server", (char *)"-c", settings,     (char *)"-js", (char *)"-a",
-        (char *)"127.0.0.1",   (char *)"-p", port,         (char *)"-m",  monitor,
-        (char *)"-sd",         r->scratch,   (char *)"-l", log,           NULL};
+        server,       (char *)"-c", settings,     (char *)"-js", (char *)"-a",  (char *)"127.0.0.1",
+        (char *)"-p", port,         (char *)"-m", monitor,       (char *)"-sd", r->scratch,
+        (char *)"-l", log,          NULL};
     if (!child_start(&r->nats, argv, NULL, -1) ||
         !wait_for_http(&r->nats, r->monitor_port, "/healthz")) {
         return fail("nats-server", "does not start; is the package nats-server installed?");
@@ -391,8 +393,11 @@ int bench_provision(struct bench_rig *r, const struct bench_cell *cell)
     if (code != 0) {
         return code;
     }
-    if (waitpid(init.pid, &status, 0) != init.pid || !WIFEXITED(status) ||
-        WEXITSTATUS(status) != 0) {
+    pid_t ended;
+    do { /* a signal that ends the bench must not be taken for its failure */
+        ended = waitpid(init.pid, &status, 0);
+    } while (ended < 0 && errno == EINTR);
+    if (ended != init.pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         return fail("init", "failed; see the line above");
     }
     return 0;

@@ -16,7 +16,8 @@
 
 static int fail(const struct bench_cell *cell, const char *why)
 {
-    fprintf(stderr, "\nsluice bench: %s: %s\n", cell->name, why);
+    fprintf(stderr, "\nsluice bench: %s: %s\n", cell->name,
+            bench_is_interrupted() ? "interrupted" : why);
     return 1;
 }
 
@@ -28,7 +29,7 @@ static double answered_ms(struct bench_rig *r, const char *path, int64_t start_n
     int64_t end = sluice_mono_ms() + 30000;
     for (uint32_t i = 0; i < r->workers_count; i++) {
         while (bench_get(r->probe_ports[i], path, body, sizeof body) != 200) {
-            if (!bench_workers_run(r) || sluice_mono_ms() > end) {
+            if (!bench_workers_run(r) || sluice_mono_ms() > end || bench_is_interrupted()) {
                 return -1;
             }
             (void)usleep(500);
