@@ -109,6 +109,7 @@ char *sluice_journal_record_encode(const struct sluice_journal_record *record)
     cut(texts.failure, sizeof texts.failure, record->failure);
     cut(texts.step, sizeof texts.step, record->step);
     cut(texts.text, sizeof texts.text, record->text);
+    cut(texts.replay, sizeof texts.replay, record->replay);
     cJSON *json = cJSON_CreateObject();
     if (json != NULL && cJSON_AddNumberToObject(json, "v", RECORD_VERSION) != NULL &&
         cJSON_AddNumberToObject(json, "failures", n->failures) != NULL &&
@@ -117,7 +118,9 @@ char *sluice_journal_record_encode(const struct sluice_journal_record *record)
         cJSON_AddBoolToObject(json, "is_marked", n->is_marked) != NULL &&
         cJSON_AddStringToObject(json, "failure", texts.failure) != NULL &&
         cJSON_AddStringToObject(json, "step", texts.step) != NULL &&
-        cJSON_AddStringToObject(json, "text", texts.text) != NULL && add_outputs(json, n)) {
+        cJSON_AddStringToObject(json, "text", texts.text) != NULL && add_outputs(json, n) &&
+        (texts.replay[0] == '\0' ||
+         cJSON_AddStringToObject(json, "replay", texts.replay) != NULL)) {
         printed = cJSON_PrintUnformatted(json);
     }
     cJSON_Delete(json);
@@ -189,6 +192,8 @@ static int read_record(const cJSON *json, struct sluice_journal_record_text *out
     return read_text(json, "failure", out->failure, sizeof out->failure) &&
            read_text(json, "step", out->step, sizeof out->step) &&
            read_text(json, "text", out->text, sizeof out->text) &&
+           (!cJSON_HasObjectItem(json, "replay") ||
+            read_text(json, "replay", out->replay, sizeof out->replay)) &&
            read_outputs(json, &out->numbers);
 }
 

@@ -29,7 +29,7 @@ int sluice_journal_answer_id(const char *name,
 
 struct sluice_journal_record_text {
     struct sluice_record numbers;
-    char failure[64], step[128], text[SLUICE_JOURNAL_TEXT_MAX + 1];
+    char failure[64], step[128], text[SLUICE_JOURNAL_TEXT_MAX + 1], replay[128];
 };
 
 /* Memory of malloc; NULL without memory. Texts are cut, at a character's border. */

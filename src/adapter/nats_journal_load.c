@@ -26,7 +26,8 @@ static void read_record(struct sluice_journal_reading *reading,
         done->record = (struct sluice_journal_record){.numbers = texts->numbers,
                                                       .failure = texts->failure,
                                                       .step = texts->step,
-                                                      .text = texts->text};
+                                                      .text = texts->text,
+                                                      .replay = texts->replay};
     } else if (rc == SLUICE_ERR_NOMEM) {
         sluice_journal_reading_starve(reading);
     }

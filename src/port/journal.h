@@ -20,6 +20,7 @@ struct sluice_journal_record {
     const char *failure; /* name of the last failure's class, "" if none */
     const char *step;    /* which step, "" */
     const char *text;    /* reason, shortened to 512 bytes */
+    const char *replay;  /* which message wrote it under its original's key, "": the key's own */
 };
 
 struct sluice_journal_answer {

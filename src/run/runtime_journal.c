@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The journal's calls and their answers. */
 #include "port/clock.h"
+#include "run/fallback.h"
 #include "run/runtime_operation.h"
+#include <string.h>
 
 #define JOURNAL_LINE_MS 60000
 
@@ -86,6 +88,20 @@ static void not_loaded(struct runtime *rt, struct sluice_ticket ticket, enum slu
     runtime_drive(rt, &ev);
 }
 
+/* The message by its own name when it has the journal of an original, else "". */
+static const char *replay_name(const struct inflight *m, char text[FALLBACK_SIZE])
+{
+    const struct sluice_delivery *d = m->delivery;
+    const struct sluice_journal_key own = {d->stream, d->sequence, d->stored_unix_ns};
+    if (own.sequence == m->journal_key.sequence &&
+        own.stored_unix_ns == m->journal_key.stored_unix_ns &&
+        strcmp(own.stream, m->journal_key.stream) == 0) {
+        return "";
+    }
+    fallback_write(&own, text);
+    return text;
+}
+
 static void on_loaded(void *ctx, const struct sluice_journal_done *done)
 {
     struct operation *op = ctx;
@@ -115,18 +131,19 @@ static void on_loaded(void *ctx, const struct sluice_journal_done *done)
     }
     /* Whoever publishes a dead letter again wants it tried again: of its original it has the
      * answers that are not spent, and neither failures nor marks nor outputs that need not be sent.
-     */
+     * Its own record it knows by its name, at whichever delivery: an earlier one may have ended
+     * before it wrote any. */
     struct sluice_record anew = {.epoch = done->record.numbers.epoch};
-    int is_anew =
-        m->deliveries <= 1 && (m->journal_key.sequence != m->delivery->sequence ||
-                               m->journal_key.stored_unix_ns != m->delivery->stored_unix_ns);
+    char replay[FALLBACK_SIZE];
+    const char *writer = done->record.replay == NULL ? "" : done->record.replay;
+    int is_anew = strcmp(replay_name(m, replay), writer) != 0;
     struct sluice_event ev = {.kind = SLUICE_EV_LOADED,
                               .ticket = ticket,
                               .loaded = {.fate = SLUICE_FATE_OK,
                                          .answers_count = m->journaled_count,
                                          .record = is_anew ? &anew : &done->record.numbers,
                                          .answers = ids}};
-    if (done->record.text != NULL && m->reason[0] == '\0') {
+    if (!is_anew && done->record.text != NULL && m->reason[0] == '\0') {
         inflight_reason(m, done->record.text); /* of the last delivery */
     }
     runtime_drive(rt, &ev);
@@ -148,10 +165,12 @@ void runtime_call_load(struct runtime *rt, struct inflight *m)
 void runtime_call_record(struct runtime *rt, struct inflight *m,
                          const struct sluice_record *numbers)
 {
+    char replay[FALLBACK_SIZE];
     struct sluice_journal_record record = {.numbers = *numbers,
                                            .failure = "",
                                            .step = m->failed_step == NULL ? "" : m->failed_step,
-                                           .text = m->reason};
+                                           .text = m->reason,
+                                           .replay = replay_name(m, replay)};
     struct sluice_journal *j = rt->config.journal;
     struct operation *op = runtime_operation_new(rt, m, 0);
     if (op == NULL ||

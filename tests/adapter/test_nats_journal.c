@@ -24,7 +24,7 @@ struct world {
     char text[512];
     int exists;
     struct sluice_record record;
-    char failure[64], step[64], reason[600];
+    char failure[64], step[64], reason[600], replay[64];
     uint32_t answers_count;
     struct sluice_journaled ids[ANSWERS_MAX];
     char *answers[ANSWERS_MAX];
@@ -55,6 +55,7 @@ static void on_done(void *ctx, const struct sluice_journal_done *done)
     (void)snprintf(w->failure, sizeof w->failure, "%s", done->record.failure);
     (void)snprintf(w->step, sizeof w->step, "%s", done->record.step);
     (void)snprintf(w->reason, sizeof w->reason, "%s", done->record.text);
+    (void)snprintf(w->replay, sizeof w->replay, "%s", done->record.replay);
     assert_true(done->answers_count <= ANSWERS_MAX);
     for (uint32_t i = 0; i < done->answers_count; i++) {
         w->ids[i] = done->answers[i].id;
@@ -187,7 +188,8 @@ static void what_is_put_is_loaded(void **state)
                                                        .outputs = {77}},
                                            .failure = "store",
                                            .step = "put",
-                                           .text = "it said \"no\""};
+                                           .text = "it said \"no\"",
+                                           .replay = "S:7:8"};
     w->journal->ops->record_put(w->journal, &key, &record, on_done, w);
     wait_done(w, 4, "the record");
     record.numbers.failures = 3;
@@ -201,6 +203,7 @@ static void what_is_put_is_loaded(void **state)
     assert_string_equal(w->failure, "store");
     assert_string_equal(w->step, "put");
     assert_string_equal(w->reason, "it said \"no\"");
+    assert_string_equal(w->replay, "S:7:8");
     assert_int_equal(w->answers_count, 3);
     int seen = 0;
     for (uint32_t i = 0; i < 3; i++) {

@@ -60,6 +60,7 @@ static void a_record_comes_back_as_it_was(void **state)
         .failure = "step",
         .step = "llm 2",
         .text = "a \"quoted\" \\ reason\nwith \xc3\xa4 and \x01",
+        .replay = "S:18446744073709551615:9223372036854775807",
     };
     struct sluice_journal_record_text out;
     record.numbers.outputs_count = SLUICE_EFFECTS_MAX;
@@ -74,6 +75,7 @@ static void a_record_comes_back_as_it_was(void **state)
     assert_string_equal(out.failure, record.failure);
     assert_string_equal(out.step, record.step);
     assert_string_equal(out.text, record.text);
+    assert_string_equal(out.replay, record.replay);
     for (size_t len = 0; len < strlen(text); len++) {
         sluice_bytes part = exact(text, len);
         assert_int_equal(sluice_journal_record_decode(part, &out), SLUICE_ERR_DECODE);
@@ -85,6 +87,7 @@ static void a_record_comes_back_as_it_was(void **state)
     assert_int_equal(sluice_journal_record_decode((sluice_bytes){text, strlen(text)}, &out),
                      SLUICE_OK);
     assert_string_equal(out.text, "");
+    assert_string_equal(out.replay, "");
     assert_int_equal(out.numbers.outputs_count, 0);
     free(text);
 }
@@ -133,6 +136,8 @@ static void foreign_records_are_refused(void **state)
         "\"\",\"step\":\"\",\"text\":\"\",\"outputs\":[\"1\"]}",
         "{\"v\":1,\"failures\":0,\"epoch\":0,\"stale_marks\":0,\"is_marked\":false,\"failure\":"
         "\"\",\"step\":\"\",\"text\":\"\",\"outputs\":{}}",
+        "{\"v\":1,\"failures\":0,\"epoch\":0,\"stale_marks\":0,\"is_marked\":false,\"failure\":"
+        "\"\",\"step\":\"\",\"text\":\"\",\"outputs\":[],\"replay\":1}",
     };
     struct sluice_journal_record_text out;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {

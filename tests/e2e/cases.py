@@ -262,11 +262,42 @@ def poison_is_buried_and_its_neighbours_are_done(s):
     check(letters[0].headers["Sluice-Dead-Reason"] == "killed_the_process", letters[0].headers)
     check(len(s.documents()) == 20, f"{len(s.documents())} documents, expected 20")
     check("crash: signal 11 in the handler; worker=poison seq=11 step=decode" in s.log_text(), "the crash report")
-    mended = letters[0].data.replace(b"POISON", b"harmless")
-    s.nats.js_publish_surely("context.enrich.request", mended,
-                             {"Content-Type": "application/json", "Sluice-Replay-Of": letters[0].headers["Sluice-Origin"]})
+    replay_mended(s, letters[0])
     wait_for("its replay is done", lambda: s.left() == 0)
     check(len(s.documents()) == 21 and len(c.messages("ENRICH_DEAD")) == 1, "the replay was not done")
+
+
+def replay_mended(s, letter):
+    s.nats.js_publish_surely("context.enrich.request", letter.data.replace(b"POISON", b"harmless"),
+                             {"Content-Type": "application/json", "Sluice-Replay-Of": letter.headers["Sluice-Origin"]})
+
+
+def a_replay_that_is_killed_is_not_buried_for_its_original(s):
+    """Killed before it has a record of its own; at its second delivery it has the killer's marks before it."""
+    settings = {"SLUICE_WORKER": os.path.join(s.build, "tests/e2e/poison.so"), "SLUICE_ACK_WAIT": "2"}
+    s.start_worker(**settings)
+    s.ready()
+    s.send(1, first=100, query="POISON")
+    end = time.monotonic() + 60
+    while s.left() > 0 and time.monotonic() < end:
+        if not s.workers[-1].is_alive():
+            s.start_worker(**settings)
+        time.sleep(0.05)
+    c = s.client()
+    letters = c.messages("ENRICH_DEAD")
+    check(len(letters) == 1, f"dead letters: {[m.data for m in letters]}")
+    s.workers[-1].kill()
+    proxy, seen = s.nats_proxy(), []
+    proxy.on_request(is_publish("context.enrich.ready"), seen.append, count=-1)
+    w = s.start_worker(**settings, **s.through(proxy))
+    s.ready()
+    replay_mended(s, letters[0])
+    wait_for("its output is on the way", lambda: seen)
+    w.kill()
+    s.start_worker(**settings)
+    wait_for("its replay is over", lambda: s.left() == 0)
+    letters = c.messages("ENRICH_DEAD")
+    check(len(s.documents()) == 1 and len(letters) == 1, f"{len(s.documents())} documents, dead letters: {[m.headers for m in letters]}")
 
 
 def upgrade(s, **settings):

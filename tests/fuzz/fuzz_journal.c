@@ -15,14 +15,15 @@ static void read_record(sluice_bytes bytes)
         FUZZ_CHECK(memcmp(&out, &nothing, sizeof out) == 0);
         return;
     }
-    const struct sluice_journal_record record = {out.numbers, out.failure, out.step, out.text};
+    const struct sluice_journal_record record = {out.numbers, out.failure, out.step, out.text,
+                                                 out.replay};
     char *text = sluice_journal_record_encode(&record);
     FUZZ_CHECK(text != NULL);
     FUZZ_CHECK(sluice_journal_record_decode((sluice_bytes){text, strlen(text)}, &again) ==
                SLUICE_OK);
     FUZZ_CHECK(memcmp(&out.numbers, &again.numbers, sizeof out.numbers) == 0);
     FUZZ_CHECK(strcmp(out.failure, again.failure) == 0 && strcmp(out.step, again.step) == 0 &&
-               strcmp(out.text, again.text) == 0);
+               strcmp(out.text, again.text) == 0 && strcmp(out.replay, again.replay) == 0);
     free(text);
 }
 

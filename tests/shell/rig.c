@@ -235,6 +235,7 @@ static sluice_rc record_put(struct sluice_journal *j, const struct sluice_journa
     c->journal.numbers = record->numbers;
     text_copy(c->journal.step, sizeof c->journal.step, record->step);
     text_copy(c->journal.text, sizeof c->journal.text, record->text);
+    text_copy(c->journal.replay, sizeof c->journal.replay, record->replay);
     return SLUICE_OK;
 }
 

@@ -48,7 +48,7 @@ struct rig_call {
             struct sluice_journal_key key;
             char stream[64];
             struct sluice_record numbers;
-            char step[64], text[RIG_TEXT_SIZE];
+            char step[64], text[RIG_TEXT_SIZE], replay[RIG_TEXT_SIZE];
             struct sluice_journaled id;
             char bytes[RIG_TEXT_SIZE];
         } journal;

@@ -217,40 +217,71 @@ static void no_more_answers_are_told_than_there_is_room_for(void **state)
 
 /* ---- Replays of dead letters ---- */
 
-static const struct sluice_journal_done of_original = {
-    .fate = SLUICE_FATE_OK,
-    .text = "",
-    .record = {.numbers = {.failures = 2, .epoch = 5, .outputs_count = 1, .outputs = {11}}}};
+static const struct sluice_record written = {
+    .failures = 2, .epoch = 5, .outputs_count = 1, .outputs = {11}};
 
-static const struct sluice_record *replayed(const char *origin, uint32_t deliveries)
+static void name_origin(const char *origin)
 {
     static sluice_header header = {.name = SLUICE_HEADER_REPLAY_OF};
     header.value = origin;
     fixture.delivery.headers = &header;
     fixture.delivery.headers_count = 1;
+}
+
+/* What the engine is told of a record that `writer` wrote. */
+static const struct sluice_record *replayed(const char *origin, const char *writer,
+                                            uint32_t deliveries)
+{
+    name_origin(origin);
     rig_deliver(asks, deliveries);
-    rig_journal(rig_call(RIG_LOAD, 0), &of_original);
+    rig_journal(rig_call(RIG_LOAD, 0), &(struct sluice_journal_done){
+                                           .fate = SLUICE_FATE_OK,
+                                           .text = "",
+                                           .record = {.numbers = written, .replay = writer}});
     return &rig_seen(SLUICE_EV_LOADED)->record;
 }
 
 static void a_replay_begins_without_the_failures_of_its_original(void **state)
 {
     static const struct sluice_record anew_record = {.epoch = 5};
-    assert_memory_equal(replayed("S:3:1600000000000000001", 1), &anew_record, sizeof anew_record);
+    static const char *const origins[] = {
+        "S:3:1600000000000000001", "S:7:1600000000000000001", /* of another time, or place */
+        "S:3:1700000000123456789", "T:7:1700000000123456789"};
+    /* Also what an earlier delivery of it left no record for, and a replay after another. */
+    static const char *const writers[] = {"", "S:5:1600000000000000001", "S:7:1600000000000000001"};
+    for (size_t i = 0; i < 4; i++) {
+        for (size_t k = 0; k < 3; k++) {
+            for (uint32_t deliveries = 1; deliveries <= 2; deliveries++) {
+                assert_memory_equal(replayed(origins[i], writers[k], deliveries), &anew_record,
+                                    sizeof anew_record);
+                anew(state);
+            }
+        }
+    }
+    (void)replayed(origins[0], "", 1);
     expect_key(rig_call(RIG_LOAD, 0), "S", 3, 1600000000000000001);
-    anew(state);
-    /* Of another time, though of the same place. */
-    assert_memory_equal(replayed("S:7:1600000000000000001", 1), &anew_record, sizeof anew_record);
-    anew(state);
-    assert_memory_equal(replayed("S:3:1700000000123456789", 1), &anew_record, sizeof anew_record);
 }
 
 static void what_is_delivered_again_has_its_own_failures(void **state)
 {
-    const struct sluice_record *whole = &of_original.record.numbers;
-    assert_memory_equal(replayed("S:3:1600000000000000001", 2), whole, sizeof *whole);
+    static const char own[] = "S:7:1700000000123456789";
+    assert_memory_equal(replayed("S:3:1600000000000000001", own, 2), &written, sizeof written);
     anew(state);
-    assert_memory_equal(replayed("S:7:1700000000123456789", 1), whole, sizeof *whole);
+    assert_memory_equal(replayed(own, "", 1), &written, sizeof written);
+}
+
+static void a_replay_signs_its_record(void **state)
+{
+    name_origin("S:3:1600000000000000001");
+    rig_deliver(fails, 1);
+    rig_journal(rig_call(RIG_LOAD, 0),
+                &(struct sluice_journal_done){.fate = SLUICE_FATE_OK, .text = ""});
+    const struct rig_call *c = rig_call(RIG_RECORD, 0);
+    expect_key(c, "S", 3, 1600000000000000001);
+    assert_string_equal(c->journal.replay, "S:7:1700000000123456789");
+    anew(state);
+    rig_deliver(fails, 1);
+    assert_string_equal(rig_call(RIG_RECORD, 0)->journal.replay, "");
 }
 
 /* ---- Answers of an earlier delivery ---- */
@@ -581,6 +612,7 @@ int main(void)
         CASE(no_more_answers_are_told_than_there_is_room_for),
         CASE(a_replay_begins_without_the_failures_of_its_original),
         CASE(what_is_delivered_again_has_its_own_failures),
+        CASE(a_replay_signs_its_record),
         CASE(each_answer_comes_back_to_its_own_question),
         CASE(an_answer_that_cannot_be_read_is_asked_for_again),
         CASE(an_answer_that_finds_no_memory_is_not_paid_for_again),
