@@ -19,7 +19,8 @@ struct offload {
     struct operation *op; /* NULL: its message has gone */
     struct offload *before, *next;
     sluice_offload_fn *fn;
-    _Atomic int is_running;
+    int has_begun;         /* known of one whose message has gone */
+    _Atomic int has_ended; /* it holds no thread, though the loop may not know yet */
     sluice_rc rc;
     void *out;
     size_t out_len, in_len;
@@ -37,9 +38,8 @@ static void unlink_from(struct runtime *rt, struct offload *o)
 static void on_thread(uv_work_t *work)
 {
     struct offload *o = work->data;
-    atomic_store(&o->is_running, 1);
     o->rc = o->fn((sluice_bytes){o->in, o->in_len}, &o->out, &o->out_len);
-    atomic_store(&o->is_running, 0); /* it holds no thread, though the loop may not know yet */
+    atomic_store(&o->has_ended, 1);
 }
 
 static void hand_over(struct runtime *rt, struct inflight *m, uint32_t step,
@@ -111,7 +111,7 @@ static void end_when_stuck(const struct runtime *rt)
 {
     long lost = 0;
     for (const struct offload *o = rt->offloads; o != NULL; o = o->next) {
-        lost += o->op == NULL && atomic_load(&o->is_running);
+        lost += o->has_begun && !atomic_load(&o->has_ended);
     }
     if (lost < threads_of_pool()) {
         return;
@@ -130,7 +130,8 @@ void offloads_leave(struct runtime *rt, const struct inflight *m)
         if (o->op != NULL && o->op->m == m) {
             (void)runtime_operation_end(o->op);
             o->op = NULL;
-            has_left |= uv_cancel((uv_req_t *)&o->work) != 0; /* it may still wait for a thread */
+            o->has_begun = uv_cancel((uv_req_t *)&o->work) != 0; /* else it waited for a thread */
+            has_left |= o->has_begun;
         }
     }
     if (has_left && !rt->is_draining) {
