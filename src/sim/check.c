@@ -202,7 +202,7 @@ static void see_loaded(struct sim_world *w, const struct sim_watch *watch, struc
         return;
     }
     a->was_loaded = 1;
-    a->loads_failed = 0;
+    a->loads_failed = a->must_read = 0;
     a->base_failures = a->recorded_failures = l->record->failures;
     a->slack = a->own_errors = 0;
     a->base_epoch = l->record->epoch;

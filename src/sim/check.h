@@ -113,6 +113,7 @@ struct sim_attempt {
     uint8_t met_want;       /* of memory: this run, its commit, or the reading of its journal */
     uint8_t is_rejected;    /* this run or its commit met what can never work */
     uint8_t may_start_over; /* an answer of it has lost a race: it may go another way */
+    uint8_t must_read;      /* an answer of it is in the journal for certain, and not read yet */
     uint8_t loads_failed;   /* readings of its journal on a connection, in a row */
     uint8_t failed_dependency;
     int16_t failed_step;   /* whose error its handler passed on; -1: of its own */
@@ -297,8 +298,8 @@ void sim_judge_admit(struct sim_world *w, struct sim_watch *watch, const struct 
                      const struct sluice_effect *fx);
 void sim_judge_rebind(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
                       const struct sluice_effect *fx);
-void sim_judge_refuse(struct sim_world *w, const struct sim_watch *watch,
-                      const struct sluice_event *ev, const struct sluice_effect *fx);
+void sim_judge_refuse(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
+                      const struct sluice_effect *fx);
 void sim_judge_answered(struct sim_world *w, const struct sluice_event *ev, uint32_t received);
 /* Commit order and verdicts (check_commit.c). */
 void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_attempt *a,

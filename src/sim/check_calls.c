@@ -48,6 +48,12 @@ static void judge_payment(struct sim_world *w, struct sim_attempt *a, const stru
     }
     /* A reading of the journal that failed is tried again inside the lease before paying; what
      * fails while the connection is known to be down is no try. */
+    if (a->load_failed && a->must_read) {
+        sim_judge_fail(w, SIM_RULE_PAID,
+                       "message %u pays unread, and has lost a race to an answer that is there",
+                       a->sequence);
+        return;
+    }
     if (a->load_failed && a->loads_failed < 2) {
         sim_judge_fail(w, SIM_RULE_PAID,
                        "message %u pays after %u tries to read its journal on a connection",
@@ -275,6 +281,7 @@ void sim_judge_journal(struct sim_world *w, struct sim_watch *watch, struct sim_
             }
         }
         a->load_owed = 1;
+        a->must_read |= a->lost_race;
         a->was_loaded = a->load_failed = a->has_verdict = a->has_gap = a->lost_race = 0;
         a->is_rejected = a->may_start_over = 0;
         a->steps_count = 0;

@@ -100,8 +100,8 @@ static int may_refuse(const struct sim_world *w, const struct sim_watch *watch,
 }
 
 /* For want of memory it waits longer with each delivery: at once it would come back to that. */
-void sim_judge_refuse(struct sim_world *w, const struct sim_watch *watch,
-                      const struct sluice_event *ev, const struct sluice_effect *fx)
+void sim_judge_refuse(struct sim_world *w, struct sim_watch *watch, const struct sluice_event *ev,
+                      const struct sluice_effect *fx)
 {
     if (!may_refuse(w, watch, &ev->message)) {
         sim_judge_fail(w, SIM_RULE_CONTRACT,
@@ -109,6 +109,12 @@ void sim_judge_refuse(struct sim_world *w, const struct sim_watch *watch,
                        (unsigned long long)ev->message.sequence, watch->live,
                        w->plan.engine.max_in_flight);
         return;
+    }
+    /* Nor would the next one fit. A missing consumer, found meanwhile, is looked for in a second.
+     */
+    if (ev->message.has_no_memory) {
+        int64_t pause_ms = w->plan.engine.nak_delay_ms;
+        watch->intake.not_before_ms = ev->mono_ms + (pause_ms < 1000 ? pause_ms : 1000);
     }
     int64_t full = sim_judge_full_delay_ms(&w->plan.engine, ev->message.deliveries);
     int64_t least = ev->message.has_no_memory ? full / 2 : 0;
