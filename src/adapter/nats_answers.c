@@ -10,11 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SUBJECT_SIZE     512u
-#define STATUS_SIZE      160u
-#define CHECK_TIMEOUT_MS 2500
-#define COPIES_SILENT_MS 2500 /* a leader hears of its copies every second */
-#define INFO_SIZE_MAX    65536u
+#define SUBJECT_SIZE       512u
+#define STATUS_SIZE        160u
+#define CHECK_TIMEOUT_MS   2500
+#define COPIES_SILENT_MS   2500 /* a leader hears of its copies every second */
+#define INFO_SIZE_MAX      65536u
+#define RECOGNISE_EVERY_MS 20 /* many settles may find nobody at once */
 #define VERDICTS_SILENT_MS                                                                         \
     4000 /* a group of servers that has a majority needs milliseconds to confirm a verdict */
 
@@ -31,37 +32,47 @@ struct answer_note {
 
 /* ---- What the loop is told ---- */
 
-/* Does the answer to CONSUMER.INFO say that it exists? */
-static int read_info(const struct answer_note *note)
+/* What the answer to CONSUMER.INFO says. By when it was made one consumer is told from another. */
+static enum sluice_consumer read_info(const struct answer_note *note)
 {
+    struct sluice_nats_answers *answers = note->answers;
     cJSON *json = note->is_answered ? cJSON_ParseWithLength(note->body, note->body_len) : NULL;
     const cJSON *error = cJSON_GetObjectItemCaseSensitive(json, "error");
     const cJSON *code = cJSON_GetObjectItemCaseSensitive(error, "code");
-    int exists = -1;
+    enum sluice_consumer state = SLUICE_CONSUMER_UNKNOWN;
     if (cJSON_IsNumber(code) && code->valueint == 404) {
-        exists = 0;
+        state = SLUICE_CONSUMER_MISSING;
+        answers->made[0] = '\0';
     } else if (error == NULL && cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(json, "config"))) {
-        exists = 1;
+        const cJSON *created = cJSON_GetObjectItemCaseSensitive(json, "created");
+        const char *made = cJSON_IsString(created) ? created->valuestring : "";
+        int is_another = answers->made[0] != '\0' && made[0] != '\0' &&
+                         strncmp(answers->made, made, sizeof answers->made - 1) != 0;
+        state = is_another ? SLUICE_CONSUMER_ANEW : SLUICE_CONSUMER_THERE;
+        (void)snprintf(answers->made, sizeof answers->made, "%s", made);
     }
     cJSON_Delete(json);
-    return exists;
+    return state;
 }
 
-static void end_check(struct sluice_nats_answers *answers, int exists)
+static void end_check(struct sluice_nats_answers *answers, enum sluice_consumer state)
 {
     if (answers->check_until_ms != 0) {
         answers->check_until_ms = 0;
-        if (exists < 0) {
+        if (state == SLUICE_CONSUMER_UNKNOWN) {
             sluice_nats_link_leave(answers->intake->link,
                                    "the server knows nothing of the consumer");
         }
-        answers->intake->events.on_consumer(answers->intake->ctx, exists);
+        answers->intake->events.on_consumer(answers->intake->ctx, state);
     }
 }
 
 static void tell_settled(struct sluice_nats_note *base)
 {
     const struct answer_note *note = (const struct answer_note *)base;
+    if (!note->is_answered && base->read_ms != 0) { /* nobody listens: a consumer does */
+        sluice_nats_answers_recognise(note->answers, base->read_ms);
+    }
     base->intake->events.on_settled(base->intake->ctx, note->number, note->is_answered,
                                     note->sent_ms);
 }
@@ -93,6 +104,24 @@ static void tell_doubt(struct sluice_nats_note *base)
                                "the consumer's leader hears nothing of its copies");
     }
     cJSON_Delete(json);
+}
+
+/* Nobody has asked: only what is bad is news. */
+static void tell_recognised(struct sluice_nats_note *base)
+{
+    const struct answer_note *note = (const struct answer_note *)base;
+    enum sluice_consumer state = read_info(note);
+    if (state == SLUICE_CONSUMER_MISSING || state == SLUICE_CONSUMER_ANEW) {
+        base->intake->events.on_consumer(base->intake->ctx, state);
+    }
+}
+
+/* What was asked before may have been answered before. */
+static void tell_deleted(struct sluice_nats_note *base)
+{
+    struct sluice_nats_answers *answers = ((const struct answer_note *)base)->answers;
+    answers->recognised_ms = 0;
+    sluice_nats_answers_recognise(answers, base->read_ms);
 }
 
 /* That it came is all. */
@@ -129,8 +158,8 @@ static void post_settled(struct sluice_nats_answers *answers, uint64_t op, int i
 
 /* ---- Callbacks on the delivery thread ---- */
 
-/* An answer to a verdict (v), another settle (s), an echo (e), a check (c) or a doubt (d): the
- * subject carries
+/* An answer to a verdict (v), another settle (s), an echo (e), a check (c), a doubt (d) or whether
+ * the consumer is still the same (i): the subject carries
  * number and time of sending, so nothing needs to be kept for an operation that is open. */
 static void on_answer(void *ctx, const struct sluice_nats_message *message)
 {
@@ -151,12 +180,13 @@ static void on_answer(void *ctx, const struct sluice_nats_message *message)
     if (sent_ms > wire->horizon_ms && sent_ms <= now) {
         wire->horizon_ms = sent_ms;
     }
-    int has_info = kind == 'c' || kind == 'd';
+    int has_info = kind == 'c' || kind == 'd' || kind == 'i';
     size_t len = has_info && message->body_len <= INFO_SIZE_MAX ? message->body_len : 0;
     sluice_nats_note_fn *tell = kind == 'v'   ? tell_verdict
                                 : kind == 's' ? tell_settled
                                 : kind == 'c' ? tell_check
                                 : kind == 'd' ? tell_doubt
+                                : kind == 'i' ? tell_recognised
                                               : tell_echo;
     struct answer_note *note = note_create(wire->answers, tell, message->body, len);
     if (note != NULL) {
@@ -166,6 +196,19 @@ static void on_answer(void *ctx, const struct sluice_nats_message *message)
         /* Only an empty answer can be the server's "nobody listens there". */
         note->is_answered =
             message->body_len > 0 || sluice_nats_message_status(message, text, sizeof text) != 503;
+        sluice_nats_note_post(&note->base);
+    }
+}
+
+/* The server says that the consumer or its stream was deleted; which, and what there is instead, is
+ * asked. */
+static void on_deleted(void *ctx, const struct sluice_nats_message *message)
+{
+    const struct sluice_nats_wire *wire = ctx;
+    (void)message;
+    struct answer_note *note = note_create(wire->answers, tell_deleted, NULL, 0);
+    if (note != NULL) {
+        note->base.read_ms = sluice_mono_ms();
         sluice_nats_note_post(&note->base);
     }
 }
@@ -185,6 +228,25 @@ int sluice_nats_answers_listen(struct sluice_nats_answers *answers, struct sluic
     (void)snprintf(subject, sizeof subject, "%s.a.>", wire->inbox);
     return sluice_nats_link_subscribe(answers->intake->link, subject, on_answer, on_released,
                                       wire) != NULL;
+}
+
+static void listen_for(struct sluice_nats_answers *answers, struct sluice_nats_wire *wire,
+                       const char *subject)
+{
+    sluice_nats_wire_ref(wire);
+    (void)sluice_nats_link_subscribe(answers->intake->link, subject, on_deleted, on_released, wire);
+}
+
+void sluice_nats_answers_listen_for_deletion(struct sluice_nats_answers *answers,
+                                             struct sluice_nats_wire *wire)
+{
+    const struct sluice_nats_intake *in = answers->intake;
+    char subject[SUBJECT_SIZE];
+    (void)snprintf(subject, sizeof subject, SLUICE_NATS_ADVISORY ".STREAM.DELETED.%s", in->stream);
+    listen_for(answers, wire, subject);
+    (void)snprintf(subject, sizeof subject, SLUICE_NATS_ADVISORY ".CONSUMER.DELETED.%s.%s",
+                   in->stream, in->consumer);
+    listen_for(answers, wire, subject);
 }
 
 void sluice_nats_answers_settle(struct sluice_nats_answers *answers, uint64_t op, const char *reply,
@@ -243,6 +305,14 @@ void sluice_nats_answers_check(struct sluice_nats_answers *answers)
     ask_for_info(in, 'c', now); /* silence ends with the deadline */
 }
 
+void sluice_nats_answers_recognise(struct sluice_nats_answers *answers, int64_t now_ms)
+{
+    if (now_ms >= answers->recognised_ms + RECOGNISE_EVERY_MS) {
+        answers->recognised_ms = now_ms;
+        ask_for_info(answers->intake, 'i', now_ms);
+    }
+}
+
 void sluice_nats_answers_doubt(struct sluice_nats_answers *answers)
 {
     ask_for_info(answers->intake, 'd', sluice_mono_ms());
@@ -262,7 +332,7 @@ void sluice_nats_answers_echo(struct sluice_nats_answers *answers)
 void sluice_nats_answers_tick(struct sluice_nats_answers *answers, int64_t now_ms)
 {
     if (answers->check_until_ms != 0 && now_ms > answers->check_until_ms) {
-        end_check(answers, -1);
+        end_check(answers, SLUICE_CONSUMER_UNKNOWN);
     }
     if (sluice_nats_silence_for_ms(&answers->silence, now_ms) > VERDICTS_SILENT_MS) {
         sluice_nats_silence_answered(&answers->silence);
@@ -273,5 +343,6 @@ void sluice_nats_answers_tick(struct sluice_nats_answers *answers, int64_t now_m
 void sluice_nats_answers_down(struct sluice_nats_answers *answers)
 {
     sluice_nats_silence_answered(&answers->silence);
-    end_check(answers, -1);
+    end_check(answers, SLUICE_CONSUMER_UNKNOWN);
+    answers->recognised_ms = 0;
 }

@@ -11,6 +11,8 @@ struct sluice_nats_answers {
     struct sluice_nats_intake *intake;
     int64_t check_until_ms;             /* 0: no check is open */
     struct sluice_nats_silence silence; /* of the server, as far as +ACK and +TERM tell */
+    int64_t recognised_ms;              /* when it was asked for last */
+    char made[48];                      /* when the consumer was, in its words; "": not known */
     int is_unconfirmed; /* for `sluice bench` alone: settles count as answered when sent */
 };
 
@@ -23,6 +25,15 @@ int sluice_nats_answers_listen(struct sluice_nats_answers *answers, struct sluic
 void sluice_nats_answers_settle(struct sluice_nats_answers *answers, uint64_t op, const char *reply,
                                 enum sluice_verb verb, int64_t delay_ms);
 void sluice_nats_answers_check(struct sluice_nats_answers *answers);
+
+/* Listen for the server's word that the consumer or its stream was deleted, as far as the account
+ * may: somebody may have made both again before a pull could tell of it, when none is parked. */
+void sluice_nats_answers_listen_for_deletion(struct sluice_nats_answers *answers,
+                                             struct sluice_nats_wire *wire);
+#define SLUICE_NATS_ADVISORY "$JS.EVENT.ADVISORY" /* what is denied there is not needed */
+
+/* Ask whether the consumer is the one that it was; on_consumer tells if it is not. */
+void sluice_nats_answers_recognise(struct sluice_nats_answers *answers, int64_t now_ms);
 
 /* Somebody suspects the server of having lost its cluster: leave it if the consumer's leader says
  * so itself. Nobody is told. */

@@ -326,6 +326,16 @@ void sluice_nats_pulls_tick(struct sluice_nats_pulls *pulls, int64_t now_ms)
     }
 }
 
+int sluice_nats_pulls_are_open(const struct sluice_nats_pulls *pulls)
+{
+    for (uint32_t i = 0; i < SLUICE_NATS_SLOTS_MAX; i++) {
+        if (pulls->slots[i].state == SLUICE_NATS_SLOT_OPEN) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 void sluice_nats_pulls_forget(struct sluice_nats_pulls *pulls)
 {
     memset(pulls->slots, 0, sizeof pulls->slots);

@@ -40,6 +40,8 @@ static void on_up(void *ctx)
         return;
     }
     in->wire = wire;
+    sluice_nats_answers_listen_for_deletion(&s->answers, wire);
+    sluice_nats_answers_recognise(&s->answers, sluice_mono_ms());
     sluice_nats_answers_echo(&s->answers);
     in->events.on_link(in->ctx, SLUICE_LINK_UP, sluice_nats_link_server(in->link));
 }
@@ -75,7 +77,9 @@ static void on_lost(void *ctx, const char *text)
 static void on_refused(void *ctx, const char *text)
 {
     struct nats_source *s = ctx;
-    s->intake.events.on_link(s->intake.ctx, SLUICE_LINK_REFUSED, text);
+    if (strstr(text, SLUICE_NATS_ADVISORY) == NULL) {
+        s->intake.events.on_link(s->intake.ctx, SLUICE_LINK_REFUSED, text);
+    }
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -86,6 +90,9 @@ static void on_tick(uv_timer_t *timer)
     sluice_nats_answers_echo(&s->answers);
     sluice_nats_pulls_tick(&s->pulls, now);
     sluice_nats_answers_tick(&s->answers, now);
+    if (!sluice_nats_pulls_are_open(&s->pulls)) { /* which would tell */
+        sluice_nats_answers_recognise(&s->answers, now);
+    }
     if (s->is_doubtful && now >= s->doubted_ms + DOUBT_MS - DOUBT_MARGIN_MS) {
         s->is_doubtful = 0;
         sluice_nats_answers_doubt(&s->answers);

@@ -7,9 +7,11 @@ static uint64_t all_outputs(const struct message *m)
     return m->outputs_count >= 64 ? UINT64_MAX : (UINT64_C(1) << m->outputs_count) - 1;
 }
 
+/* Of an orphan there is nobody to be told: in a stream made anew its number is another message's.
+ */
 int commit_is_complete(const struct message *m)
 {
-    return m->is_stored && m->outputs_done == all_outputs(m);
+    return m->is_stored && m->outputs_done == all_outputs(m) && !m->is_orphaned;
 }
 
 void commit_unpark(struct sluice_engine *e, struct message *m)

@@ -414,9 +414,7 @@ static void dispatch(struct sluice_engine *e, const struct sluice_event *ev)
         pull_on_status(e, &ev->pull);
         break;
     case SLUICE_EV_CONSUMER:
-        if (ev->consumer_exists != 1) {
-            e->pull_not_before_ms = e->now_ms + 1000; /* the shell decides whether to go on */
-        }
+        pull_on_consumer(e, (enum sluice_consumer)ev->consumer);
         break;
     case SLUICE_EV_INTAKE_STOPPED:
         e->is_intake_stopped = 1;

@@ -227,7 +227,7 @@ struct sluice_journaled {
     X(MESSAGE, "message") /* ev->message */                                                        \
     X(PULL, "pull")       /* a status or a sign of life of an open pull; ev->pull */               \
     X(CONSUMER,                                                                                    \
-      "consumer") /* answer to FX_CHECK; ev->consumer_exists: 1 yes, 0 no, -1 not known */         \
+      "consumer") /* answer to FX_CHECK, or unasked; ev->consumer: enum sluice_consumer */         \
     X(INTAKE_STOPPED, "intake_stopped") /* answer to FX_STOP: nothing will arrive any more */      \
     X(VERDICT, "verdict")               /* answer to FX_RUN; ev->verdict */                        \
     X(STEP, "step")                     /* answer to FX_START or FX_REPLAY; ev->step */            \
@@ -273,6 +273,13 @@ enum sluice_pull_status {
                            inbox */
     SLUICE_PULL_GONE,   /* 409 Consumer Deleted, 503: over; check the consumer */
     SLUICE_PULL_UNKNOWN /* anything else: over; ask again with back-off */
+};
+
+enum sluice_consumer {
+    SLUICE_CONSUMER_UNKNOWN = -1,
+    SLUICE_CONSUMER_MISSING,
+    SLUICE_CONSUMER_THERE,
+    SLUICE_CONSUMER_ANEW /* there, but not the one that gave out what is in hand */
 };
 
 struct sluice_ev_pull {
@@ -358,7 +365,7 @@ struct sluice_event {
         struct sluice_ev_loaded loaded;
         struct sluice_ev_published published;
         struct sluice_ev_settled settled;
-        int32_t consumer_exists;
+        int32_t consumer; /* enum sluice_consumer */
         uint8_t fate; /* enum sluice_fate */
     };
 };

@@ -55,6 +55,7 @@ struct message {
     uint8_t is_renewing_first; /* RECEIVED: waits for the answer to a renewal */
     uint8_t is_loading, is_load_due, is_ready_queued, is_run_out, is_store_out, is_bury_out;
     uint8_t is_nak_sent, is_restarting, is_parked_commit, is_retaken, is_buried;
+    uint8_t is_orphaned; /* the consumer that gave it out is no more: settles would reach another */
     uint8_t needs_load;    /* the journal has not been read, or has to be read again */
     uint8_t must_restart;  /* an answer of it has lost its race at a time that was not fit */
     uint8_t has_lost_race; /* its answer is in the journal for certain: not to be paid for again */
@@ -222,6 +223,8 @@ int lease_is_needed(const struct message *m);
 void lease_renew(struct sluice_engine *e, struct message *m);
 void lease_renew_first(struct sluice_engine *e, struct message *m);
 void lease_lose(struct sluice_engine *e, struct message *m);
+/* The consumer is no more: what is in hand is nobody's, until it is delivered again. */
+void lease_orphan_all(struct sluice_engine *e);
 void lease_idle(struct sluice_engine *e,
                 struct message *m); /* LOST: release or go on when nothing runs any more */
 void settle_send(struct sluice_engine *e, struct message *m, enum sluice_verb verb,
@@ -233,6 +236,7 @@ void settle_on_answer(struct sluice_engine *e, struct message *m,
 /* pull.c: asking for exactly the free slots */
 void pull_on_connected(struct sluice_engine *e, const struct sluice_ev_connected *ev);
 void pull_on_disconnected(struct sluice_engine *e);
+void pull_on_consumer(struct sluice_engine *e, enum sluice_consumer state);
 void pull_on_delivery(struct sluice_engine *e, uint32_t pull, uint32_t size);
 void pull_on_status(struct sluice_engine *e, const struct sluice_ev_pull *ev);
 void pull_stop(struct sluice_engine *e);

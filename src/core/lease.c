@@ -106,6 +106,18 @@ static void revive(struct sluice_engine *e, struct message *m)
     }
 }
 
+void lease_orphan_all(struct sluice_engine *e)
+{
+    for (uint32_t i = 0; i < e->config.max_in_flight; i++) {
+        struct message *m = &e->messages[i];
+        if (m->state != SLUICE_MSG_DONE) {
+            m->is_orphaned = 1;
+            m->lease_base_ms = e->now_ms - e->lease_ms;
+            timer_set(e, m);
+        }
+    }
+}
+
 /* The last call of a lost attempt may have been the one that completed its commit. */
 static int ack_if_complete(struct sluice_engine *e, struct message *m)
 {
@@ -166,7 +178,7 @@ void settle_repeat(struct sluice_engine *e, struct message *m)
 {
     int is_ack = m->state == SLUICE_MSG_ACKING;
     SLUICE_ASSERT(is_ack || m->state == SLUICE_MSG_TERMING);
-    int is_fenced = !is_ack && lease_is_over(e, m);
+    int is_fenced = m->is_orphaned || (!is_ack && lease_is_over(e, m));
     /* Silence on a live connection: nats-server 2.12 does not answer for a message that its
      * consumer, gone back after a kill, has not delivered again. It may be that we hold the very
      * slot that this takes. Without a connection nobody can answer, and nothing is gained. */

@@ -30,15 +30,18 @@ static uint32_t hash_of(const struct sluice_engine *e, uint64_t sequence)
     return (uint32_t)(z >> 32) & e->by_sequence_mask;
 }
 
-static struct message *sequence_find(struct sluice_engine *e, uint64_t sequence)
+/* A stream that was deleted and made again counts from 1: what has the sequence of another message
+ * was stored at another time. */
+static struct message *sequence_find(struct sluice_engine *e, uint64_t sequence, int64_t stored_ms)
 {
     for (uint32_t i = hash_of(e, sequence);; i = (i + 1) & e->by_sequence_mask) {
         uint32_t slot = e->by_sequence[i];
         if (slot == NO_SLOT) {
             return NULL;
         }
-        if (e->messages[slot].sequence == sequence) {
-            return &e->messages[slot];
+        struct message *m = &e->messages[slot];
+        if (m->sequence == sequence && m->stored_ms == stored_ms) {
+            return m;
         }
     }
 }
@@ -267,6 +270,7 @@ static void take_over(struct sluice_engine *e, struct message *m,
     lease_start(e, m, ev->horizon_ms);
     m->attempt_end_ms = e->now_ms + e->config.handler_timeout_ms;
     m->is_overdue = 0;
+    m->is_orphaned = 0;
     switch ((enum sluice_msg_state)m->state) {
     case SLUICE_MSG_RECEIVED:
         lease_renew_first(e, m);
@@ -305,7 +309,7 @@ void msg_on_delivery(struct sluice_engine *e, const struct sluice_ev_message *ev
     e->metrics.received++;
     e->metrics.redelivered += ev->deliveries > 1;
     pull_on_delivery(e, ev->pull, ev->size);
-    struct message *m = sequence_find(e, ev->sequence);
+    struct message *m = sequence_find(e, ev->sequence, ev->stored_ms);
     if (m != NULL && m->state == SLUICE_MSG_NAKING && m->is_nak_sent) {
         msg_release(e, m, SLUICE_OUTCOME_NAKED); /* the redelivery is the answer to the NAK */
         m = NULL;

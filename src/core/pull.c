@@ -97,6 +97,19 @@ void pull_on_disconnected(struct sluice_engine *e)
     e->is_connected = 0;
 }
 
+/* Another consumer counts deliveries from 1 again: the count says no more whether the journal knows
+ * a message. */
+void pull_on_consumer(struct sluice_engine *e, enum sluice_consumer state)
+{
+    if (state == SLUICE_CONSUMER_MISSING || state == SLUICE_CONSUMER_ANEW) {
+        e->read_before_ms = e->wall_ms + CLOCK_MARGIN_MS;
+        lease_orphan_all(e);
+    }
+    if (state == SLUICE_CONSUMER_MISSING || state == SLUICE_CONSUMER_UNKNOWN) {
+        e->pull_not_before_ms = e->now_ms + 1000; /* the shell decides whether to go on */
+    }
+}
+
 void pull_on_delivery(struct sluice_engine *e, uint32_t id, uint32_t size)
 {
     struct pull *p = pull_find(e, id);

@@ -37,7 +37,7 @@ struct sluice_source_events {
     void (*on_delivery)(void *ctx, struct sluice_delivery *delivery); /* receiver owns it */
     void (*on_pull)(void *ctx, uint32_t pull, enum sluice_pull_status status, const char *text);
     void (*on_settled)(void *ctx, uint64_t op, int is_answered, int64_t sent_ms);
-    void (*on_consumer)(void *ctx, int exists); /* 1, 0, -1 */
+    void (*on_consumer)(void *ctx, enum sluice_consumer state);
     void (*on_stopped)(void *ctx);
     void (*on_alive)(
         void *ctx,

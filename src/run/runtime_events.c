@@ -102,26 +102,29 @@ static void on_settled(void *ctx, uint64_t op, int is_answered, int64_t sent_ms)
     runtime_drive(rt, &ev);
 }
 
-static void on_consumer(void *ctx, int exists)
+static void on_consumer(void *ctx, enum sluice_consumer state)
 {
     struct runtime *rt = ctx;
     int64_t now = sluice_mono_ms();
-    if (exists == 1) {
+    int is_missing = state == SLUICE_CONSUMER_MISSING;
+    if (state == SLUICE_CONSUMER_THERE || state == SLUICE_CONSUMER_ANEW) {
         rt->consumer_missing_ms = 0;
-    } else if (exists == 0 && rt->consumer_missing_ms == 0) {
+    } else if (is_missing && rt->consumer_missing_ms == 0) {
         rt->consumer_missing_ms = now;
     }
-    /* A worker that repairs it, this one or another, deletes it first. */
-    if (exists == 0 && now - rt->consumer_missing_ms < CONSUMER_REPAIR_MS) {
-        exists = -1;
+    if (state == SLUICE_CONSUMER_ANEW) {
+        SLUICE_LOG(SLUICE_LOG_WARN, WARN, "consumer.anew",
+                   "the consumer was made anew: what is in hand comes once more",
+                   SLUICE_F_TEXT("consumer", rt->config.consumer));
     }
-    if (exists == 0) {
+    /* A worker that repairs it, this one or another, deletes it first. */
+    if (is_missing && now - rt->consumer_missing_ms >= CONSUMER_REPAIR_MS) {
         SLUICE_LOG(SLUICE_LOG_ERROR, FAILED, "consumer.missing",
                    "the consumer was deleted; `sluice init` creates it",
                    SLUICE_F_TEXT("consumer", rt->config.consumer));
         runtime_finish(rt, RUNTIME_FAILED);
     }
-    struct sluice_event ev = {.kind = SLUICE_EV_CONSUMER, .consumer_exists = exists};
+    struct sluice_event ev = {.kind = SLUICE_EV_CONSUMER, .consumer = (int32_t)state};
     runtime_drive(rt, &ev);
 }
 

@@ -339,6 +339,24 @@ static int64_t server_time_ms(const struct sim_world *w, const struct sluice_eve
     return there_ms < most_ms ? there_ms : most_ms;
 }
 
+/* Of a consumer that is no more nobody holds a lease, and another one counts from 1: whatever was
+ * stored before may have been delivered before. */
+static void see_consumer(const struct sim_world *w, struct sim_watch *watch,
+                         const struct sluice_event *ev)
+{
+    if (ev->consumer == SLUICE_CONSUMER_THERE || ev->consumer == SLUICE_CONSUMER_UNKNOWN) {
+        return;
+    }
+    watch->connected_wall_ms = server_time_ms(w, ev);
+    for (uint32_t i = 0; i < w->plan.engine.max_in_flight; i++) {
+        struct sim_attempt *a = &watch->attempts[i];
+        a->is_orphaned = 1;
+        if (a->lease_end_ms >= ev->mono_ms) {
+            a->lease_end_ms = ev->mono_ms - 1;
+        }
+    }
+}
+
 void sim_judge_event(struct sim_world *w, const struct sim_process *p,
                      const struct sluice_event *ev)
 {
@@ -357,6 +375,9 @@ void sim_judge_event(struct sim_world *w, const struct sim_process *p,
         watch->journal_failures = 0;
         watch->connected_ms = ev->mono_ms;
         sim_judge_pull_event(w, watch, ev);
+        break;
+    case SLUICE_EV_CONSUMER:
+        see_consumer(w, watch, ev);
         break;
     case SLUICE_EV_DISCONNECTED:
         watch->is_connected = 0;

@@ -84,6 +84,7 @@ struct sim_attempt {
     uint8_t verdict_verb;   /* of this delivery: 0, or enum sluice_verb + 1 */
     uint8_t answered_verbs; /* bit set, of this delivery */
     uint8_t verdicts_sent;  /* on a living connection, since its newest run */
+    uint8_t is_orphaned;    /* the consumer that delivered it is no more */
     uint8_t is_unsent;      /* the newest could not be sent, or was lost with the connection */
     uint8_t is_retaken;     /* another delivery came after its lease: it has not begun again */
     int64_t verdict_ms, renewed_ms; /* newest sending of the verdict, of a WPI */

@@ -123,6 +123,11 @@ void sim_judge_settle(struct sim_world *w, struct sim_watch *watch, struct sim_a
         return;
     }
     if (fx->verb == SLUICE_VERB_ACK) {
+        if (a->is_orphaned) { /* a stream made anew has another message under its number */
+            sim_judge_fail(w, SIM_RULE_LEASE, "ACK of message %u to a consumer that is no more",
+                           a->sequence);
+            return;
+        }
         judge_ack(w, a);
         return;
     }

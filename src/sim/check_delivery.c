@@ -80,7 +80,7 @@ void sim_judge_rebind(struct sim_world *w, struct sim_watch *watch, const struct
         a->most_deliveries = a->deliveries;
     }
     a->was_rebound = 1;
-    a->verdict_verb = a->answered_verbs = 0;
+    a->verdict_verb = a->answered_verbs = a->is_orphaned = 0;
     a->was_short = a->misses_paid = 0;
     a->slack = a->slack || a->has_recorded; /* it may fail once more, under the new delivery */
     sim_judge_is_due(w, watch, a);

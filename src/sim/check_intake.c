@@ -120,7 +120,7 @@ void sim_judge_intake_event(struct sim_world *w, struct sim_watch *watch,
         see_status(in, ev);
         break;
     case SLUICE_EV_CONSUMER:
-        if (ev->consumer_exists != 1) {
+        if (ev->consumer == SLUICE_CONSUMER_MISSING || ev->consumer == SLUICE_CONSUMER_UNKNOWN) {
             in->excused_ms = larger(in->excused_ms, ev->mono_ms + ABSENT_MS);
         }
         break;

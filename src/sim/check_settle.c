@@ -130,7 +130,8 @@ static int may_give_up(const struct sim_world *w, const struct sim_watch *watch,
                        const struct sim_attempt *a, int64_t mono_ms)
 {
     int is_awaited = mono_ms >= a->verdict_ms + w->plan.engine.settle_timeout_ms;
-    int is_fenced = a->verdict_verb == SLUICE_VERB_TERM + 1 && sim_judge_is_at_end(w, a, mono_ms);
+    int is_fenced = a->is_orphaned ||
+                    (a->verdict_verb == SLUICE_VERB_TERM + 1 && sim_judge_is_at_end(w, a, mono_ms));
     return !is_answered(a) && is_awaited &&
            (a->verdicts_sent > 1 || watch->is_aborted || is_fenced);
 }

@@ -67,7 +67,7 @@ struct sim_jetstream {
     uint32_t pending_count; /* held places under MaxAckPending */
     uint32_t settled_count; /* purged ones, too */
     uint8_t is_up, consumer_exists;
-    uint8_t was_recreated; /* a consumer was deleted and made again: counts began anew */
+    uint32_t consumers_made; /* each one's counts begin anew */
     int64_t delivered_ms;  /* last delivery */
     int64_t leader_ms;     /* until then the consumer has no leader */
 };

@@ -65,12 +65,24 @@ static void reset(const struct sim_world *w, struct sim_process *p)
     p->has_asked_journal = 0;
     p->is_frozen = p->is_draining = p->is_aborted = p->is_stopped = p->stop_owed = 0;
     p->checks_owed = p->is_reporting = 0;
+    p->consumer_made = 0;
     p->verdicts_count = p->verdicts_first = 0;
     p->rest_count = p->held_count = 0;
     p->kill_after = p->freeze_after = -1;
     p->kill_at = 0;
     p->idle_ticks = 0;
     p->tick_ms = INT64_MAX;
+}
+
+/* The consumer that answered, by when it was made: the same as before? */
+static int32_t met(struct sim_process *p, const struct sim_item *item)
+{
+    uint32_t known = p->consumer_made;
+    p->consumer_made = item->a ? item->b : 0;
+    if (!item->a) {
+        return SLUICE_CONSUMER_MISSING;
+    }
+    return known != 0 && known != item->b ? SLUICE_CONSUMER_ANEW : SLUICE_CONSUMER_THERE;
 }
 
 static void connected(struct sim_world *w, struct sim_process *p)
@@ -82,6 +94,12 @@ static void connected(struct sim_world *w, struct sim_process *p)
     }
     ev.connected.journal_in_use = p->journal_in_use;
     sim_process_step(w, p, &ev);
+    /* As the adapter asks whenever it has connected; no fate strikes that. */
+    const struct sim_item answer = {.a = w->js.consumer_exists, .b = w->js.consumers_made};
+    ev = (struct sluice_event){.kind = SLUICE_EV_CONSUMER, .consumer = met(p, &answer)};
+    if (p->is_running && ev.consumer != SLUICE_CONSUMER_THERE) {
+        sim_process_step(w, p, &ev);
+    }
 }
 
 static void reconnect_later(struct sim_world *w, struct sim_process *p)
@@ -304,7 +322,7 @@ static void report_lost(struct sim_world *w, struct sim_process *p, uint16_t lif
     }
     while (p->life == life && p->is_running && p->checks_owed > 0) {
         p->checks_owed--;
-        ev = (struct sluice_event){.kind = SLUICE_EV_CONSUMER, .consumer_exists = -1};
+        ev = (struct sluice_event){.kind = SLUICE_EV_CONSUMER, .consumer = SLUICE_CONSUMER_UNKNOWN};
         sim_process_step(w, p, &ev);
     }
     for (uint32_t i = 0; w->plan.reports_lost_settles && i < w->plan.engine.max_in_flight; i++) {
@@ -360,7 +378,7 @@ static void read_item(struct sim_world *w, struct sim_process *p, const struct s
         if (p->checks_owed > 0) {
             p->checks_owed--;
             ev.kind = SLUICE_EV_CONSUMER;
-            ev.consumer_exists = item->kind == SIM_K_UNCHECKED ? -1 : (int32_t)item->a;
+            ev.consumer = item->kind == SIM_K_UNCHECKED ? SLUICE_CONSUMER_UNKNOWN : met(p, item);
             sim_process_step(w, p, &ev);
         }
         break;

@@ -157,7 +157,7 @@ static void print_event(struct sim_world *w, const struct sim_process *p,
             sluice_fate_name((enum sluice_fate)ev->fate));
         break;
     case SLUICE_EV_CONSUMER:
-        say(w, p, "event consumer %d", ev->consumer_exists);
+        say(w, p, "event consumer %d", ev->consumer);
         break;
     default:
         say(w, p, "event %s", name);

@@ -74,7 +74,7 @@ static void on_settled(void *ctx, uint64_t op, int is_answered, int64_t sent_ms)
     w->last_sent_ms = sent_ms;
 }
 
-static void on_consumer(void *ctx, int exists)
+static void on_consumer(void *ctx, enum sluice_consumer exists)
 {
     struct world *w = ctx;
     w->checks++;
@@ -464,6 +464,28 @@ static void a_deleted_consumer_is_noticed(void **state)
     close_world(w);
 }
 
+static int is_anew(void *ctx)
+{
+    return ((struct world *)ctx)->consumer == SLUICE_CONSUMER_ANEW;
+}
+
+/* With its stream; no pull is parked that could tell. */
+static void a_consumer_that_is_made_anew_is_told_from_the_one_before(void **state)
+{
+    (void)state;
+    struct world *w = open_world(600000);
+    w->source->ops->check(w->source);
+    wait_for(w, has_checked, 1, "the check");
+    assert_int_equal(w->consumer, SLUICE_CONSUMER_THERE);
+    free(nats_ask(&w->server, "$JS.API.STREAM.DELETE.S", ""));
+    nats_make_stream(&w->server, 600000);
+    wait_for(w, is_anew, 1, "it is another one");
+    w->source->ops->check(w->source);
+    wait_for(w, has_checked, w->checks + 1, "the next check");
+    assert_int_equal(w->consumer, SLUICE_CONSUMER_THERE);
+    close_world(w);
+}
+
 static void a_server_without_jetstream_is_no_missing_consumer(void **state)
 {
     (void)state;
@@ -565,10 +587,12 @@ static int has_asked(void *ctx)
     int before = i->asked;
     for (int k = 0; k < 2; k++) {
         while (natsSubscription_NextMsg(&question, i->sub[k], 1) == NATS_OK) {
-            i->asked++;
-            assert_int_equal(
-                natsConnection_PublishString(i->pair->nc[k], natsMsg_GetReply(question), i->info),
-                NATS_OK);
+            const char *reply = natsMsg_GetReply(question);
+            if (strstr(reply, ".a.d.") != NULL) { /* or it asks whether the consumer is the same */
+                i->asked++;
+                assert_int_equal(natsConnection_PublishString(i->pair->nc[k], reply, i->info),
+                                 NATS_OK);
+            }
             natsMsg_Destroy(question);
         }
     }
@@ -856,6 +880,7 @@ int main(void)
         cmocka_unit_test(an_abandoned_pull_still_hands_over_what_it_gets),
         cmocka_unit_test(what_is_too_large_for_the_pull_ends_it),
         cmocka_unit_test(a_deleted_consumer_is_noticed),
+        cmocka_unit_test(a_consumer_that_is_made_anew_is_told_from_the_one_before),
         cmocka_unit_test(a_server_without_jetstream_is_no_missing_consumer),
         cmocka_unit_test(a_server_that_does_not_know_the_consumer_is_left_for_another),
         cmocka_unit_test(a_server_that_confirms_no_verdict_is_left_for_another),

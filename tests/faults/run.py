@@ -41,6 +41,7 @@ if __name__ == "__main__":
 from books import (ACK_WAIT, RECOVERED_S, OutputsLost, Kills, KillsOfOne, PayOnce, assert_clean, percentile, progress,  # noqa: E402
                    publish_many, start_beside, verdict)
 from cluster import ClusterStage, lose_quorum, play  # noqa: E402
+from deleted import deleted  # noqa: E402
 from frozen import freeze  # noqa: E402
 from growth import Growth  # noqa: E402
 from isolation import isolation  # noqa: E402
@@ -305,7 +306,7 @@ cluster.stage = ClusterStage
 labelled_kills.stores = ("sqlite", "mongodb")
 slow_links.prefers = partition.prefers = lying_peers.prefers = "mongodb"  # its link is one of them
 CAMPAIGNS = {f.__name__: f for f in (kills, failover, servers, freeze, rolling, outages, disk_full, nats_disk_full, cluster, server_restarts,
-                                     labelled_kills, slow_links, partition, isolation, lying_peers)}
+                                     labelled_kills, slow_links, partition, isolation, lying_peers, deleted)}
 OUTCOMES = {"ok": record.OK, "FAIL": record.FAILED, "skip": record.SKIPPED}
 
 

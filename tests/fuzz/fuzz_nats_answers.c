@@ -103,7 +103,7 @@ static void on_settled(void *ctx, uint64_t op, int is_answered, int64_t sent_ms)
     heard->sent_ms = sent_ms;
 }
 
-static void on_consumer(void *ctx, int exists)
+static void on_consumer(void *ctx, enum sluice_consumer exists)
 {
     struct heard *heard = ctx;
     heard->consumer++;

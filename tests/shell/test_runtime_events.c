@@ -274,17 +274,20 @@ static void what_a_pull_says_is_told(void **state)
 static void what_is_known_of_the_consumer_is_told(void **state)
 {
     (void)state;
-    static const struct {
-        int seen, told;
-    } cases[] = {{1, 1}, {-1, -1}, {0, -1}}; /* missing: not yet for good */
+    static const enum sluice_consumer states[] = {SLUICE_CONSUMER_THERE, SLUICE_CONSUMER_UNKNOWN,
+                                                  SLUICE_CONSUMER_MISSING, SLUICE_CONSUMER_ANEW,
+                                                  SLUICE_CONSUMER_MISSING};
     rig.events.on_link(rig.runtime, SLUICE_LINK_UP, "");
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        rig.events.on_consumer(rig.runtime, cases[i].seen);
-        assert_int_equal(rig_seen(SLUICE_EV_CONSUMER)->ev.consumer_exists, cases[i].told);
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+        rig.now_ms += 4000; /* missing: not for good before 5 s in a row */
+        rig.events.on_consumer(rig.runtime, states[i]);
+        assert_int_equal(rig_seen(SLUICE_EV_CONSUMER)->ev.consumer, states[i]);
+        assert_int_equal(runtime_end(rig.runtime), RUNTIME_GOES_ON);
     }
     rig.now_ms += 5000;
-    rig.events.on_consumer(rig.runtime, 0);
-    assert_int_equal(rig_seen(SLUICE_EV_CONSUMER)->ev.consumer_exists, 0);
+    rig.events.on_consumer(rig.runtime, SLUICE_CONSUMER_MISSING);
+    assert_int_equal(rig_seen(SLUICE_EV_CONSUMER)->ev.consumer, SLUICE_CONSUMER_MISSING);
+    assert_int_equal(runtime_end(rig.runtime), RUNTIME_FAILED);
 }
 
 static void a_drain_ends_when_the_intake_has_stopped(void **state)
