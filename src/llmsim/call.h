@@ -18,7 +18,7 @@ struct call {
     size_t len, size;
     char key[72];
     enum llmsim_fault fault;
-    int is_chat, is_too_large, is_streamed, is_paid;
+    int is_chat, is_too_large, is_streamed, is_paid, is_counted;
     unsigned status;
     char *answer; /* malloc'd */
     size_t answer_len, cut_at;

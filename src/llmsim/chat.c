@@ -101,6 +101,7 @@ void llmsim_chat(struct call *c)
     enum llmsim_fault fault =
         llmsim_orders_fault(s, &orders, llmsim_ledger_call(s->ledger, c->key));
     llmsim_ledger_fault(s->ledger, fault);
+    c->is_counted = 1;
     c->fault = fault;
     char *content = fault == LLMSIM_blank ? llmsim_content_blank(schema_of(request))
                                           : llmsim_content(prompt, schema_of(request));

@@ -14,6 +14,7 @@
 struct entry {
     char key[72];
     uint32_t calls, answered;
+    uint32_t open; /* calls under way */
     int64_t called_ms, answered_ms; /* the last time; 0: never */
 };
 
@@ -23,6 +24,7 @@ struct llmsim_ledger {
     struct entry *entries;
     uint32_t *places; /* index + 1 */
     uint32_t count;
+    uint32_t most_at_once; /* calls of one key */
     int is_truncated;
 };
 
@@ -95,9 +97,21 @@ unsigned llmsim_ledger_call(struct llmsim_ledger *l, const char *key)
     unsigned before = e == NULL ? 0 : e->calls++;
     if (e != NULL) {
         e->called_ms = llmsim_now_ms();
+        e->open++;
+        l->most_at_once = e->open > l->most_at_once ? e->open : l->most_at_once;
     }
     (void)pthread_mutex_unlock(&l->lock);
     return before;
+}
+
+void llmsim_ledger_ended(struct llmsim_ledger *l, const char *key)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    struct entry *e = entry_of(l, key);
+    if (e != NULL && e->open > 0) { /* none: the ledger was emptied meanwhile */
+        e->open--;
+    }
+    (void)pthread_mutex_unlock(&l->lock);
 }
 
 void llmsim_ledger_answered(struct llmsim_ledger *l, const char *key)
@@ -118,6 +132,7 @@ void llmsim_ledger_reset(struct llmsim_ledger *l)
     l->calls = 0;
     l->answered = 0;
     l->count = 0;
+    l->most_at_once = 0;
     l->is_truncated = 0;
     memset(l->by_fault, 0, sizeof l->by_fault);
     memset(l->places, 0, PLACES * sizeof *l->places);
@@ -132,6 +147,7 @@ cJSON *llmsim_ledger_json(struct llmsim_ledger *l, int with_keys)
     cJSON_AddNumberToObject(json, "answered", (double)l->answered);
     cJSON_AddNumberToObject(json, "failed", (double)(l->calls - l->by_fault[LLMSIM_OK]));
     cJSON_AddNumberToObject(json, "keys", (double)l->count);
+    cJSON_AddNumberToObject(json, "most_at_once", l->most_at_once);
     cJSON_AddBoolToObject(json, "truncated", l->is_truncated);
     cJSON *faults = cJSON_AddObjectToObject(json, "by_fault");
     for (int i = 0; i < LLMSIM_FAULT_COUNT; i++) {

@@ -18,6 +18,8 @@ void llmsim_ledger_fault(struct llmsim_ledger *l, enum llmsim_fault fault);
 /* Its complete answer was handed to the socket, now. Only a fault-free answer counts as paid for.
  */
 void llmsim_ledger_answered(struct llmsim_ledger *l, const char *key);
+/* A call that was received is over, however. */
+void llmsim_ledger_ended(struct llmsim_ledger *l, const char *key);
 void llmsim_ledger_reset(struct llmsim_ledger *l);
 cJSON *llmsim_ledger_json(struct llmsim_ledger *l, int with_keys);
 

@@ -176,6 +176,9 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **re
         if (c->is_paid && how == MHD_REQUEST_TERMINATED_COMPLETED_OK) {
             llmsim_ledger_answered(c->server->ledger, c->key);
         }
+        if (c->is_counted) {
+            llmsim_ledger_ended(c->server->ledger, c->key);
+        }
         free(c->body);
         free(c->answer);
         free(c);

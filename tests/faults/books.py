@@ -9,9 +9,10 @@ import sys
 import time
 
 from lib import wire
-from lib.nats import ApiError
+from lib.nats import ApiError, NatsError
 from lib.ports import free_port
 from lib.servers import http
+from lib.wait import Expired
 from stage import check, wait_for
 
 REQUEST = "context.enrich.request"
@@ -143,6 +144,25 @@ def assert_clean(v):
     check(not bad and v["documents"] == v["distinct_outputs"] == v["messages"] - v["dead_letters"], f"{', '.join(bad) or 'counts'}: {v}")
 
 
+def assert_one_at_a_time(llms):
+    """Each simulator answers sooner than any message is delivered again: who asks a question while the same one is under way runs
+    its handler twice at a time. No fault is an excuse for that, and no answer that comes later makes up for it."""
+    most = max(llm.ledger()["most_at_once"] for llm in llms)
+    check(most <= 1, f"{most} calls of one question at a time")
+
+
+def judge_late(s):
+    """Of a run that was late, what no waiting mends: the second run may be a lucky one. Nothing is said when a server is away."""
+    try:
+        v = verdict(s, 0)
+    except (Expired, NatsError, OSError):
+        return
+    bad = [k for k in ("orphan_outputs", "duplicate_outputs", "duplicate_dead_letters", "wrong_documents", "wrong_outputs") if v[k] != 0]
+    check(not bad, f"late, and wrong as well: {', '.join(bad)}: {v}")
+    if s.llm.is_alive():
+        assert_one_at_a_time([s.llm])
+
+
 class PayOnce:
     """What was asked and journaled at each fault. A question that was asked before a fault may be asked again after it only
     if its answer was not in the journal then: those are counted at the fault, the ones asked again in the end. (calls -
@@ -226,6 +246,7 @@ class PayOnce:
             again = sum(end[place] > calls for place, calls in before.items())
             check(again == 0, f"pay once: fault {fault}: {again} questions were asked again that had been answered {JOURNALED_AFTER} s "
                               "before it")
+        assert_one_at_a_time(self.llms)
         limit = messages + failed + unjournaled
         check(not self.has_sum or sum(end) <= limit, f"pay once: {sum(end)} calls, at most {limit} expected: {messages} "
                                                      f"messages, {failed} failed calls, {unjournaled} not journaled")

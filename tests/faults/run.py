@@ -38,8 +38,8 @@ if __name__ == "__main__":
     PARSER, ARGUMENTS = arguments()
     os.environ["SLUICE_BUILD"] = ARGUMENTS.build  # before tests/lib looks for the programs
 
-from books import (ACK_WAIT, RECOVERED_S, OutputsLost, Kills, KillsOfOne, PayOnce, assert_clean, percentile, progress,  # noqa: E402
-                   publish_many, start_beside, verdict)
+from books import (ACK_WAIT, RECOVERED_S, OutputsLost, Kills, KillsOfOne, PayOnce, assert_clean, judge_late,  # noqa: E402
+                   percentile, progress, publish_many, start_beside, verdict)
 from cluster import ClusterStage, lose_quorum, play  # noqa: E402
 from deleted import deleted  # noqa: E402
 from frozen import freeze  # noqa: E402
@@ -48,8 +48,9 @@ from isolation import isolation  # noqa: E402
 from labelled import labelled_kills  # noqa: E402
 from lib import record  # noqa: E402
 from lib.process import commit  # noqa: E402
-from lib.runner import run_twice  # noqa: E402
+from lib.runner import TimeUp, run_twice  # noqa: E402
 from lib.servers import LlmSim  # noqa: E402
+from lib.wait import Expired  # noqa: E402
 from lying import lying_peers  # noqa: E402
 from network import partition, slow_links  # noqa: E402
 from outages import disk_full, nats_disk_full, outages  # noqa: E402
@@ -311,7 +312,7 @@ OUTCOMES = {"ok": record.OK, "FAIL": record.FAILED, "skip": record.SKIPPED}
 
 
 def run(name, store, a):
-    """Verdict as of run_twice, its text, and the record."""
+    """Verdict as of run_twice, its text, and the record. A run that was late may be repeated; one that was wrong is not."""
     figures, seen, runs = {}, {}, 0
     of = commit(ROOT, a.record)  # there may be another one when it has run
 
@@ -319,7 +320,11 @@ def run(name, store, a):
         nonlocal runs
         runs += 1
         start = time.monotonic()
-        made = CAMPAIGNS[name](s, a)
+        try:
+            made = CAMPAIGNS[name](s, a)
+        except (Expired, TimeUp):
+            getattr(CAMPAIGNS[name], "judge_late", judge_late)(s)
+            raise
         figures.update(made, seconds=round(time.monotonic() - start, 1))
         seen["nats_server"] = s.nats.info["version"]
 

@@ -584,7 +584,7 @@ def a_campaign_that_was_late_says_so_in_its_record_and_names_its_server(w):
             raise wait.Expired("waited 1.0 s for: a | b")
         return {"messages": 1}
 
-    toy.stage = Empty
+    toy.stage, toy.judge_late = Empty, lambda s: None
     faults.CAMPAIGNS["toy"] = toy
     arguments = types.SimpleNamespace(quick=True, messages=None, kills=3, seed=1, json=False, record=w.folder)
     named = os.environ.pop("SLUICE_NATS_SERVER", None)
@@ -610,6 +610,32 @@ def a_campaign_that_was_late_says_so_in_its_record_and_names_its_server(w):
     table = subprocess.run([sys.executable, os.path.join(ROOT, "tests/faults/report"), w.folder], capture_output=True,
                            text=True, timeout=30).stdout
     assert "| 9.8.7 | **repeated once, the first run was late:" in table and "a / b**; messages **1**" in table, table
+
+
+@case()
+def a_campaign_that_was_late_and_wrong_is_not_repeated(w):
+    """The second run might be a lucky one."""
+    faults, runs = faults_driver(), []
+
+    class Empty(World):
+        def __init__(self, store):
+            super().__init__(store)
+            self._nats_client = types.SimpleNamespace(info={"version": "9.8.7"}, close=lambda: None)
+
+    def toy(s, arguments):
+        runs.append(s)
+        if len(runs) == 1:
+            raise wait.Expired("waited 1.0 s for: a")
+        return {"messages": 1}
+
+    def judge(s):
+        raise AssertionError("two of one")
+    toy.stage, toy.judge_late = Empty, judge
+    faults.CAMPAIGNS["toy"] = toy
+    arguments = types.SimpleNamespace(quick=True, messages=None, kills=None, seed=1, json=False, record=None)
+    with contextlib.redirect_stdout(io.StringIO()):
+        verdict, text = faults.run("toy", "sqlite", arguments)[:2]
+    assert verdict == "FAIL" and "two of one" in text and len(runs) == 1, (verdict, text, len(runs))
 
 
 @case()

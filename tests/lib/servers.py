@@ -226,7 +226,7 @@ def added(past, now):
                            **{name: max(known[name], one[name]) for name in ("called_ms", "answered_ms")})
     out = {name: past[name] + now[name] for name in ("calls", "answered", "failed")}
     by_fault = {name: past["by_fault"][name] + now["by_fault"][name] for name in now["by_fault"]}
-    return dict(out, keys=len(by_key), truncated=past["truncated"] or now["truncated"], by_fault=by_fault, by_key=by_key)
+    return dict(out, keys=len(by_key), most_at_once=max(past["most_at_once"], now["most_at_once"]), truncated=past["truncated"] or now["truncated"], by_fault=by_fault, by_key=by_key)
 
 
 # ---- stores

@@ -28,7 +28,26 @@ static void counts_calls_answers_and_faults(void **state)
     llmsim_ledger_answered(l, "a");
     assert_int_equal(llmsim_ledger_call(l, "b"), 0);
     llmsim_ledger_fault(l, LLMSIM_OK);
+    llmsim_ledger_ended(l, "a");
+    llmsim_ledger_ended(l, "a");
+    llmsim_ledger_ended(l, "a"); /* of before a reset: counts for nothing */
+    (void)llmsim_ledger_call(l, "b");
+    (void)llmsim_ledger_call(l, "b");
+    cJSON *most = llmsim_ledger_json(l, 0);
+    assert_true(number(most, "most_at_once") == 3);
+    cJSON_Delete(most);
+    llmsim_ledger_reset(l);
+    assert_int_equal(llmsim_ledger_call(l, "a"), 0);
+    llmsim_ledger_fault(l, LLMSIM_f500);
+    llmsim_ledger_ended(l, "a");
+    assert_int_equal(llmsim_ledger_call(l, "a"), 1);
+    llmsim_ledger_fault(l, LLMSIM_OK);
+    llmsim_ledger_answered(l, "a");
+    llmsim_ledger_ended(l, "a");
+    assert_int_equal(llmsim_ledger_call(l, "b"), 0);
+    llmsim_ledger_fault(l, LLMSIM_OK);
     cJSON *json = llmsim_ledger_json(l, 1);
+    assert_true(number(json, "most_at_once") == 1);
     assert_true(number(json, "calls") == 3 && number(json, "answered") == 1);
     assert_true(number(json, "failed") == 1 && number(json, "keys") == 2);
     const cJSON *faults = cJSON_GetObjectItemCaseSensitive(json, "by_fault");
