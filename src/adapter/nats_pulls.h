@@ -44,9 +44,10 @@ void sluice_nats_pulls_stop(struct sluice_nats_pulls *pulls);
 /* Give back the inboxes on which nothing can come any more. */
 void sluice_nats_pulls_tick(struct sluice_nats_pulls *pulls, int64_t now_ms);
 
-/* The connection is gone, and with it all inboxes. */
 /* Is a pull parked, or on its way? */
 int sluice_nats_pulls_are_open(const struct sluice_nats_pulls *pulls);
+
+/* The connection is gone, and with it all inboxes. */
 void sluice_nats_pulls_forget(struct sluice_nats_pulls *pulls);
 /* A stop that waits for them has ended. */
 void sluice_nats_pulls_end_stop(struct sluice_nats_pulls *pulls);
