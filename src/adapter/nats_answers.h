@@ -7,12 +7,14 @@
 #include "adapter/nats_intake.h"
 #include "adapter/nats_silence.h"
 
+#define SLUICE_NATS_MADE_SIZE 48u
+
 struct sluice_nats_answers {
     struct sluice_nats_intake *intake;
     int64_t check_until_ms;             /* 0: no check is open */
     struct sluice_nats_silence silence; /* of the server, as far as +ACK and +TERM tell */
     int64_t recognised_ms;              /* when it was asked for last */
-    char made[48];                      /* when the consumer was, in its words; "": not known */
+    char made[SLUICE_NATS_MADE_SIZE];   /* when the stream was, in its words; "": not known */
     int is_unconfirmed; /* for `sluice bench` alone: settles count as answered when sent */
 };
 
@@ -32,7 +34,7 @@ void sluice_nats_answers_listen_for_deletion(struct sluice_nats_answers *answers
                                              struct sluice_nats_wire *wire);
 #define SLUICE_NATS_ADVISORY "$JS.EVENT.ADVISORY" /* what is denied there is not needed */
 
-/* Ask whether the consumer is the one that it was; on_consumer tells if it is not. */
+/* Ask whether the consumer's stream is the one that it was; on_consumer tells if it is not. */
 void sluice_nats_answers_recognise(struct sluice_nats_answers *answers, int64_t now_ms);
 
 /* Somebody suspects the server of having lost its cluster: leave it if the consumer's leader says

@@ -15,7 +15,7 @@ void sim_jetstream_init(struct sim_world *w)
     js->highest = 0;
     js->pending_count = js->settled_count = 0;
     js->is_up = js->consumer_exists = 1;
-    js->consumers_made = 1;
+    js->consumers_made = js->streams_made = 1;
     js->delivered_ms = js->leader_ms = 0;
 }
 
@@ -368,7 +368,7 @@ void sim_jetstream_on_settle(struct sim_world *w, const struct sim_item *item)
 void sim_jetstream_on_check(struct sim_world *w, const struct sim_item *item)
 {
     sim_link_reply(w, item->worker, item->life, SIM_K_TO_CLIENT_CONSUMER,
-                   (struct sim_item){.a = w->js.consumer_exists, .b = w->js.consumers_made});
+                   (struct sim_item){.a = w->js.consumer_exists, .b = w->js.streams_made});
 }
 
 void sim_jetstream_on_stop(struct sim_world *w, const struct sim_item *item)

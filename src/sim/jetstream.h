@@ -68,6 +68,7 @@ struct sim_jetstream {
     uint32_t settled_count; /* purged ones, too */
     uint8_t is_up, consumer_exists;
     uint32_t consumers_made; /* each one's counts begin anew */
+    uint32_t streams_made;   /* a consumer that was made anew is told by its stream alone */
     int64_t delivered_ms;  /* last delivery */
     int64_t leader_ms;     /* until then the consumer has no leader */
 };

@@ -119,7 +119,10 @@ void sim_jetstream_create_consumer(struct sim_world *w)
         return;
     }
     w->js.consumer_exists = 1;
-    w->js.consumers_made++;
+    if (w->js.consumers_made++ % 2 ==
+        1) { /* the first, the third time with its stream, from a copy */
+        w->js.streams_made++;
+    }
     for (uint32_t sequence = 1; sequence <= w->inputs_count; sequence++) {
         const struct sim_stored *m = &w->js.stored[sequence];
         if (is_stored(w, m)) {

@@ -65,7 +65,7 @@ static void reset(const struct sim_world *w, struct sim_process *p)
     p->has_asked_journal = 0;
     p->is_frozen = p->is_draining = p->is_aborted = p->is_stopped = p->stop_owed = 0;
     p->checks_owed = p->is_reporting = 0;
-    p->consumer_made = 0;
+    p->stream_made = 0;
     p->verdicts_count = p->verdicts_first = 0;
     p->rest_count = p->held_count = 0;
     p->kill_after = p->freeze_after = -1;
@@ -74,11 +74,11 @@ static void reset(const struct sim_world *w, struct sim_process *p)
     p->tick_ms = INT64_MAX;
 }
 
-/* The consumer that answered, by when it was made: the same as before? */
+/* The consumer that answered, by when its stream was made: the same as before? */
 static int32_t met(struct sim_process *p, const struct sim_item *item)
 {
-    uint32_t known = p->consumer_made;
-    p->consumer_made = item->a ? item->b : 0;
+    uint32_t known = p->stream_made;
+    p->stream_made = item->a ? item->b : 0;
     if (!item->a) {
         return SLUICE_CONSUMER_MISSING;
     }
@@ -95,7 +95,7 @@ static void connected(struct sim_world *w, struct sim_process *p)
     ev.connected.journal_in_use = p->journal_in_use;
     sim_process_step(w, p, &ev);
     /* As the adapter asks whenever it has connected; no fate strikes that. */
-    const struct sim_item answer = {.a = w->js.consumer_exists, .b = w->js.consumers_made};
+    const struct sim_item answer = {.a = w->js.consumer_exists, .b = w->js.streams_made};
     ev = (struct sluice_event){.kind = SLUICE_EV_CONSUMER, .consumer = met(p, &answer)};
     if (p->is_running && ev.consumer != SLUICE_CONSUMER_THERE) {
         sim_process_step(w, p, &ev);

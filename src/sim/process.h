@@ -71,7 +71,7 @@ struct sim_process {
     uint8_t has_asked_journal, journal_in_use; /* does it hold records? Known since boot */
     uint8_t is_stopped, stop_owed;
     uint8_t checks_owed, is_reporting;
-    uint32_t consumer_made; /* the consumer that it knows; 0: none */
+    uint32_t stream_made; /* the stream that it knows; 0: none */
     uint16_t life;
     uint32_t version;
     int64_t clock_ms; /* monotonic clock minus world time */
