@@ -48,6 +48,7 @@ struct bench_series {
 
 enum bench_figure {
     BENCH_CPU_US,
+    BENCH_CPU_LESS_US, /* than with both guarantees, in the same run */
     BENCH_RATE,
     BENCH_OF_MOST,
     BENCH_ALL_CPU,
@@ -86,6 +87,7 @@ struct bench_cell {
     uint32_t warm, count;       /* messages: not yet measured, measured */
     uint32_t replicas, outputs; /* at least 1 */
     int is_unjournaled, is_unconfirmed;
+    int is_guarantee; /* one of four cells that show what journal and confirmed ACK cost */
     int is_whole; /* of the raw cnats program: journal and confirmed ACK as well */
     struct bench_series figures[BENCH_FIGURES];
 };

@@ -14,6 +14,7 @@
 #define NOISY 0.15 /* spread above which a figure is marked */
 
 const char *const bench_figure_names[BENCH_FIGURES] = {"cpu_us_per_message",
+                                                       "cpu_us_less",
                                                        "messages_per_s",
                                                        "percent_of_slots_by_latency",
                                                        "all_cpu_percent",
@@ -109,6 +110,25 @@ static void ratio_print(const struct bench_cell *cells, int count, const struct 
     printf(" %5.2fx", bench_median(&cell->figures[BENCH_CPU_US]) / (nats + curl));
 }
 
+/* In microseconds, not in percent: a difference that is small may be anything in percent. */
+static void guarantees_print(const struct bench_cell *cells, int count)
+{
+    int is_first = 1;
+    for (int i = 0; i < count; i++) {
+        const struct bench_series *s = &cells[i].figures[BENCH_CPU_LESS_US];
+        double v[BENCH_RUNS_MAX] = {0};
+        if (s->count == 0) {
+            continue;
+        }
+        if (is_first) {
+            printf("\n%-38s %11s %9s %7s\n", "", "CPU us less", "from", "to");
+            is_first = 0;
+        }
+        sorted(s, v);
+        printf("%-38s %11.1f %9.1f %7.1f\n", cells[i].name, bench_median(s), v[0], v[s->count - 1]);
+    }
+}
+
 void bench_table(const struct bench_cell *cells, int count)
 {
     printf("%-38s %8s  %6s %5s %7s  %6s  %6s  %6s  %6s  %7s  %7s  %7s  %7s  %6s  %6s  %7s  %7s \n",
@@ -152,6 +172,7 @@ void bench_table(const struct bench_cell *cells, int count)
             printf(" %11.1f\n", bench_median(&c->figures[BENCH_RSS_IDLE_KIB]) / 1024);
         }
     }
+    guarantees_print(cells, count);
     puts("\nMedians. ~: the runs differ by more than 15 % from their median: repeat on a quieter "
          "machine.\n`of raw`: CPU as a multiple of the raw cnats program with the same round "
          "trips plus the cheaper\nraw curl. `of max`: rate as percent of in flight / LLM latency. "
