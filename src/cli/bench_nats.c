@@ -84,6 +84,7 @@ int bench_load_open(const char *url, struct bench_load **out)
     (void)pthread_mutex_init(&l->lock, NULL);
     (void)jsOptions_Init(&options);
     options.PublishAsync.MaxPending = 1024;
+    options.PublishAsync.StallWait = WAIT_MS; /* 200 ms unless told, too short on a busy machine */
     natsStatus s = natsOptions_Create(&o);
     s = s == NATS_OK ? natsOptions_SetURL(o, url) : s;
     s = s == NATS_OK ? natsOptions_SetName(o, "bench-load") : s;
