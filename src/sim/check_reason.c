@@ -43,9 +43,11 @@ void sim_judge_reason(struct sim_world *w, const struct sim_attempt *a,
                       const struct sluice_event *ev, uint8_t failure)
 {
     int is_overdue = ev->mono_ms >= a->delivered_ms + w->plan.engine.handler_timeout_ms;
-    int is_waiting = a->verdict_kind == SLUICE_VERDICT_SUSPENDED || a->was_outrun;
+    /* It waits for a call; or its answer has lost the race, and what won is being read. */
+    int is_waiting =
+        (a->has_verdict && a->verdict_kind == SLUICE_VERDICT_SUSPENDED) || a->was_outrun;
     uint32_t allowed = a->has_verdict ? reason_of_verdict(a) : 0;
-    if (is_overdue && a->has_verdict && is_waiting) {
+    if (is_overdue && is_waiting) {
         allowed |= BIT(TIMEOUT);
     }
     w->judge.dead_reasons[a->sequence] |= 1u << failure;
