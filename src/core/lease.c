@@ -46,7 +46,7 @@ void lease_renew(struct sluice_engine *e, struct message *m)
 void lease_renew_first(struct sluice_engine *e, struct message *m)
 {
     m->is_renewing_first = e->now_ms - m->lease_base_ms > e->config.ack_wait_ms / 3;
-    if (m->is_renewing_first && e->now_ms >= m->renew_at_ms && e->now_ms < m->attempt_end_ms) {
+    if (m->is_renewing_first && e->now_ms < m->attempt_end_ms) {
         lease_renew(e, m);
     }
 }
