@@ -91,7 +91,7 @@ class Scene:
         self.proxy = s.nats_proxy(Confirmed)
         self.books = Accounts(s, self.proxy)
         self.settled = 0  # questions of finished messages whose answers the journal has not, or not any more
-        self.paid = PayOnce(s, has_sum=False, journaled=lambda s: s.journaled() + self.settled)
+        self.paid = PayOnce(s, has_sum=False, one_at_a_time=True, journaled=lambda s: s.journaled() + self.settled)
 
     def start(self):
         self.worker = self.s.start_worker(**SETTINGS, **self.s.through(self.proxy))

@@ -212,7 +212,7 @@ def servers(s, a):
     s.ready()
     s.send(20)
     wait_for("the first messages are done", s.all_done)
-    total, times, paid, grown, back = 20, {}, PayOnce(s), Growth(s, worker), 0.0
+    total, times, paid, grown, back = 20, {}, PayOnce(s, one_at_a_time=True), Growth(s, worker), 0.0
 
     def restart(away):
         """While it is away nothing can be journaled, and what the worker has already received is asked all the same."""
