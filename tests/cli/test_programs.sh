@@ -146,9 +146,12 @@ chmod +x "$folder/bin/meson"
 for one in "$root"/tests/sim/mutants/*.mutant; do
     echo "1/9 sluice:sim+mutants / mutant_$(basename "$one" .mutant)   OK   0.10s"
 done >"$folder/mutants.out"
+for one in "$root"/tests/shell/mutants/*.mutant; do
+    echo "2/9 sluice:shell+mutants / shell_mutant_$(basename "$one" .mutant)   OK   0.10s"
+done >>"$folder/mutants.out"
 PATH=$folder/bin:$PATH expect 0 '"missed": []' long --part mutants --build "$folder/build"
 sed -i 's/mutant_no_fence  *OK/mutant_no_fence   ERROR/; /mutant_no_jitter /d' "$folder/mutants.out"
-PATH=$folder/bin:$PATH expect 1 "not found: no_fence, no_jitter" long --part mutants --build "$folder/build"
+PATH=$folder/bin:$PATH expect 1 "not found: mutant_no_fence, mutant_no_jitter" long --part mutants --build "$folder/build"
 SLUICE_SERVERS=$folder expect 77 "no pinned nats-server" conformance --server pinned --record "$folder/records"
 expect 1 "| **skipped**: no pinned nats-server" report "$folder/records"
 expect 1 "" conformance --server none --record "$folder/records" # a model that says nothing
